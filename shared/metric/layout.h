@@ -1,0 +1,72 @@
+#pragma once
+/* Layouts: which series a page has, said once for all hosts of a fleet that expose the same ones, and named by the hash of
+ * what they say (docs/batch-format.md has the bytes).
+ *
+ *   family layout: one metric family: name, type, unit, help, and the label sets of its series (slots), without the
+ *                  target's labels. A slot's label wins over the target's of the same name; an empty one deletes it.
+ *   page layout:   the list of the family layouts of one scraped page, by hash.
+ *   target list:   the ordered label sets of a group of targets.
+ *
+ * All three are immutable blobs: canonical bytes, and their parsed form. The hash is of the bytes. */
+#include "base/buf.h"
+#include "base/crc.h"
+#include "metric/labels.h"
+#include "metric/sample.h"
+
+#define LAYOUT_BLOB_BYTES_MAX   (8 * MIB) /* of one blob: a page of 100,000 series is some 10 MB of text as families of < 8 */
+#define LAYOUT_SLOTS_MAX        131072    /* series of one family */
+#define LAYOUT_FAMILIES_MAX     65536     /* of one page */
+#define LAYOUT_TARGETS_MAX      16384     /* of one list */
+#define LAYOUT_HELP_BYTES_MAX   4096
+
+enum layout_type { LAYOUT_FAMILY = 1, LAYOUT_PAGE = 2, LAYOUT_TARGETS = 3 };
+
+/* One label of a slot: an empty value is kept here (it deletes the target's). */
+struct layout_slot {
+    const struct label *labels; /* sorted by name; __name__ is among them when it differs from the family's name
+                                   (x_bucket, x_sum, x_count) */
+    uint32_t label_count;
+    uint8_t kind; /* enum series_kind, from the type and the name */
+};
+
+struct layout {
+    enum layout_type type;
+    struct hash128 hash;
+    uint32_t references; /* owned by one thread, or guarded by its table */
+    size_t bytes_len;
+    const uint8_t *bytes; /* canonical form */
+
+    /* LAYOUT_FAMILY */
+    struct str name, unit, help;
+    enum metric_type metric_type;
+    const struct layout_slot *slots;
+    /* LAYOUT_PAGE */
+    const struct hash128 *families;
+    /* LAYOUT_TARGETS */
+    struct labels *const *targets;
+
+    uint32_t count; /* slots, families or targets */
+};
+
+struct layout_family_spec {
+    struct str name, unit, help;
+    enum metric_type metric_type;
+    const struct layout_slot *slots; /* kinds are not read */
+    uint32_t count;
+};
+
+/* Make a layout; NULL when it would pass a limit above. One reference belongs to the caller. */
+struct layout *layout_family_new(const struct layout_family_spec *spec);
+struct layout *layout_page_new(const struct hash128 *families, uint32_t count);
+struct layout *layout_targets_new(struct labels *const *targets, uint32_t count);
+/* From bytes from outside: everything checked (limits, order of labels, UTF-8); -EBADMSG when malformed. */
+MUST_CHECK int layout_decode(const void *bytes, size_t len, struct layout **ret_layout);
+struct layout *layout_ref(struct layout *layout);
+void layout_unref(struct layout *layout); /* NULL allowed */
+DEFINE_CLEANUP(struct layout *, layout_unref)
+
+/* Labels of the series of slot `slot` on a target: the target's, overridden by the slot's, with __name__. `datacenter`
+ * (the envelope's) overrides a label of that name, which moves to exported_datacenter; empty: not set.
+ * NULL when there would be more than LABELS_MAX. */
+struct labels *layout_series(const struct layout *family, uint32_t slot, const struct labels *target,
+                             struct str datacenter);

@@ -1,0 +1,43 @@
+#pragma once
+/* A record: what one series did in one window [k*R, (k+1)*R).
+ *
+ * Gauges: count, sum, min, max, last. Counters: last (count is kept too: it decides between two records of one window).
+ * Both may bring `extras`: ordinary samples of the window, earlier than `last`, that must not be lost: the last before
+ * and the first after a counter reset (so that rate, increase and resets stay exact), and the last value before a stale
+ * marker. Extras live beside the record (struct record_extra), as nearly no record has any.
+ *
+ * (series, window) is the identity. Two records of one identity are never added: record_wins() chooses one.
+ * Merging (record_merge) is for windows that follow each other (tiers), and gives the same in any grouping. */
+#include "metric/sample.h"
+
+struct record {
+    int64_t time_ms;   /* of `last`: the time of the target's last scrape in the window, or of the stale marker */
+    double last;       /* may be the stale marker */
+    double sum;        /* gauges: of all real values (stale markers apart); counters: 0 */
+    double min, max;   /* gauges; NaN values are skipped unless all are NaN */
+    uint32_t count;    /* real values in the window; 0 when there was only a stale marker */
+    uint8_t kind;      /* enum series_kind */
+};
+
+struct record_extra {
+    uint32_t index;       /* of the record it belongs to, in its block */
+    struct sample sample; /* earlier than the record's own time; extras of one record are in order of time */
+};
+
+/* Start of the window that holds time_ms; resolution_ms > 0; right for negative times too. */
+static inline int64_t window_start_ms(int64_t time_ms, int64_t resolution_ms)
+{
+    int64_t rest = time_ms % resolution_ms;
+    return time_ms - (rest < 0 ? rest + resolution_ms : rest);
+}
+
+/* A record of nothing yet: count 0, last stale. */
+struct record record_empty(enum series_kind kind);
+/* Adds a real value or a stale marker, in order of time. (Resets are noticed by window.c, which knows the window before.) */
+void record_add(struct record *record, struct sample sample);
+/* Adds the later window `next` of the same series into `record`. */
+void record_merge(struct record *record, const struct record *next);
+/* True when `candidate` replaces `present`, both of one (series, window): larger count, then newer time. */
+bool record_wins(const struct record *candidate, const struct record *present);
+/* All values of the window were equal bit for bit (or it is a counter): min, max and sum follow from last and count. */
+bool record_is_constant(const struct record *record);
