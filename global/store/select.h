@@ -1,0 +1,68 @@
+#pragma once
+/* The face of the store for readers: which series match, and their samples in order of time.
+ *
+ *   struct select *select = NULL;
+ *   select_open(store, matchers, count, &range, &select);
+ *   while ((n = select_next(select, &series)) > 0) ... sample_reader over &series ...
+ *   select_free(select);
+ *
+ * A select sees what was in the store when it was opened; what arrives later may or may not be seen. It never blocks
+ * ingest for longer than the copy of one series' chunk list. Any number of selects at once, each used by one thread. */
+#include "base/defs.h"
+#include "metric/labels.h"
+#include "metric/matcher.h"
+#include "metric/sample.h"
+
+struct store;
+struct select;
+struct sample_reader;
+
+/* What of a record is wanted: the last values (true samples), or the aggregates of its windows. */
+enum select_field { SELECT_LAST, SELECT_COUNT, SELECT_SUM, SELECT_MIN, SELECT_MAX };
+
+struct select_range {
+    int64_t start_ms; /* first time wanted */
+    int64_t end_ms;   /* last time wanted, inclusive */
+    enum select_field field;
+    /* Asked every 1,024 series or so; true = give up with -ECANCELED. May be NULL. */
+    bool (*cancelled)(void *arg);
+    void *cancelled_arg;
+};
+
+struct select_series {
+    const struct labels *labels; /* valid until select_free */
+    enum series_kind kind;
+    void *handle;                /* the store's */
+};
+
+/* Series that match all matchers (at least one of which must not match the empty value, else -EINVAL) and may have
+ * samples in the range. In order of labels. */
+MUST_CHECK int select_open(struct store *store, const struct matcher *matchers, size_t count,
+                           const struct select_range *range, struct select **ret_select);
+void select_free(struct select *select);
+DEFINE_CLEANUP(struct select *, select_free)
+size_t select_count(const struct select *select);
+/* 1 and the next series, 0 at the end, or an error. */
+MUST_CHECK int select_next(struct select *select, struct select_series *ret_series);
+
+/* Reads one series' samples of the select's range, ascending in time, no time twice, stale markers among them. */
+MUST_CHECK int sample_reader_open(struct select *select, const struct select_series *series,
+                                  struct sample_reader **ret_reader);
+/* Up to max samples; 0 at the end; or an error (-EBADMSG for damaged data). */
+MUST_CHECK int64_t sample_reader_read(struct sample_reader *reader, struct sample *ret_samples, size_t max);
+void sample_reader_close(struct sample_reader *reader); /* NULL allowed */
+DEFINE_CLEANUP(struct sample_reader *, sample_reader_close)
+
+/* Names of labels, or values of one label, of the series that match (no matchers: all series), sorted, each once.
+ * Freed by select_strings_free. At most max are given, then *ret_cut is true. */
+struct select_strings {
+    struct str *items;
+    size_t count;
+    bool cut;
+    void *memory;
+};
+MUST_CHECK int select_label_names(struct store *store, const struct matcher *matchers, size_t count,
+                                  const struct select_range *range, size_t max, struct select_strings *ret_names);
+MUST_CHECK int select_label_values(struct store *store, struct str name, const struct matcher *matchers, size_t count,
+                                   const struct select_range *range, size_t max, struct select_strings *ret_values);
+void select_strings_free(struct select_strings *strings);
