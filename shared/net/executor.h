@@ -1,0 +1,15 @@
+#pragma once
+/* Work for other threads: owned in, owned out. `work` runs in some thread (or inline, in order of submission, right when
+ * the loop turns: for tests and simulations), then `done` runs on the loop that submitted it. */
+#include "net/loop.h"
+
+struct executor;
+
+struct executor *executor_pool_new(unsigned threads, size_t queue_max);
+struct executor *executor_inline_new(void);
+void executor_free(struct executor *executor); /* waits for work that runs; work still queued is done first */
+DEFINE_CLEANUP(struct executor *, executor_free)
+
+/* -EAGAIN when queue_max works wait already. */
+MUST_CHECK int executor_submit(struct executor *executor, struct loop *loop, loop_fn *work, loop_fn *done, void *arg);
+size_t executor_queued(struct executor *executor);

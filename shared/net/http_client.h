@@ -1,0 +1,75 @@
+#pragma once
+/* HTTP requests on a loop: the one function by which tributary sends. libcurl's multi interface behind it (reference:
+ * connections sharded over several multi handles by `shard`, pooled easy handles, no DNS cache of curl's own), or a
+ * simulated network. Every request has a deadline, a ceiling for the answer and can be cancelled. No redirects. */
+#include "base/buf.h"
+#include "net/network.h"
+
+struct http_client;
+struct http_call;
+
+struct http_tls { /* all may be NULL */
+    const char *ca_file, *cert_file, *key_file, *server_name;
+    bool insecure_skip_verify;
+};
+
+struct http_client_options {
+    const char *name;          /* of this end, for simulated links */
+    unsigned shards;           /* multi handles, 1..100; scrapes of one phase share one */
+    unsigned connections_max;  /* kept open per shard */
+    unsigned calls_max;        /* in flight; past it http_client_call answers -EAGAIN */
+};
+
+struct http_header {
+    const char *name, *value;
+};
+
+struct http_request_spec {
+    const char *method;        /* "GET", "POST" */
+    const char *url;
+    const struct http_header *headers;
+    size_t header_count;
+    const void *body;          /* copied */
+    size_t body_len;
+    const char *basic_user;    /* with basic_password; or NULL */
+    const char *basic_password;
+    const struct http_tls *tls; /* must live as long as the client; NULL: system defaults */
+    unsigned shard;            /* modulo shards */
+    int64_t timeout_ms;        /* of the whole exchange */
+    size_t response_bytes_max; /* after undoing gzip */
+    bool accept_gzip;
+};
+
+enum http_failure {
+    HTTP_OK,              /* an answer came, whatever its status */
+    HTTP_RESOLVE,         /* name not found */
+    HTTP_CONNECT,         /* refused, unreachable */
+    HTTP_TLS,             /* handshake or certificate */
+    HTTP_TIMEOUT,
+    HTTP_TOO_LARGE,       /* past response_bytes_max */
+    HTTP_BROKEN,          /* not HTTP, cut in the middle, bad gzip */
+    HTTP_CANCELLED
+};
+const char *http_failure_name(enum http_failure failure); /* "connect", ... fixed words for metrics */
+
+struct http_result {
+    enum http_failure failure;
+    const char *reason;        /* one line for people */
+    int status;
+    struct str content_type;
+    int64_t retry_after_s;     /* -1: none */
+    struct str body;           /* all views are valid during the callback only */
+    int64_t duration_ns;
+};
+typedef void http_done_fn(void *arg, const struct http_result *result);
+
+struct http_client *http_client_new(struct loop *loop, struct network *network,
+                                    const struct http_client_options *options);
+void http_client_free(struct http_client *client); /* calls in flight end with HTTP_CANCELLED */
+DEFINE_CLEANUP(struct http_client *, http_client_free)
+
+/* done is called exactly once, never from inside this call. -EINVAL for a bad URL, -EAGAIN past calls_max. */
+MUST_CHECK int http_client_call(struct http_client *client, const struct http_request_spec *spec, http_done_fn *done,
+                                void *arg, struct http_call **ret_call);
+/* Ends a call: done is not called any more. */
+void http_call_cancel(struct http_call *call);
