@@ -1,0 +1,39 @@
+#pragma once
+/* The frame: what spools hold and requests carry. One format on disk and on the wire, so that a batch's bytes are written
+ * once, by its source.
+ *
+ *   0  4  sync marker F7 54 52 31
+ *   4  1  type
+ *   5  3  zero
+ *   8  4  payload bytes, little endian
+ *  12  4  CRC32C of the payload
+ *  16  4  CRC32C of bytes 0..15
+ *  20  .. payload
+ *
+ * A damaged frame costs itself alone: a reader goes on at the next sync marker whose header checks. */
+#include "base/buf.h"
+#include "base/defs.h"
+
+#define FRAME_HEADER_BYTES     20
+#define FRAME_PAYLOAD_BYTES_MAX (16 * MIB)
+
+enum frame_type {
+    FRAME_SEGMENT = 1,  /* first of a segment: format version, spool identity, first id */
+    FRAME_LAYOUT = 2,   /* a layout blob (metric/layout) */
+    FRAME_BATCH = 3,    /* hop/batch */
+    FRAME_GAP = 4,      /* batches that were dropped past a bound */
+    FRAME_POSITION = 5, /* how far a consumer has come */
+    FRAME_SEEN = 6      /* snapshot of the memory of what was received (hop/seqlog) */
+};
+
+struct frame {
+    enum frame_type type;
+    struct str payload;   /* view */
+    size_t offset;        /* of the frame in the bytes searched */
+    size_t damaged_bytes; /* skipped before it */
+};
+
+int frame_append(struct buf *out, enum frame_type type, const void *payload, size_t len);
+/* The next whole and undamaged frame at or after *at: 1, and *at behind it; 0: no more. Bytes skipped are in ret_frame
+ * (also on 0). A frame of an unknown type is given to the caller. */
+int frame_next(struct str bytes, size_t *at, struct frame *ret_frame);
