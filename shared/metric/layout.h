@@ -32,7 +32,7 @@ struct layout_slot {
 struct layout {
     enum layout_type type;
     struct hash128 hash;
-    uint32_t references; /* owned by one thread, or guarded by its table */
+    uint32_t references; /* counted atomically: layouts go from worker to main */
     size_t bytes_len;
     const uint8_t *bytes; /* canonical form */
 

@@ -1,0 +1,25 @@
+#pragma once
+/* Closed windows become batches: numbers them, says how complete they are, puts them into the spool and on disk.
+ * On the main loop; workers hand their sealed parts over by loop_post. */
+#include "hop/spool.h"
+#include "pipeline.h"
+
+struct batcher;
+
+struct batcher_options {
+    const char *datacenter, *secondary;
+    unsigned workers; /* closed_through is the smallest of theirs */
+};
+
+struct batcher *batcher_new(const struct seams *seams, struct spool *spool, const struct batcher_options *options);
+void batcher_free(struct batcher *batcher);
+DEFINE_CLEANUP(struct batcher *, batcher_free)
+/* Owns sealed->writer from here on. closed_through_ms: all windows of this worker that end by then are sealed. */
+void batcher_take(struct batcher *batcher, unsigned worker, struct pipeline_sealed *sealed, int64_t closed_through_ms);
+
+struct batcher_stats {
+    uint64_t batches_total, records_total, bytes_total, entries_total, empty_total;
+    uint64_t lost_total;  /* could not be written to the spool: counted, and told upstream in the next envelope */
+    int64_t closed_through_ms;
+};
+void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stats);

@@ -1,0 +1,90 @@
+#pragma once
+/* The heart of a secondary, free of I/O: what a target answered goes in, closed windows come out.
+ *
+ *   body -> page_cache (what stood where last time) or exposition + relabel (a changed page)
+ *        -> window (records of each series) -> batch_writer, group by group
+ *
+ * A pipeline belongs to one worker thread and shares nothing with others. Targets come in phase groups: a group is closed
+ * when the last scrape of the window of all its targets has ended. */
+#include "base/buf.h"
+#include "hop/batch.h"
+#include "metric/relabel.h"
+
+struct pipeline;
+struct pipeline_target;
+
+/* What a job says about the samples of its targets. Shared by its targets; must outlive them. */
+struct pipeline_job {
+    bool honor_labels;
+    bool honor_timestamps;
+    const struct relabel *metric_relabel; /* NULL: none */
+    uint32_t sample_limit;                /* after relabelling; all limits are finite */
+    uint32_t label_limit;
+    uint32_t label_name_bytes_max;
+    uint32_t label_value_bytes_max;
+};
+
+/* Why a scrape gave no samples: fixed words, in `up`'s companion scrape_failure{reason="..."} and in the envelope. */
+enum scrape_failure {
+    SCRAPE_OK,
+    SCRAPE_RESOLVE, SCRAPE_CONNECT, SCRAPE_TLS, SCRAPE_TIMEOUT, SCRAPE_BROKEN, /* no whole answer */
+    SCRAPE_STATUS,        /* answered, but not 200 */
+    SCRAPE_BODY_LIMIT, SCRAPE_SAMPLE_LIMIT, SCRAPE_LABEL_LIMIT,
+    SCRAPE_PARSE,         /* not the text format */
+    SCRAPE_OVERLOAD,      /* this secondary could not start it in time */
+    SCRAPE_FAILURE_COUNT
+};
+const char *scrape_failure_name(enum scrape_failure failure);
+
+struct scrape_outcome {
+    int64_t time_ms;      /* when the scrape was due: the samples' time */
+    int64_t duration_ns;
+    enum scrape_failure failure;
+    struct str body;      /* when SCRAPE_OK so far */
+};
+
+struct scrape_report { /* what became of it */
+    enum scrape_failure failure; /* parsing and limits included */
+    char reason[160];            /* for people: "line 12: ...", empty when fine */
+    uint32_t samples_scraped, samples_kept, series_added;
+    bool page_changed;
+};
+
+struct pipeline_sealed { /* a part of a closed window, ready to be numbered and spooled */
+    struct batch_writer *writer; /* owned by who gets it */
+    int64_t window_start_ms, resolution_ms;
+    uint64_t targets_expected, targets_answered;
+    uint64_t failed[SCRAPE_FAILURE_COUNT]; /* targets by their last failure in the window */
+    uint64_t samples_dropped_total;        /* duplicates in a page, values before the epoch and the like */
+};
+typedef void pipeline_sealed_fn(void *arg, struct pipeline_sealed *sealed);
+
+struct pipeline_options {
+    int64_t resolution_ms;
+    uint64_t page_bytes_max; /* text of pages kept, all together; past it pages are parsed each time */
+    pipeline_sealed_fn *sealed;
+    void *sealed_arg;
+};
+
+struct pipeline *pipeline_new(const struct pipeline_options *options);
+void pipeline_free(struct pipeline *pipeline);
+DEFINE_CLEANUP(struct pipeline *, pipeline_free)
+
+struct pipeline_target *pipeline_target_new(struct pipeline *pipeline, struct labels *labels,
+                                            const struct pipeline_job *job);
+/* Without a trace: after pipeline_target_end and the close that followed, or when everything stops. */
+void pipeline_target_free(struct pipeline_target *target);
+/* Takes in what a scrape gave; up and the scrape_* series are made here. Times of one target rise. */
+void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome *outcome,
+                     struct scrape_report *ret_report);
+/* The target is no more (removed by discovery, moved away): all its series get stale markers at time_ms. */
+void pipeline_target_end(struct pipeline_target *target, int64_t time_ms);
+/* Closes window [start, start + R) for these targets: their records go out by `sealed`, in one or more parts below
+ * BATCH_BYTES_MAX. A group without targets or values seals an empty part, so that silence means something. */
+void pipeline_close(struct pipeline *pipeline, int64_t window_start_ms, struct pipeline_target *const *targets,
+                    size_t count);
+
+struct pipeline_stats {
+    uint64_t samples_total, scrapes_total, failures_total, page_changes_total, pages, page_bytes, window_bytes, series;
+};
+void pipeline_stats(const struct pipeline *pipeline, struct pipeline_stats *ret_stats);
