@@ -1,13 +1,16 @@
 #pragma once
 /* Label sets: immutable, sorted by name, hashed, counted references. Safe to share between threads once built.
  * Names and values are UTF-8 bytes without limits of their own here; who takes them from outside checks them against
- * base/limits.h first. A label with an empty value is the same as no label and is never kept. */
+ * the limits below (or smaller ones) first. A label with an empty value is the same as no label and is never kept. */
 #include "base/buf.h"
 #include "base/defs.h"
 #include "base/str.h"
 
-#define LABEL_NAME     "__name__"
-#define LABELS_MAX     128 /* in one set; what a builder takes */
+#define LABEL_NAME "__name__"
+#define LABELS_MAX 128 /* in one set; what a builder takes */
+/* In the wire form, of one name and one value: what a scrape may take by its own limits, and more makes no sense. */
+#define LABEL_NAME_BYTES_MAX  1024
+#define LABEL_VALUE_BYTES_MAX (64 * KIB)
 
 struct label {
     struct str name;
@@ -16,7 +19,8 @@ struct label {
 
 struct labels; /* one block of memory */
 
-/* From labels in any order; of two with one name the later wins. count <= LABELS_MAX. Never NULL: the empty set is a set. */
+/* From labels in any order; of two with one name the later wins. count <= LABELS_MAX. Never NULL: the empty set is a
+ * set. */
 struct labels *labels_new(const struct label *labels, size_t count);
 struct labels *labels_ref(struct labels *labels);
 void labels_unref(struct labels *labels); /* NULL allowed */
@@ -28,11 +32,11 @@ struct label labels_at(const struct labels *labels, size_t index); /* sorted by 
 struct str labels_get(const struct labels *labels, struct str name);
 uint64_t labels_hash(const struct labels *labels); /* kept, costs nothing */
 bool labels_equal(const struct labels *a, const struct labels *b);
-int labels_compare(const struct labels *a, const struct labels *b); /* Prometheus' order: name, value, ..., shorter first */
-size_t labels_bytes(const struct labels *labels);                   /* memory of the block */
+int labels_compare(const struct labels *a,
+                   const struct labels *b);       /* Prometheus' order: name, value, ..., shorter first */
+size_t labels_bytes(const struct labels *labels); /* memory of the block */
 /* name{a="b",c="d"} with Go's quoting, as Prometheus prints a metric; {} for the empty set. */
 int labels_print(const struct labels *labels, struct buf *text);
-/* a="b",c="d" : all labels, __name__ too, for hashes and messages. */
 
 /* Collects changes on a base set, then builds. On the stack, no allocation; views must outlive it. */
 struct labels_builder {
@@ -49,7 +53,7 @@ struct labels *labels_builder_build(struct labels_builder *builder);
 
 /* Wire form: uvarint count, then name and value each as uvarint length and bytes, sorted by name. */
 int labels_encode(const struct labels *labels, struct buf *out);
-/* NULL when malformed, unsorted, doubled or past a limit of base/limits.h (then reader->bad is set). */
+/* NULL when malformed, unsorted, doubled, empty or past a limit above (then reader->bad is set). */
 struct labels *labels_decode(struct reader *reader);
 
 bool label_name_is_valid(struct str name);  /* [a-zA-Z_][a-zA-Z0-9_]* */

@@ -7,16 +7,17 @@
  * marker. Extras live beside the record (struct record_extra), as nearly no record has any.
  *
  * (series, window) is the identity. Two records of one identity are never added: record_wins() chooses one.
- * Merging (record_merge) is for windows that follow each other (tiers), and gives the same in any grouping. */
+ * Merging (record_merge) is for windows that follow each other (tiers), and gives the same in any grouping; the sum
+ * does so to within rounding (doubles are added as they come; of equal values it is last * count, rounded once). */
 #include "metric/sample.h"
 
 struct record {
-    int64_t time_ms;   /* of `last`: the time of the target's last scrape in the window, or of the stale marker */
-    double last;       /* may be the stale marker */
-    double sum;        /* gauges: of all real values (stale markers apart); counters: 0 */
-    double min, max;   /* gauges; NaN values are skipped unless all are NaN */
-    uint32_t count;    /* real values in the window; 0 when there was only a stale marker */
-    uint8_t kind;      /* enum series_kind */
+    int64_t time_ms; /* of `last`: the time of the target's last scrape in the window, or of the stale marker */
+    double last;     /* may be the stale marker */
+    double sum;      /* gauges: of all real values (stale markers apart); counters: 0 */
+    double min, max; /* gauges; NaN values are skipped unless all are NaN */
+    uint32_t count;  /* real values in the window; 0 when there was only a stale marker */
+    uint8_t kind;    /* enum series_kind */
 };
 
 struct record_extra {
@@ -31,13 +32,17 @@ static inline int64_t window_start_ms(int64_t time_ms, int64_t resolution_ms)
     return time_ms - (rest < 0 ? rest + resolution_ms : rest);
 }
 
-/* A record of nothing yet: count 0, last stale. */
+/* A record of nothing yet: count 0, last, min and max stale, sum 0, earlier than any sample. */
 struct record record_empty(enum series_kind kind);
-/* Adds a real value or a stale marker, in order of time. (Resets are noticed by window.c, which knows the window before.) */
+/* Adds a real value or a stale marker, in order of time. (Resets are noticed by window.c, which knows the window
+ * before.) */
 void record_add(struct record *record, struct sample sample);
 /* Adds the later window `next` of the same series into `record`. */
 void record_merge(struct record *record, const struct record *next);
 /* True when `candidate` replaces `present`, both of one (series, window): larger count, then newer time. */
 bool record_wins(const struct record *candidate, const struct record *present);
-/* All values of the window were equal bit for bit (or it is a counter): min, max and sum follow from last and count. */
+/* min, max and sum follow from last, count and kind: all values of the window were equal (or it is a counter, or there
+ * was no real value): record_fill_constant() gives them back bit for bit (a NaN's payload in the sum apart). */
 bool record_is_constant(const struct record *record);
+/* Sets min, max and sum from last, count and kind. */
+void record_fill_constant(struct record *record);

@@ -1,0 +1,88 @@
+#include "metric/record.h"
+
+/* No sample lies before it, so that a record that never got one gives way to any other when they are merged. */
+#define TIME_NONE INT64_MIN
+
+struct record record_empty(enum series_kind kind)
+{
+    struct record record = {.time_ms = TIME_NONE, .last = value_stale(), .kind = (uint8_t)kind};
+    record_fill_constant(&record);
+    return record;
+}
+
+void record_fill_constant(struct record *record)
+{
+    if (record->kind == KIND_COUNTER) {
+        record->sum = record->min = record->max = 0;
+        return;
+    }
+    record->min = record->max = record->count > 0 ? record->last : value_stale();
+    record->sum = record->count > 0 ? record->last * (double)record->count : 0;
+}
+
+bool record_is_constant(const struct record *record)
+{
+    if (record->kind == KIND_COUNTER || record->count == 0)
+        return true;
+    uint64_t bits = double_bits(record->last);
+    if (double_bits(record->min) != bits || double_bits(record->max) != bits)
+        return false;
+    /* A NaN among equal values leaves its trace in the sum alone. */
+    return isnan(record->last) || double_bits(record->sum) == double_bits(record->last * (double)record->count);
+}
+
+/* The smaller, NaN apart; of equal ones (and of two NaN) the earlier, so that grouping does not matter. */
+static double min_of(double earlier, double later)
+{
+    return later < earlier || (isnan(earlier) && !isnan(later)) ? later : earlier;
+}
+
+static double max_of(double earlier, double later)
+{
+    return later > earlier || (isnan(earlier) && !isnan(later)) ? later : earlier;
+}
+
+void record_add(struct record *record, struct sample sample)
+{
+    if (value_is_stale(sample.value)) {
+        record->time_ms = sample.time_ms;
+        record->last = sample.value;
+        return;
+    }
+    struct record one = {.time_ms = sample.time_ms, .last = sample.value, .count = 1, .kind = record->kind};
+    record_fill_constant(&one);
+    record_merge(record, &one);
+}
+
+void record_merge(struct record *record, const struct record *next)
+{
+    if (next->time_ms == TIME_NONE)
+        return;
+    bool same = record_is_constant(record) && record_is_constant(next) && record->count > 0 && next->count > 0 &&
+                double_bits(record->last) == double_bits(next->last);
+    uint32_t count = record->count + next->count < record->count ? UINT32_MAX : record->count + next->count;
+    /* Of a series whose kind changed only what both kinds have goes on: the last value. */
+    if (record->kind == KIND_COUNTER || next->kind == KIND_COUNTER)
+        record->kind = KIND_COUNTER;
+    if (next->count > 0 && record->count > 0) {
+        record->min = min_of(record->min, next->min);
+        record->max = max_of(record->max, next->max);
+        record->sum += next->sum;
+    } else if (next->count > 0) {
+        record->min = next->min;
+        record->max = next->max;
+        record->sum = next->sum;
+    }
+    record->time_ms = next->time_ms;
+    record->last = next->last;
+    record->count = count;
+    if (same || record->kind == KIND_COUNTER)
+        record_fill_constant(record);
+}
+
+bool record_wins(const struct record *candidate, const struct record *present)
+{
+    if (candidate->count != present->count)
+        return candidate->count > present->count;
+    return candidate->time_ms > present->time_ms;
+}
