@@ -1,7 +1,7 @@
 #pragma once
-/* One event loop per thread: timers, descriptors, deferred calls; libev behind a few verbs. A simulated loop has the same
- * face on a simulated clock: time jumps from timer to timer, nothing waits. All calls are for the loop's own thread but
- * loop_post and loop_stop. */
+/* One event loop per thread: timers, descriptors, deferred calls; libev behind a few verbs. A simulated loop has the
+ * same face on a simulated clock: time jumps from timer to timer, nothing waits. All calls are for the loop's own
+ * thread but loop_post and loop_stop. */
 #include "base/clock.h"
 #include "base/defs.h"
 
@@ -15,11 +15,12 @@ DEFINE_CLEANUP(struct loop *, loop_free)
 struct clock *loop_clock(struct loop *loop);
 bool loop_is_simulated(const struct loop *loop);
 
-void loop_run(struct loop *loop); /* until loop_stop; real loops only */
+void loop_run(struct loop *loop);  /* until loop_stop; real loops only */
 void loop_stop(struct loop *loop); /* from any thread or signal watcher */
 /* Simulated: runs everything due up to now + ms, in order of time, and leaves the clock there. */
 void loop_advance(struct loop *loop, int64_t ms);
-/* Simulated: runs what is due right now. */
+/* Runs what is due right now, without waiting. On a real loop: at the end of a daemon, after executor_free, so that the
+ * last `done` calls still find their owners. Not from a callback. */
 void loop_settle(struct loop *loop);
 
 /* Runs fn on the loop's next turn, after the current callback has returned: do not act inside a callback. */
@@ -36,12 +37,11 @@ struct loop_timer {
     int64_t due_ms;    /* monotonic */
     int64_t repeat_ms; /* 0: once */
     bool active;
-    uint64_t order;    /* of equal times the first started runs first */
+    uint64_t order; /* of equal times the first started runs first */
     size_t heap_index;
 };
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_fn *fn, void *arg);
 void loop_timer_start(struct loop_timer *timer, int64_t after_ms, int64_t repeat_ms);
-/* At a wall time: the loop looks again when the clock was stepped. */
 void loop_timer_stop(struct loop_timer *timer);
 
 /* A descriptor watched for reading or writing. Real loops only. Stop it before the descriptor is closed. */
