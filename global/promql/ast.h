@@ -6,7 +6,7 @@
 #include "metric/matcher.h"
 
 enum promql_type { PROMQL_NONE, PROMQL_SCALAR, PROMQL_VECTOR, PROMQL_MATRIX, PROMQL_STRING };
-const char *promql_type_name(enum promql_type type); /* "scalar", "instant vector", "range vector", "string" */
+const char *promql_type_name(enum promql_type type); /* "scalar", "instant vector", "range vector", "string", "none" */
 
 enum ast_kind {
     AST_NUMBER,
@@ -49,12 +49,13 @@ struct ast {
     enum ast_kind kind;
     enum promql_type type; /* set by promql_check */
     struct ast_position position;
+    uint16_t height; /* nodes on the longest way down, this one included; at most PROMQL_DEPTH_MAX */
     union {
         double number;
         struct str string; /* unquoted */
         struct {
             struct str name; /* metric name as written before the braces, empty if none */
-            struct matcher *matchers; /* the name's among them */
+            struct matcher *matchers; /* the name's among them, as the last */
             size_t matcher_count;
         } selector;
         struct {
@@ -75,6 +76,7 @@ struct ast {
         } aggregate;
         struct {
             enum ast_operator op;
+            struct ast_position op_position;
             struct ast *left, *right;
             bool return_bool;
             enum ast_card card;
@@ -95,9 +97,13 @@ struct ast {
     int64_t at_ms;
 };
 
-const char *ast_operator_text(enum ast_operator op);
+const char *ast_operator_text(enum ast_operator op); /* "+", "==", "unless", ... */
+bool ast_operator_is_comparison(enum ast_operator op);
+bool ast_operator_is_set(enum ast_operator op); /* and, or, unless */
 const char *ast_aggregation_name(enum ast_aggregation op);
-/* Prints as Prometheus' String() would; parsing the text gives an equal tree. */
+bool ast_aggregation_has_param(enum ast_aggregation op);
+/* Prints as Prometheus' String() would; parsing the text gives an equal tree (matchers sorted by their text). Where
+ * String() loses meaning this does not: ignoring () group_left (), {__name__="",...}. Returns what the buffer returned. */
 int ast_print(const struct ast *ast, struct buf *text);
 /* Calls visit for each node, parents first; stops early when it returns false. */
 bool ast_walk(const struct ast *ast, bool (*visit)(const struct ast *ast, void *arg), void *arg);
