@@ -104,7 +104,7 @@ static void series(const char *name, const char *labels, enum value_form form, d
 static void page_cpu(unsigned cpus)
 {
     static const char *const modes[] = {"idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"};
-    static const double rates[] = {88, 0.5, 0, 0, 0.3, 0, 3, 8};
+    static const double rates[] = {88, 0.5, 0, 0, 0.5, 0.5, 3, 8};
     char labels[128];
     family("node_cpu_seconds_total", "counter");
     for (unsigned cpu = 0; cpu < cpus; cpu++)
@@ -142,8 +142,8 @@ static void page_devices(const struct device_family *families, size_t count, con
     for (size_t i = 0; i < count; i++) {
         family(families[i].name, families[i].type);
         for (size_t device = 0; devices[device]; device++) {
-            /* The second and later devices are idle, as on most machines. */
-            bool idle = device > 0 && strcmp(families[i].type, "counter") == 0;
+            /* The third and later devices are idle. */
+            bool idle = device > 1 && strcmp(families[i].type, "counter") == 0;
             char labels[160];
             snprintf(labels, sizeof(labels), "device=\"%s\"", devices[device]);
             series(families[i].name, labels, idle ? FORM_IDLE : families[i].form, families[i].scale);
@@ -275,7 +275,7 @@ static void page_filesystems(unsigned count)
             char labels[160];
             snprintf(labels, sizeof(labels), "device=\"/dev/vda%u\",fstype=\"ext4\",mountpoint=\"/data%u\"", mount + 1,
                      mount);
-            series(families[i].name, labels, mount ? FORM_OWN : families[i].form, families[i].scale);
+            series(families[i].name, labels, mount > 4 ? FORM_OWN : families[i].form, families[i].scale);
         }
     }
 }
