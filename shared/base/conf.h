@@ -1,7 +1,7 @@
 #pragma once
 /* Configuration: YAML into structs by a table of options. Strict: an unknown key, a wrong type, an impossible value, a
- * missing file or a bad regular expression is an error with file, line and column; all of them are collected and reported
- * at once. The tables are also what docs/configuration.md and its check are made from.
+ * missing file or a bad regular expression is an error with file, line and column; all of them are collected and
+ * reported at once. The tables are also what docs/configuration.md and its check are made from.
  *
  * A struct that a table fills is plain; strings and lists in it belong to the arena given to conf_load. */
 #include "base/arena.h"
@@ -12,26 +12,30 @@
 #define CONF_FILE_BYTES_MAX (16 * MIB)
 #define CONF_DEPTH_MAX      32
 #define CONF_ERRORS_MAX     100
+#define CONF_NODES_MAX      1000000 /* values and keys of one file: 60 MB while it is read */
+#define CONF_LIST_MAX       100000  /* items of a list whose option has no max of its own */
 
 enum conf_type {
-    CONF_STRING,       /* const char * */
-    CONF_BOOL,         /* bool */
-    CONF_INT,          /* int64_t, min..max */
-    CONF_DOUBLE,       /* double */
-    CONF_BYTES,        /* uint64_t, "4GiB", min..max */
-    CONF_DURATION,     /* int64_t milliseconds, "15s", min..max */
-    CONF_ENUM,         /* int, by names[] */
-    CONF_ADDRESS,      /* const char *, "host:port" or "[v6]:port" */
-    CONF_URL,          /* const char *, http:// or https:// with a host */
-    CONF_FILE,         /* const char *, a path that must be readable; relative to the file's directory */
-    CONF_PATH,         /* const char *, a path that need not exist */
-    CONF_REGEX,        /* struct regex *; the pattern is checked and compiled; freed by conf_done */
-    CONF_STRINGS,      /* struct conf_strings */
-    CONF_STRING_MAP,   /* struct conf_string_map, order kept */
-    CONF_SECTION,      /* a struct inside, by `table` */
-    CONF_LIST,         /* struct conf_list of structs, by `table` */
-    CONF_CUSTOM,       /* by `custom`, which gets the node */
-    CONF_REFUSED       /* a key of prometheus.yml that means nothing here: an error that gives `help` as the reason */
+    CONF_STRING,     /* const char *, min..max bytes */
+    CONF_NAME,       /* const char *, [A-Za-z0-9_.-]{1,64}: fit for a label, a file name and a log line */
+    CONF_BOOL,       /* bool */
+    CONF_INT,        /* int64_t, min..max */
+    CONF_DOUBLE,     /* double */
+    CONF_BYTES,      /* uint64_t, "4GiB", min..max */
+    CONF_DURATION,   /* int64_t milliseconds, "15s", min..max */
+    CONF_ENUM,       /* int, by names[] */
+    CONF_ADDRESS,    /* const char *, "host:port" or "[v6]:port" */
+    CONF_URL,        /* const char *, http:// or https:// with a host */
+    CONF_FILE,       /* const char *, a path that must be readable; relative to the file's directory */
+    CONF_PATH,       /* const char *, a path that need not exist; relative to the file's directory */
+    CONF_REGEX,      /* struct regex *; the pattern is checked and compiled; freed by conf_done */
+    CONF_STRINGS,    /* struct conf_strings, min..max of them */
+    CONF_URLS,       /* struct conf_strings, each as CONF_URL */
+    CONF_STRING_MAP, /* struct conf_string_map, order kept */
+    CONF_SECTION,    /* a struct inside, by `table` */
+    CONF_LIST,       /* struct conf_list of structs, by `table`, min..max of them; item i is child i of the node */
+    CONF_CUSTOM, /* by `custom`, which gets the node (NULL: absent); names[0] is the type's word in the documentation */
+    CONF_REFUSED /* a key of prometheus.yml that means nothing here: an error that gives `help` as the reason */
 };
 
 struct conf_strings {
@@ -68,25 +72,27 @@ typedef void conf_check_fn(struct conf *conf, const struct conf_node *node, void
 struct conf_option {
     const char *name;
     enum conf_type type;
-    size_t offset;              /* of the field in the struct */
-    const char *fallback;       /* default as it would be written; NULL: zero / absent */
+    size_t offset;        /* of the field in the struct */
+    const char *fallback; /* default as it would be written; NULL: zero / absent */
     bool required;
-    int64_t min, max;           /* for numbers, sizes, durations; both 0: no bounds */
-    const char *const *names;   /* CONF_ENUM, ends with NULL */
+    int64_t min, max;         /* for numbers, sizes, durations; both 0: no bounds */
+    const char *const *names; /* CONF_ENUM, ends with NULL */
     const struct conf_table *table;
     conf_custom_fn *custom;
-    const char *help;           /* one sentence; with the unit where it has one */
+    const char *help; /* one sentence; with the unit where it has one */
 };
 
 struct conf_table {
-    const char *title;          /* as in "scrape_config" */
+    const char *title; /* as in "scrape_config" */
     size_t struct_bytes;
     const struct conf_option *options; /* ends with name NULL */
-    conf_check_fn *check;       /* may be NULL */
+    conf_check_fn *check;              /* may be NULL */
 };
 
-/* Reads path and fills object (zeroed first, then defaults). Returns 0, -EINVAL when there were errors (see
- * conf_errors), or the error of reading. The conf owns regexes and errors; keep it as long as the object is used. */
+/* Reads path and fills object (zeroed first, then defaults). Returns 0, -EINVAL when there were errors (then ret_conf
+ * is set too, see conf_errors), or the error of reading (-EFBIG: past CONF_FILE_BYTES_MAX). The conf owns regexes and
+ * errors; keep it as long as the object is used, and free it before the arena. A key whose value is empty or null has
+ * its default. */
 MUST_CHECK int conf_load(struct file_system *fs, const char *path, const struct conf_table *table, void *object,
                          struct arena *arena, struct conf **ret_conf);
 /* The same for text in memory; name stands for the file's in errors, base_dir is what relative paths start from. */
@@ -98,18 +104,25 @@ DEFINE_CLEANUP(struct conf *, conf_free)
 
 /* One line per error, "FILE:LINE:COLUMN: text\n", in the order of the file. Empty when there were none. */
 const char *conf_errors(const struct conf *conf);
+/* For custom fields and checks. A scalar keeps its first error only; node NULL stands for the file's beginning. */
 void conf_error(struct conf *conf, const struct conf_node *node, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* For custom fields and checks. */
 struct conf_place conf_place_of(const struct conf *conf, const struct conf_node *node);
 const struct conf_node *conf_child(const struct conf_node *node, const char *name); /* NULL: absent or no map */
 size_t conf_child_count(const struct conf_node *node);                              /* of a list or map */
 const struct conf_node *conf_child_at(const struct conf_node *node, size_t index);
-const char *conf_child_name(const struct conf_node *node, size_t index);            /* of a map */
-const char *conf_text(const struct conf_node *node);                                /* a scalar's text, NULL: none */
+const char *conf_child_name(const struct conf_node *node, size_t index); /* of a map */
+const char *conf_text(const struct conf_node *node);                     /* a scalar's text, NULL: none */
+bool conf_failed(const struct conf_node *node); /* an error was reported here: its field has the default. NULL: false */
 struct arena *conf_arena(struct conf *conf);
+/* The path as CONF_PATH gives it, in the arena. */
+const char *conf_path(struct conf *conf, const char *path);
 /* Fills object from a node by a table, as conf_load does for the whole file. */
 void conf_fill(struct conf *conf, const struct conf_node *node, const struct conf_table *table, void *object);
+
+/* A list of texts as CONF_STRINGS takes it; name is the key for messages. node NULL: none. */
+void conf_fill_strings(struct conf *conf, const char *name, const struct conf_node *node,
+                       struct conf_strings *ret_strings);
 
 /* Appends the table as Markdown rows (key | type | default | range | meaning), nested tables after it. */
 void conf_describe(const struct conf_table *table, struct buf *text);

@@ -1,0 +1,231 @@
+#include "config.h"
+
+#include "base/conf_object.h"
+
+#define SOURCES_MAX           1000
+#define HEAD_AGE_MIN_MS       3600000LL
+#define HEAD_AGE_MAX_MS       (30 * 86400000LL)
+#define QUERY_SAMPLES_MIN     1000
+#define QUERY_SAMPLES_MAX     100000000000LL
+#define QUERY_TIMEOUT_MIN_MS  1000LL
+#define QUERY_TIMEOUT_MAX_MS  3600000LL
+#define QUERY_CONCURRENCY_MAX 256
+#define QUERY_MEMORY_MIN      (16LL << 20)
+#define QUERY_MEMORY_MAX      (1LL << 40)
+#define LOOKBACK_MIN_MS       1000LL
+#define LOOKBACK_MAX_MS       86400000LL
+
+#define FIELD(member)         offsetof(struct global_config, member)
+#define SECTION_FIELD(section, member)                                                                                 \
+    (offsetof(struct global_config, section.member) - offsetof(struct global_config, section))
+#define SECTION_BYTES(section) sizeof(((struct global_config *)0)->section)
+
+/* ---- checks over several keys -------------------------------------------------------------------------------------
+ */
+
+static bool any_failed(const struct conf_node *node)
+{
+    for (size_t i = 0; i < conf_child_count(node); i++)
+        if (conf_failed(conf_child_at(node, i)))
+            return true;
+    return false;
+}
+
+static void check_tls(struct conf *conf, const struct conf_node *node, void *object)
+{
+    const __typeof__(((struct global_config *)0)->tls) *tls = object;
+    if (any_failed(node))
+        return;
+    if (!tls->cert_file != !tls->key_file)
+        conf_error(conf, node, "cert_file and key_file belong together");
+    else if (tls->client_ca_file && !tls->cert_file)
+        conf_error(conf, conf_child(node, "client_ca_file"), "client_ca_file: needs cert_file and key_file");
+}
+
+static void check_global(struct conf *conf, const struct conf_node *root, void *object)
+{
+    const struct global_config *config = object;
+    const struct conf_node *nodes = conf_child(root, "sources");
+    const struct global_config_source *sources = config->sources.items;
+    bool certificates = conf_child(conf_child(root, "tls"), "client_ca_file") != NULL;
+    for (size_t i = 0; i < config->sources.count; i++) {
+        const struct conf_node *node = conf_child_at(nodes, i);
+        for (size_t j = 0; sources[i].datacenter && j < i; j++)
+            if (sources[j].datacenter && strcmp(sources[i].datacenter, sources[j].datacenter) == 0)
+                conf_error(conf, conf_child(node, "datacenter"), "datacenter: \"%s\" is named twice",
+                           sources[i].datacenter);
+        if (!certificates && !sources[i].bearer_token_file && !any_failed(node))
+            conf_error(conf, node, "nothing proves who this source is: give bearer_token_file or tls.client_ca_file");
+    }
+}
+
+/* ---- tables -------------------------------------------------------------------------------------------------------
+ */
+
+static const struct conf_table tls_table = {
+    .title = "tls",
+    .struct_bytes = SECTION_BYTES(tls),
+    .check = check_tls,
+    .options =
+        (const struct conf_option[]){
+            {.name = "cert_file",
+             .type = CONF_FILE,
+             .offset = SECTION_FIELD(tls, cert_file),
+             .help = "Certificate (PEM); with it the server speaks https only."},
+            {.name = "key_file",
+             .type = CONF_FILE,
+             .offset = SECTION_FIELD(tls, key_file),
+             .help = "Private key (PEM) of cert_file."},
+            {.name = "client_ca_file",
+             .type = CONF_FILE,
+             .offset = SECTION_FIELD(tls, client_ca_file),
+             .help = "Authorities (PEM) of which clients must show a certificate; its common name is who they are."},
+            {0},
+        },
+};
+
+static const struct conf_table source_table = {
+    .title = "source",
+    .struct_bytes = sizeof(struct global_config_source),
+    .options =
+        (const struct conf_option[]){
+            {.name = "datacenter",
+             .type = CONF_NAME,
+             .offset = offsetof(struct global_config_source, datacenter),
+             .required = true,
+             .help = "Name of the datacenter, as in its primary's configuration."},
+            {.name = "bearer_token_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct global_config_source, bearer_token_file),
+             .help = "File with the token of its primary; without one its certificate must carry its name."},
+            {0},
+        },
+};
+
+static const struct conf_table head_table = {
+    .title = "head",
+    .struct_bytes = SECTION_BYTES(head),
+    .options =
+        (const struct conf_option[]){
+            {.name = "max_age",
+             .type = CONF_DURATION,
+             .offset = SECTION_FIELD(head, age_max_ms),
+             .fallback = "24h",
+             .min = HEAD_AGE_MIN_MS,
+             .max = HEAD_AGE_MAX_MS,
+             .help = "How far back the head in memory reaches and the log is kept."},
+            {0},
+        },
+};
+
+static const struct conf_table query_table = {
+    .title = "query",
+    .struct_bytes = SECTION_BYTES(query),
+    .options =
+        (const struct conf_option[]){
+            {.name = "max_samples",
+             .type = CONF_INT,
+             .offset = SECTION_FIELD(query, samples_max),
+             .fallback = "50000000",
+             .min = QUERY_SAMPLES_MIN,
+             .max = QUERY_SAMPLES_MAX,
+             .help = "Most samples that one query may load; past it the query is refused."},
+            {.name = "timeout",
+             .type = CONF_DURATION,
+             .offset = SECTION_FIELD(query, timeout_ms),
+             .fallback = "60s",
+             .min = QUERY_TIMEOUT_MIN_MS,
+             .max = QUERY_TIMEOUT_MAX_MS,
+             .help = "Longest time of one query."},
+            {.name = "concurrency",
+             .type = CONF_INT,
+             .offset = SECTION_FIELD(query, concurrency),
+             .fallback = "8",
+             .min = 1,
+             .max = QUERY_CONCURRENCY_MAX,
+             .help = "Queries that run at once; others wait."},
+            {.name = "max_memory",
+             .type = CONF_BYTES,
+             .offset = SECTION_FIELD(query, memory_bytes_max),
+             .fallback = "1GiB",
+             .min = QUERY_MEMORY_MIN,
+             .max = QUERY_MEMORY_MAX,
+             .help = "Most memory of one query; past it the query is refused."},
+            {.name = "lookback_delta",
+             .type = CONF_DURATION,
+             .offset = SECTION_FIELD(query, lookback_delta_ms),
+             .fallback = "5m",
+             .min = LOOKBACK_MIN_MS,
+             .max = LOOKBACK_MAX_MS,
+             .help = "How old the newest sample of a series may be to count as its present value."},
+            {0},
+        },
+};
+
+const struct conf_table global_config_table = {
+    .title = "the global service's configuration",
+    .struct_bytes = sizeof(struct global_config),
+    .check = check_global,
+    .options =
+        (const struct conf_option[]){
+            {.name = "name",
+             .type = CONF_NAME,
+             .offset = FIELD(name),
+             .required = true,
+             .help = "Name of this global service."},
+            {.name = "listen",
+             .type = CONF_ADDRESS,
+             .offset = FIELD(listen),
+             .fallback = "127.0.0.1:9412",
+             .help =
+                 "Address for batches, the query API, /metrics, /-/healthy, /-/ready, /-/reload and /api/v1/status."},
+            {.name = "data_dir",
+             .type = CONF_PATH,
+             .offset = FIELD(data_dir),
+             .required = true,
+             .help = "Directory of the log; made if absent; one process each."},
+            {.name = "tls",
+             .type = CONF_SECTION,
+             .offset = FIELD(tls),
+             .table = &tls_table,
+             .help = "Certificates of its own server."},
+            {.name = "sources",
+             .type = CONF_LIST,
+             .offset = FIELD(sources),
+             .max = SOURCES_MAX,
+             .table = &source_table,
+             .help = "Datacenters whose primaries may write; empty = any that can connect."},
+            {.name = "head",
+             .type = CONF_SECTION,
+             .offset = FIELD(head),
+             .table = &head_table,
+             .help = "What is held in memory."},
+            {.name = "query",
+             .type = CONF_SECTION,
+             .offset = FIELD(query),
+             .table = &query_table,
+             .help = "Limits of one query."},
+            {.name = "acting", .type = CONF_REFUSED, .help = "comes with the actions, not in this version"},
+            {.name = "rules_database", .type = CONF_REFUSED, .help = "comes with the rules, not in this version"},
+            {.name = "retention",
+             .type = CONF_REFUSED,
+             .help = "comes with the blocks on disk, not in this version; head.max_age says what is kept"},
+            {.name = "archive", .type = CONF_REFUSED, .help = "comes with the blocks on disk, not in this version"},
+            {0},
+        },
+};
+
+int global_config_load(struct file_system *fs, const char *path, struct global_config **ret_config, char **ret_errors)
+{
+    void *object = NULL;
+    int r = conf_object_load(fs, path, &global_config_table, &object, ret_errors);
+    if (r < 0)
+        return r;
+    *ret_config = object;
+    return 0;
+}
+
+void global_config_free(struct global_config *config)
+{
+    conf_object_free(config);
+}

@@ -1,0 +1,38 @@
+#pragma once
+/* The global service's configuration: a plain struct that a table fills. Times are milliseconds; paths are as the
+ * daemon opens them. docs/configuration.md is made from the tables. */
+#include "base/conf.h"
+
+struct global_config_source {
+    const char *datacenter;
+    const char *bearer_token_file; /* NULL: by certificate, whose common name is `datacenter` */
+};
+
+struct global_config {
+    const char *name;
+    const char *listen;
+    const char *data_dir;
+    struct {
+        const char *cert_file, *key_file, *client_ca_file;
+    } tls;
+    struct conf_list sources; /* struct global_config_source; none: any may write */
+    struct {
+        int64_t age_max_ms;
+    } head;
+    struct {
+        int64_t samples_max;
+        int64_t timeout_ms;
+        int64_t concurrency;
+        uint64_t memory_bytes_max;
+        int64_t lookback_delta_ms;
+    } query;
+};
+
+extern const struct conf_table global_config_table;
+
+/* 0 and a configuration to be freed with global_config_free; or a negative errno and *ret_errors (mem_free it): all
+ * that is wrong, a line each, FILE:LINE:COLUMN first. */
+MUST_CHECK int global_config_load(struct file_system *fs, const char *path, struct global_config **ret_config,
+                                  char **ret_errors);
+void global_config_free(struct global_config *config); /* NULL allowed */
+DEFINE_CLEANUP(struct global_config *, global_config_free)

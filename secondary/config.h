@@ -1,0 +1,95 @@
+#pragma once
+/* The secondary's configuration: a plain struct that a table fills, with scrape_configs as in prometheus.yml.
+ * Times are milliseconds; paths are as the daemon opens them. docs/configuration.md is made from the tables. */
+#include "base/conf.h"
+#include "metric/relabel.h"
+#include "net/http_client.h"
+
+enum scrape_scheme { SCRAPE_HTTP, SCRAPE_HTTPS };
+
+struct static_config {
+    struct conf_strings targets;   /* host:port; anything where relabel_configs follow */
+    struct conf_string_map labels; /* names checked */
+};
+
+struct file_sd_config {
+    struct conf_strings files; /* patterns: absolute or as seen from the working directory, * in the last part only */
+    int64_t refresh_interval_ms;
+};
+
+struct scrape_param {
+    const char *name;
+    struct conf_strings values;
+};
+struct scrape_params {
+    const struct scrape_param *items;
+    size_t count;
+};
+
+struct scrape_basic_auth {
+    const char *username;
+    const char *password_file;
+};
+
+struct scrape_authorization {
+    const char *type;             /* "Bearer" */
+    const char *credentials_file; /* NULL: no authorization */
+};
+
+struct scrape_config {
+    const char *job_name;
+    int64_t scrape_interval_ms; /* never 0: the global one where not given */
+    int64_t scrape_timeout_ms;  /* never above the interval */
+    const char *metrics_path;
+    int scheme; /* enum scrape_scheme */
+    struct scrape_params params;
+    bool honor_labels;
+    bool honor_timestamps;
+    struct conf_list static_configs;         /* struct static_config */
+    struct conf_list file_sd_configs;        /* struct file_sd_config */
+    struct conf_list relabel_configs;        /* struct relabel_config: valid, relabel_new takes them */
+    struct conf_list metric_relabel_configs; /* struct relabel_config */
+    uint64_t body_bytes_max;
+    int64_t samples_max; /* of one scrape, after metric_relabel_configs */
+    int64_t labels_max;
+    int64_t label_name_bytes_max;
+    int64_t label_value_bytes_max;
+    int64_t targets_max;
+    struct scrape_basic_auth basic_auth; /* username NULL: none */
+    struct scrape_authorization authorization;
+    struct http_tls tls;
+};
+
+struct secondary_config {
+    const char *datacenter;
+    const char *secondary;
+    const char *listen;
+    const char *data_dir;
+    int64_t workers; /* 0: one per core */
+    struct {
+        struct conf_strings urls; /* in order of preference */
+        const char *bearer_token_file;
+        struct http_tls tls;
+    } primary;
+    struct {
+        uint64_t bytes_max;
+        int64_t age_max_ms;
+    } spool;
+    struct {
+        int64_t resolution_ms;
+    } windows;
+    struct {
+        int64_t scrape_interval_ms;
+        int64_t scrape_timeout_ms;
+    } global;
+    struct conf_list scrape_configs; /* struct scrape_config */
+};
+
+extern const struct conf_table secondary_config_table;
+
+/* 0 and a configuration to be freed with secondary_config_free; or a negative errno and *ret_errors (mem_free it): all
+ * that is wrong, a line each, FILE:LINE:COLUMN first. */
+MUST_CHECK int secondary_config_load(struct file_system *fs, const char *path, struct secondary_config **ret_config,
+                                     char **ret_errors);
+void secondary_config_free(struct secondary_config *config); /* NULL allowed */
+DEFINE_CLEANUP(struct secondary_config *, secondary_config_free)

@@ -1,0 +1,542 @@
+#include "config_scrape.h"
+
+#include "base/map.h"
+#include "metric/labels.h"
+
+#define BODY_BYTES_MIN     1024LL
+#define BODY_BYTES_MAX     (1LL << 30)
+#define SAMPLES_MAX        10000000
+#define LABEL_BYTES_MAX    65536 /* of a name or value */
+#define TARGETS_MAX        1000000
+#define TARGET_BYTES_MAX   1024
+#define JOB_NAME_BYTES_MAX 256
+#define PATH_BYTES_MAX     4096
+#define PARAMS_MAX         100
+#define RELABEL_RULES_MAX  1000
+#define MODULUS_MAX        (1LL << 53)
+#define REFRESH_MIN_MS     1000LL
+#define REFRESH_MAX_MS     (24 * 3600000LL)
+
+#define LATER(name_text)                                                                                               \
+    {                                                                                                                  \
+        .name = name_text, .type = CONF_REFUSED,                                                                       \
+        .help = "comes with the discovery plugins, not in this version; use file_sd_configs"                           \
+    }
+#define NO_SD(name_text)                                                                                               \
+    {                                                                                                                  \
+        .name = name_text, .type = CONF_REFUSED,                                                                       \
+        .help = "not supported; write the targets to files for file_sd_configs"                                        \
+    }
+#define REFUSED(name_text, reason)                                                                                     \
+    {                                                                                                                  \
+        .name = name_text, .type = CONF_REFUSED, .help = reason                                                        \
+    }
+
+/* ---- small sections -----------------------------------------------------------------------------------------------
+ */
+
+static void check_tls(struct conf *conf, const struct conf_node *node, void *object)
+{
+    const struct http_tls *tls = object;
+    if (!tls->cert_file != !tls->key_file && !conf_failed(conf_child(node, "cert_file")) &&
+        !conf_failed(conf_child(node, "key_file")))
+        conf_error(conf, node, "cert_file and key_file belong together");
+}
+
+#define INLINE_PEM "certificates and keys are read from files: use the key that ends with _file"
+
+static const struct conf_table tls_config_table = {
+    .title = "tls_config",
+    .struct_bytes = sizeof(struct http_tls),
+    .check = check_tls,
+    .options =
+        (const struct conf_option[]){
+            {.name = "ca_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct http_tls, ca_file),
+             .help = "Certificates to trust (PEM) instead of the system's."},
+            {.name = "cert_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct http_tls, cert_file),
+             .help = "Certificate (PEM) to show to the target."},
+            {.name = "key_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct http_tls, key_file),
+             .help = "Private key (PEM) of cert_file."},
+            {.name = "server_name",
+             .type = CONF_STRING,
+             .offset = offsetof(struct http_tls, server_name),
+             .min = 1,
+             .max = 255,
+             .help = "Name that the target's certificate must carry, when it is not the target's own."},
+            {.name = "insecure_skip_verify",
+             .type = CONF_BOOL,
+             .offset = offsetof(struct http_tls, insecure_skip_verify),
+             .help = "Accept any certificate."},
+            REFUSED("ca", INLINE_PEM),
+            REFUSED("cert", INLINE_PEM),
+            REFUSED("key", INLINE_PEM),
+            REFUSED("min_version", "TLS 1.2 is the least, always"),
+            REFUSED("max_version", "the newest TLS that both ends speak is used"),
+            {0},
+        },
+};
+
+static const struct conf_table basic_auth_table = {
+    .title = "basic_auth",
+    .struct_bytes = sizeof(struct scrape_basic_auth),
+    .options =
+        (const struct conf_option[]){
+            {.name = "username",
+             .type = CONF_STRING,
+             .offset = offsetof(struct scrape_basic_auth, username),
+             .required = true,
+             .min = 1,
+             .max = 256,
+             .help = "User name."},
+            {.name = "password_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct scrape_basic_auth, password_file),
+             .required = true,
+             .help = "File with the password."},
+            REFUSED("password", "secrets are read from files: use password_file"),
+            REFUSED("username_file", "the name is no secret: use username"),
+            {0},
+        },
+};
+
+static const struct conf_table authorization_table = {
+    .title = "authorization",
+    .struct_bytes = sizeof(struct scrape_authorization),
+    .options =
+        (const struct conf_option[]){
+            {.name = "type",
+             .type = CONF_STRING,
+             .offset = offsetof(struct scrape_authorization, type),
+             .fallback = "Bearer",
+             .min = 1,
+             .max = 64,
+             .help = "First word of the Authorization header."},
+            {.name = "credentials_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct scrape_authorization, credentials_file),
+             .required = true,
+             .help = "File with the rest of the header, a token for instance."},
+            REFUSED("credentials", "secrets are read from files: use credentials_file"),
+            {0},
+        },
+};
+
+/* ---- targets ------------------------------------------------------------------------------------------------------
+ */
+
+static void check_static(struct conf *conf, const struct conf_node *node, void *object)
+{
+    const struct static_config *config = object;
+    const struct conf_node *labels = conf_child(node, "labels");
+    for (size_t i = 0; i < config->labels.count; i++) {
+        const char *name = config->labels.items[i].name;
+        if (!label_name_is_valid(str_from(name)))
+            conf_error(conf, conf_child_at(labels, i), "labels: \"%.64s\" is not a label name ([a-zA-Z_][a-zA-Z0-9_]*)",
+                       name);
+    }
+}
+
+static const struct conf_table static_config_table = {
+    .title = "static_config",
+    .struct_bytes = sizeof(struct static_config),
+    .check = check_static,
+    .options =
+        (const struct conf_option[]){
+            {.name = "targets",
+             .type = CONF_STRINGS,
+             .offset = offsetof(struct static_config, targets),
+             .help = "host:port each; without a port that of the scheme."},
+            {.name = "labels",
+             .type = CONF_STRING_MAP,
+             .offset = offsetof(struct static_config, labels),
+             .help = "Labels that all of them get."},
+            {0},
+        },
+};
+
+/* As Prometheus: a * in the last part of the path only, and an ending that says the format. */
+static bool is_file_pattern(const char *pattern)
+{
+    static const char *const endings[] = {".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"};
+    const char *star = strchr(pattern, '*');
+    if (star && (strchr(star, '/') || strchr(star + 1, '*')))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+        if (str_ends_with(str_from(pattern), str_from(endings[i])))
+            return true;
+    return false;
+}
+
+static void check_file_sd(struct conf *conf, const struct conf_node *node, void *object)
+{
+    struct file_sd_config *config = object;
+    const struct conf_node *files = conf_child(node, "files");
+    for (size_t i = 0; i < config->files.count; i++) {
+        if (is_file_pattern(config->files.items[i]))
+            config->files.items[i] = conf_path(conf, config->files.items[i]);
+        else
+            conf_error(
+                conf, conf_child_at(files, i),
+                "files: \"%.64s\" is not a pattern that ends with .json, .yml or .yaml and has at most one *, in "
+                "its last part",
+                config->files.items[i]);
+    }
+}
+
+static const struct conf_table file_sd_config_table = {
+    .title = "file_sd_config",
+    .struct_bytes = sizeof(struct file_sd_config),
+    .check = check_file_sd,
+    .options =
+        (const struct conf_option[]){
+            {.name = "files",
+             .type = CONF_STRINGS,
+             .offset = offsetof(struct file_sd_config, files),
+             .required = true,
+             .min = 1,
+             .max = 1000,
+             .help = "Patterns of .json, .yml or .yaml files with target groups; * in the last part."},
+            {.name = "refresh_interval",
+             .type = CONF_DURATION,
+             .offset = offsetof(struct file_sd_config, refresh_interval_ms),
+             .fallback = "5m",
+             .min = REFRESH_MIN_MS,
+             .max = REFRESH_MAX_MS,
+             .help = "How often the files are read again."},
+            {0},
+        },
+};
+
+/* ---- relabelling --------------------------------------------------------------------------------------------------
+ */
+
+/* source_labels and its count stand together as a conf_strings does. */
+_Static_assert(offsetof(struct relabel_config, source_label_count) - offsetof(struct relabel_config, source_labels) ==
+                   offsetof(struct conf_strings, count),
+               "a relabel_config holds its source labels as a conf_strings");
+
+/* relabel.c alone knows what a good rule is; its message begins with the field, which gives the place. */
+static void check_relabel(struct conf *conf, const struct conf_node *node, void *object)
+{
+    CLEANUP(relabel_freep) struct relabel *relabel = NULL;
+    char error[256] = "";
+    size_t index = 0;
+    for (size_t i = 0; i < conf_child_count(node); i++)
+        if (conf_failed(conf_child_at(node, i)))
+            return;
+    if (relabel_new(object, 1, error, &index, &relabel) == 0)
+        return;
+    const struct conf_node *at = node;
+    for (size_t i = 0; i < conf_child_count(node); i++)
+        if (str_starts_with(str_from(error), str_from(conf_child_name(node, i))))
+            at = conf_child_at(node, i);
+    conf_error(conf, at, "%s", error);
+}
+
+static const struct conf_table relabel_config_table = {
+    .title = "relabel_config",
+    .struct_bytes = sizeof(struct relabel_config),
+    .check = check_relabel,
+    .options =
+        (const struct conf_option[]){
+            {.name = "source_labels",
+             .type = CONF_STRINGS,
+             .offset = offsetof(struct relabel_config, source_labels),
+             .max = LABELS_MAX,
+             .help = "Labels whose values are joined and matched."},
+            {.name = "separator",
+             .type = CONF_STRING,
+             .offset = offsetof(struct relabel_config, separator),
+             .fallback = ";",
+             .help = "What stands between the joined values."},
+            {.name = "regex",
+             .type = CONF_STRING,
+             .offset = offsetof(struct relabel_config, regex),
+             .fallback = "(.*)",
+             .help = "RE2 pattern, anchored at both ends."},
+            {.name = "modulus",
+             .type = CONF_INT,
+             .offset = offsetof(struct relabel_config, modulus),
+             .min = 0,
+             .max = MODULUS_MAX,
+             .help = "For hashmod: how many remainders there are."},
+            {.name = "target_label",
+             .type = CONF_STRING,
+             .offset = offsetof(struct relabel_config, target_label),
+             .help = "Label that gets the result."},
+            {.name = "replacement",
+             .type = CONF_STRING,
+             .offset = offsetof(struct relabel_config, replacement),
+             .fallback = "$1",
+             .help = "Result, with $1 or ${name} for the groups of the pattern."},
+            {.name = "action",
+             .type = CONF_ENUM,
+             .offset = offsetof(struct relabel_config, action),
+             .names = relabel_action_names,
+             .help = "What is done."},
+            {0},
+        },
+};
+
+/* ---- one scrape_config --------------------------------------------------------------------------------------------
+ */
+
+/* name: [value, ...] for the query string. */
+static void fill_params(struct conf *conf, const struct conf_node *node, void *field)
+{
+    struct scrape_params *params = field;
+    size_t count = conf_child_count(node);
+    if (!node)
+        return;
+    if (conf_text(node) || (count > 0 && !conf_child_name(node, 0))) {
+        conf_error(conf, node, "params: expected a map (name: [value, ...])");
+        return;
+    }
+    if (count > PARAMS_MAX) {
+        conf_error(conf, node, "params: %zu names, at most %d are taken", count, PARAMS_MAX);
+        return;
+    }
+    struct scrape_param *items = arena_array(conf_arena(conf), MAX(count, 1), sizeof(*items));
+    for (size_t i = 0; items && i < count; i++) {
+        items[i].name = arena_str(conf_arena(conf), str_from(conf_child_name(node, i))).ptr;
+        conf_fill_strings(conf, "params", conf_child_at(node, i), &items[i].values);
+    }
+    *params = (struct scrape_params){items, items ? count : 0};
+}
+
+/* Without relabelling a target is the address itself; with it, a target may be anything (a URL to be probed). */
+static void check_targets(struct conf *conf, const struct conf_node *node, const struct scrape_config *config)
+{
+    const struct conf_node *groups = conf_child(node, "static_configs");
+    const struct static_config *statics = config->static_configs.items;
+    for (size_t i = 0; i < config->static_configs.count; i++) {
+        const struct conf_node *targets = conf_child(conf_child_at(groups, i), "targets");
+        for (size_t j = 0; j < statics[i].targets.count; j++) {
+            const char *target = statics[i].targets.items[j];
+            const struct conf_node *at = conf_child_at(targets, j);
+            if (!target[0] || strlen(target) > TARGET_BYTES_MAX)
+                conf_error(conf, at, "targets: 1 to %d bytes are an address", TARGET_BYTES_MAX);
+            else if (config->relabel_configs.count == 0 && strpbrk(target, "/ \t"))
+                conf_error(conf, at,
+                           "targets: \"%.64s\" is not host:port; scheme and metrics_path are keys of the scrape_config",
+                           target);
+        }
+    }
+}
+
+static void check_scrape_config(struct conf *conf, const struct conf_node *node, void *object)
+{
+    const struct scrape_config *config = object;
+    if (config->metrics_path[0] != '/')
+        conf_error(conf, conf_child(node, "metrics_path"), "metrics_path: \"%.64s\" does not begin with /",
+                   config->metrics_path);
+    if (config->basic_auth.username && config->authorization.credentials_file)
+        conf_error(conf, conf_child(node, "authorization"), "basic_auth and authorization exclude each other");
+    check_targets(conf, node, config);
+}
+
+#define FIELD(member) offsetof(struct scrape_config, member)
+
+const struct conf_table scrape_config_table = {
+    .title = "scrape_config",
+    .struct_bytes = sizeof(struct scrape_config),
+    .check = check_scrape_config,
+    .options =
+        (const struct conf_option[]){
+            {.name = "job_name",
+             .type = CONF_STRING,
+             .offset = FIELD(job_name),
+             .required = true,
+             .min = 1,
+             .max = JOB_NAME_BYTES_MAX,
+             .help = "The `job` label of its targets; unique."},
+            {.name = "scrape_interval",
+             .type = CONF_DURATION,
+             .offset = FIELD(scrape_interval_ms),
+             .min = SCRAPE_INTERVAL_MIN_MS,
+             .max = SCRAPE_INTERVAL_MAX_MS,
+             .help = "How often; default global.scrape_interval; at most windows.resolution."},
+            {.name = "scrape_timeout",
+             .type = CONF_DURATION,
+             .offset = FIELD(scrape_timeout_ms),
+             .min = SCRAPE_TIMEOUT_MIN_MS,
+             .max = SCRAPE_INTERVAL_MAX_MS,
+             .help = "When a scrape is given up; default global.scrape_timeout; at most the interval."},
+            {.name = "metrics_path",
+             .type = CONF_STRING,
+             .offset = FIELD(metrics_path),
+             .fallback = "/metrics",
+             .min = 1,
+             .max = PATH_BYTES_MAX,
+             .help = "Path of the page."},
+            {.name = "scheme",
+             .type = CONF_ENUM,
+             .offset = FIELD(scheme),
+             .names = (const char *const[]){"http", "https", NULL},
+             .help = "Protocol of the page."},
+            {.name = "params",
+             .type = CONF_CUSTOM,
+             .offset = FIELD(params),
+             .custom = fill_params,
+             .names = (const char *const[]){"map of lists of texts", NULL},
+             .help = "Parameters of the query string, each with a list of values."},
+            {.name = "honor_labels",
+             .type = CONF_BOOL,
+             .offset = FIELD(honor_labels),
+             .help = "On a conflict the page's label wins; else it is renamed to exported_NAME."},
+            {.name = "honor_timestamps",
+             .type = CONF_BOOL,
+             .offset = FIELD(honor_timestamps),
+             .fallback = "true",
+             .help = "Keep the timestamps that a page gives; else the time of the scrape is used."},
+            {.name = "static_configs",
+             .type = CONF_LIST,
+             .offset = FIELD(static_configs),
+             .table = &static_config_table,
+             .help = "Targets written here."},
+            {.name = "file_sd_configs",
+             .type = CONF_LIST,
+             .offset = FIELD(file_sd_configs),
+             .table = &file_sd_config_table,
+             .help = "Targets read from files, again whenever they change."},
+            {.name = "relabel_configs",
+             .type = CONF_LIST,
+             .offset = FIELD(relabel_configs),
+             .max = RELABEL_RULES_MAX,
+             .table = &relabel_config_table,
+             .help = "Rules that choose and change targets before the scrape."},
+            {.name = "metric_relabel_configs",
+             .type = CONF_LIST,
+             .offset = FIELD(metric_relabel_configs),
+             .max = RELABEL_RULES_MAX,
+             .table = &relabel_config_table,
+             .help = "Rules that choose and change samples after the scrape."},
+            {.name = "body_size_limit",
+             .type = CONF_BYTES,
+             .offset = FIELD(body_bytes_max),
+             .fallback = "64MiB",
+             .min = BODY_BYTES_MIN,
+             .max = BODY_BYTES_MAX,
+             .help = "Largest page, uncompressed; past it the scrape fails."},
+            {.name = "sample_limit",
+             .type = CONF_INT,
+             .offset = FIELD(samples_max),
+             .fallback = "100000",
+             .min = 1,
+             .max = SAMPLES_MAX,
+             .help = "Most samples of one scrape after metric_relabel_configs; past it the scrape fails."},
+            {.name = "label_limit",
+             .type = CONF_INT,
+             .offset = FIELD(labels_max),
+             .fallback = "64",
+             .min = 1,
+             .max = LABELS_MAX,
+             .help = "Most labels of one sample; past it the scrape fails."},
+            {.name = "label_name_length_limit",
+             .type = CONF_INT,
+             .offset = FIELD(label_name_bytes_max),
+             .fallback = "1024",
+             .min = 1,
+             .max = LABEL_BYTES_MAX,
+             .help = "Longest label name in bytes; past it the scrape fails."},
+            {.name = "label_value_length_limit",
+             .type = CONF_INT,
+             .offset = FIELD(label_value_bytes_max),
+             .fallback = "4096",
+             .min = 1,
+             .max = LABEL_BYTES_MAX,
+             .help = "Longest label value in bytes; past it the scrape fails."},
+            {.name = "target_limit",
+             .type = CONF_INT,
+             .offset = FIELD(targets_max),
+             .fallback = "100000",
+             .min = 1,
+             .max = TARGETS_MAX,
+             .help = "Most targets of the job after relabelling; past it the job's scrapes fail."},
+            {.name = "basic_auth",
+             .type = CONF_SECTION,
+             .offset = FIELD(basic_auth),
+             .table = &basic_auth_table,
+             .help = "User name and password to send."},
+            {.name = "authorization",
+             .type = CONF_SECTION,
+             .offset = FIELD(authorization),
+             .table = &authorization_table,
+             .help = "Authorization header to send, with a token for instance."},
+            {.name = "tls_config",
+             .type = CONF_SECTION,
+             .offset = FIELD(tls),
+             .table = &tls_config_table,
+             .help = "Certificates for scheme https."},
+            LATER("kubernetes_sd_configs"),
+            LATER("ec2_sd_configs"),
+            LATER("consul_sd_configs"),
+            LATER("http_sd_configs"),
+            LATER("dns_sd_configs"),
+            NO_SD("azure_sd_configs"),
+            NO_SD("digitalocean_sd_configs"),
+            NO_SD("docker_sd_configs"),
+            NO_SD("dockerswarm_sd_configs"),
+            NO_SD("eureka_sd_configs"),
+            NO_SD("gce_sd_configs"),
+            NO_SD("hetzner_sd_configs"),
+            NO_SD("ionos_sd_configs"),
+            NO_SD("kuma_sd_configs"),
+            NO_SD("lightsail_sd_configs"),
+            NO_SD("linode_sd_configs"),
+            NO_SD("marathon_sd_configs"),
+            NO_SD("nerve_sd_configs"),
+            NO_SD("nomad_sd_configs"),
+            NO_SD("openstack_sd_configs"),
+            NO_SD("ovhcloud_sd_configs"),
+            NO_SD("puppetdb_sd_configs"),
+            NO_SD("scaleway_sd_configs"),
+            NO_SD("serverset_sd_configs"),
+            NO_SD("triton_sd_configs"),
+            NO_SD("uyuni_sd_configs"),
+            NO_SD("vultr_sd_configs"),
+            REFUSED("bearer_token", "secrets are read from files: use authorization.credentials_file"),
+            REFUSED("bearer_token_file", "an old key of Prometheus: use authorization.credentials_file"),
+            REFUSED("oauth2", "not in this version; use authorization.credentials_file with a token that is renewed"),
+            REFUSED("proxy_url", "targets are scraped directly: run a secondary where they can be reached"),
+            REFUSED("follow_redirects", "redirects are not followed: name the page's own address"),
+            REFUSED("enable_http2", "pages are scraped by HTTP/1.1"),
+            REFUSED("keep_dropped_targets", "not in this version"),
+            REFUSED("scrape_protocols", "pages are read in the text format 0.0.4"),
+            REFUSED("native_histogram_bucket_limit", "native histograms are not read; classic ones are"),
+            REFUSED("track_timestamps_staleness", "not in this version"),
+            {0},
+        },
+};
+
+/* ---- names ----------------------------------------------------------------------------------------------------------
+ */
+
+static bool name_equal(const void *item, const void *key)
+{
+    return strcmp(((const struct scrape_config *)item)->job_name, key) == 0;
+}
+
+void scrape_config_check_names(struct conf *conf, const struct conf_node *jobs, const struct scrape_config *configs,
+                               size_t count)
+{
+    CLEANUP(map_done) struct map seen;
+    map_init(&seen);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = configs[i].job_name;
+        if (!name)
+            continue;
+        uint64_t hash = str_hash(str_from(name));
+        if (map_get(&seen, hash, name_equal, name))
+            conf_error(conf, conf_child(conf_child_at(jobs, i), "job_name"),
+                       "job_name: \"%.64s\" is the name of another scrape_config", name);
+        else
+            map_put(&seen, hash, (void *)&configs[i]);
+    }
+}
