@@ -29,7 +29,8 @@ enum {
     PAGE_BYTES_MAX = 512 * 1024,
     REQUEST_BYTES_MAX = 8192,
     EVENTS_MAX = 256,
-    SECONDS_MAX = 7 * 86400
+    SECONDS_MAX = 7 * 86400,
+    TARGET_FILES_MAX = 64
 };
 
 /* How the value of a line comes about. */
@@ -547,7 +548,8 @@ static void usage(FILE *out)
     fprintf(out,
             "usage: fleet [--hosts N] [--first N] [--port P] [--page full|small] [--targets FILE] [--seconds S]\n"
             "Answers as N hosts on 127.1.0.1 and up with pages like node_exporter's (full: some 700 series, small:\n"
-            "some 100), ends by itself after S seconds (3600). --targets writes the hosts as a file_sd file.\n"
+            "some 100), ends by itself after S seconds (3600). --targets writes the hosts as a file_sd file; given\n"
+            "several times, the hosts are split evenly among the files.\n"
             "--first N begins with the Nth host (0), so that several fleets share one port.\n");
 }
 
@@ -557,7 +559,8 @@ int main(int argc, char **argv)
         {"hosts", 1, 0, 'n'},   {"first", 1, 0, 'f'},   {"port", 1, 0, 'p'}, {"page", 1, 0, 'g'},
         {"targets", 1, 0, 't'}, {"seconds", 1, 0, 's'}, {"help", 0, 0, 'h'}, {0}};
     int hosts = 200, first = 0, port = 19100, seconds = 3600;
-    const char *targets = NULL;
+    const char *targets[TARGET_FILES_MAX];
+    int target_files = 0;
     bool full = true;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (c == 'n')
@@ -568,8 +571,8 @@ int main(int argc, char **argv)
             port = number_of("port", optarg, 1, 65535);
         else if (c == 'g')
             full = strcmp(optarg, "small") != 0;
-        else if (c == 't')
-            targets = optarg;
+        else if (c == 't' && target_files < TARGET_FILES_MAX)
+            targets[target_files++] = optarg;
         else if (c == 's')
             seconds = number_of("seconds", optarg, 1, SECONDS_MAX);
         else {
@@ -590,8 +593,11 @@ int main(int argc, char **argv)
     for (int i = 0; i < hosts; i++)
         if (epoll < 0 || listen_as(epoll, (uint32_t)(first + i), port) != 0)
             return 1;
-    if (targets && write_targets(targets, first, hosts, port) != 0)
-        return 1;
+    for (int i = 0; i < target_files; i++) {
+        int from = hosts * i / target_files, to = hosts * (i + 1) / target_files;
+        if (write_targets(targets[i], first + from, to - from, port) != 0)
+            return 1;
+    }
     printf("fleet: %d hosts with %zu series each on port %d\n", hosts, series_count, port);
     fflush(stdout);
     run(epoll, seconds);
