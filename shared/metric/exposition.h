@@ -29,10 +29,10 @@ struct exposition {
     struct exposition_limits limits;
 
     /* Of the event last returned. */
-    struct str name;         /* metric name, or of HELP / TYPE */
-    struct str text;         /* HELP text as written (escapes kept) */
+    struct str name; /* metric name, or of HELP / TYPE */
+    struct str text; /* HELP text as written (escapes kept) */
     enum metric_type type;
-    struct str series;       /* SAMPLE: the line's part before the value, as written: name and {...} */
+    struct str series; /* SAMPLE: the line's part before the value, as written: name and {...} */
     double value;
     bool has_time;
     int64_t time_ms;

@@ -1,6 +1,7 @@
 #include "metric/labels.h"
 #include "base/crc.h"
 #include "base/fail.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -178,24 +179,6 @@ size_t labels_bytes(const struct labels *labels)
 
 /* ---- Text ---- */
 
-/* One code point of UTF-8 at `at`; 0 bytes when it is not one. */
-static size_t decode_rune(const char *at, size_t left, uint32_t *ret_rune)
-{
-    uint8_t first = (uint8_t)at[0];
-    if (first < 0x80) {
-        *ret_rune = first;
-        return 1;
-    }
-    size_t len = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (len > left || !str_is_utf8(str_of(at, len)))
-        return 0;
-    uint32_t rune = first & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++)
-        rune = rune << 6 | ((uint8_t)at[i] & 0x3f);
-    *ret_rune = rune;
-    return len;
-}
-
 /* What Go's strconv.IsPrint refuses, in ranges: controls, spaces other than ' ', format characters, private use. Code
  * points that Unicode has not assigned count as printable here. */
 static bool rune_is_printable(uint32_t rune)
@@ -231,7 +214,7 @@ static void print_quoted(struct buf *text, struct str value)
     buf_append_byte(text, '"');
     for (size_t at = 0; at < value.len;) {
         uint32_t rune = (uint8_t)value.ptr[at];
-        size_t len = decode_rune(value.ptr + at, value.len - at, &rune);
+        size_t len = utf8_decode(value, at, &rune);
         if (len > 0 && rune != '"' && rune != '\\' && rune_is_printable(rune))
             buf_append(text, value.ptr + at, len);
         else

@@ -1,6 +1,6 @@
 #pragma once
-/* Layouts: which series a page has, said once for all hosts of a fleet that expose the same ones, and named by the hash of
- * what they say (docs/batch-format.md has the bytes).
+/* Layouts: which series a page has, said once for all hosts of a fleet that expose the same ones, and named by the hash
+ * of what they say (docs/batch-format.md has the bytes).
  *
  *   family layout: one metric family: name, type, unit, help, and the label sets of its series (slots), without the
  *                  target's labels. A slot's label wins over the target's of the same name; an empty one deletes it.
@@ -13,11 +13,12 @@
 #include "metric/labels.h"
 #include "metric/sample.h"
 
-#define LAYOUT_BLOB_BYTES_MAX   (8 * MIB) /* of one blob: a page of 100,000 series is some 10 MB of text as families of < 8 */
-#define LAYOUT_SLOTS_MAX        131072    /* series of one family */
-#define LAYOUT_FAMILIES_MAX     65536     /* of one page */
-#define LAYOUT_TARGETS_MAX      16384     /* of one list */
-#define LAYOUT_HELP_BYTES_MAX   4096
+#define LAYOUT_BLOB_BYTES_MAX                                                                                          \
+    (8 * MIB) /* of one blob: a page of 100,000 series is some 10 MB of text as families of < 8 */
+#define LAYOUT_SLOTS_MAX      131072 /* series of one family */
+#define LAYOUT_FAMILIES_MAX   65536  /* of one page */
+#define LAYOUT_TARGETS_MAX    16384  /* of one list */
+#define LAYOUT_HELP_BYTES_MAX 4096
 
 enum layout_type { LAYOUT_FAMILY = 1, LAYOUT_PAGE = 2, LAYOUT_TARGETS = 3 };
 

@@ -8,7 +8,7 @@ enum matcher_type { MATCH_EQUAL, MATCH_NOT_EQUAL, MATCH_REGEX, MATCH_NOT_REGEX }
 
 struct matcher {
     enum matcher_type type;
-    struct str name;     /* owned by who made the matcher (an arena, a parsed expression) */
+    struct str name; /* owned by who made the matcher (an arena, a parsed expression) */
     struct str value;
     struct regex *regex; /* for the regex types; owned, freed by matcher_done */
 };

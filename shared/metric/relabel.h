@@ -1,5 +1,6 @@
 #pragma once
 /* Relabelling as Prometheus 2.42 does it (model/relabel/relabel.go), all actions. Compile once, apply often. */
+#include "base/arena.h"
 #include "base/regex.h"
 #include "metric/labels.h"
 
@@ -18,16 +19,17 @@ enum relabel_action {
 };
 extern const char *const relabel_action_names[]; /* by enum, ends with NULL */
 
-/* As written in the configuration; strings belong to whoever wrote them and must outlive the rules. */
+/* As written in the configuration; strings belong to whoever wrote them and must outlive the rules. NULL and 0: not
+ * written, the default holds. */
 struct relabel_config {
     const char **source_labels;
     size_t source_label_count;
-    const char *separator;    /* ";" */
-    const char *regex;        /* "(.*)" */
+    const char *separator; /* ";" */
+    const char *regex;     /* "(.*)" */
     int64_t modulus;
     const char *target_label;
-    const char *replacement;  /* "$1" */
-    int action;               /* enum relabel_action */
+    const char *replacement; /* "$1" */
+    int action;              /* enum relabel_action */
 };
 
 struct relabel; /* compiled rules, immutable, safe from any thread */
@@ -40,6 +42,8 @@ DEFINE_CLEANUP(struct relabel *, relabel_free)
 size_t relabel_count(const struct relabel *relabel);
 
 /* Applies the rules to the builder; made strings go to the arena. False: the target or sample is dropped, and
- * *ret_rule (may be NULL) is the index of the rule that did it. */
+ * *ret_rule (may be NULL) is the index of the rule that did it. When the arena is full, builder->overflow is set
+ * (nothing can be built then) and the rules after it are not applied. A name made by labelmap or by a target label with
+ * groups that is no label name is not set. */
 bool relabel_apply(const struct relabel *relabel, struct labels_builder *builder, struct arena *arena,
                    size_t *ret_rule);

@@ -11,22 +11,13 @@ struct sample {
 };
 
 /* What may be done with the values of a series. Histogram buckets, counts and sums are counters. */
-enum series_kind {
-    KIND_GAUGE = 0,
-    KIND_COUNTER = 1
-};
+enum series_kind { KIND_GAUGE = 0, KIND_COUNTER = 1 };
 
 /* Types of the exposition formats, as Prometheus' metadata names them. */
-enum metric_type {
-    METRIC_UNKNOWN,
-    METRIC_COUNTER,
-    METRIC_GAUGE,
-    METRIC_HISTOGRAM,
-    METRIC_SUMMARY,
-    METRIC_TYPE_COUNT
-};
+enum metric_type { METRIC_UNKNOWN, METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_SUMMARY, METRIC_TYPE_COUNT };
 const char *metric_type_name(enum metric_type type); /* "unknown", "counter", ... */
-/* Kind from the family's type and the sample's own name; without a type by its suffix (_total, _bucket, _count, _sum). */
+/* Kind from the family's type and the sample's own name; without a type by its suffix (_total, _bucket, _count, _sum).
+ */
 enum series_kind series_kind_of(enum metric_type type, const char *name, size_t name_len);
 
 /* Prometheus' stale marker and its ordinary NaN (model/value): compared by bits, never by ==. */
