@@ -277,7 +277,7 @@ static void fill_address(struct conf *conf, const struct conf_option *option, co
     const char *text = scalar(conf, option, node);
     if (!text)
         return;
-    if (text[0] == ':')
+    if (text[0] == ':' && is_port(str_from(text + 1)))
         conf_error(conf, node, "%s: \"%s\" has no host: 0.0.0.0 means all addresses of this machine", option->name,
                    conf_shown(conf, text));
     else if (!is_host_port(str_from(text), true))
