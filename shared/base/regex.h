@@ -6,15 +6,23 @@
 
 #define REGEX_GROUPS_MAX 16
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct regex;
 
 /* -EINVAL with a message in ret_error when the pattern is not valid (or would take more than 1 MiB). */
-MUST_CHECK int regex_new(struct str pattern, char ret_error[static 256], struct regex **ret_regex);
+MUST_CHECK int regex_new(struct str pattern, char ret_error[AT_LEAST(256)], struct regex **ret_regex);
 void regex_free(struct regex *regex);
 DEFINE_CLEANUP(struct regex *, regex_free)
 bool regex_matches(const struct regex *regex, struct str text);
 /* Groups 0 (the whole) to *ret_count - 1, at most REGEX_GROUPS_MAX; unmatched groups are STR_NULL. False: no match. */
-bool regex_groups(const struct regex *regex, struct str text, struct str ret_groups[static REGEX_GROUPS_MAX],
+bool regex_groups(const struct regex *regex, struct str text, struct str ret_groups[AT_LEAST(REGEX_GROUPS_MAX)],
                   size_t *ret_count);
 /* Index of a named group, -ENOENT if there is none of that name. */
 int regex_group_index(const struct regex *regex, struct str name);
+
+#ifdef __cplusplus
+}
+#endif
