@@ -3,6 +3,8 @@
 #include "base/map.h"
 #include "metric/labels.h"
 
+#include <stdio.h>
+
 #define BODY_BYTES_MIN     1024LL
 #define BODY_BYTES_MAX     (1LL << 30)
 #define SAMPLES_MAX        10000000
@@ -221,7 +223,7 @@ _Static_assert(offsetof(struct relabel_config, source_label_count) - offsetof(st
                    offsetof(struct conf_strings, count),
                "a relabel_config holds its source labels as a conf_strings");
 
-/* relabel.c alone knows what a good rule is; its message begins with the field, which gives the place. */
+/* relabel.c alone knows what a good rule is; its message names the field, which gives the place. */
 static void check_relabel(struct conf *conf, const struct conf_node *node, void *object)
 {
     CLEANUP(relabel_freep) struct relabel *relabel = NULL;
@@ -233,9 +235,12 @@ static void check_relabel(struct conf *conf, const struct conf_node *node, void 
     if (relabel_new(object, 1, error, &index, &relabel) == 0)
         return;
     const struct conf_node *at = node;
-    for (size_t i = 0; i < conf_child_count(node); i++)
-        if (str_starts_with(str_from(error), str_from(conf_child_name(node, i))))
+    for (size_t i = 0; i < conf_child_count(node); i++) {
+        char field[32];
+        snprintf(field, sizeof(field), "%s:", conf_child_name(node, i));
+        if (strstr(error, field))
             at = conf_child_at(node, i);
+    }
     conf_error(conf, at, "%s", error);
 }
 

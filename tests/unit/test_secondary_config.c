@@ -1,0 +1,297 @@
+/* The secondary's configuration: what prometheus.yml allows is understood, what means nothing here is named. */
+#include "base/fail.h"
+#include "secondary/config.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define HEAD "datacenter: dc1\nsecondary: rack-7\ndata_dir: /var/lib/t\nprimary: {urls: [http://127.0.0.1:9411]}\n"
+#define JOB  HEAD "scrape_configs:\n- job_name: a\n"
+
+struct reading {
+    struct file_system *fs;
+    struct secondary_config *config;
+    char *errors;
+};
+
+static void reading_done(struct reading *reading)
+{
+    secondary_config_free(reading->config);
+    mem_free(reading->errors);
+    file_system_free(reading->fs);
+}
+
+static struct reading read_text(const char *text)
+{
+    struct reading reading = {.fs = file_system_memory_new(0)};
+    assert_int_equal(file_make_dirs(reading.fs, "/etc/t"), 0);
+    assert_int_equal(file_write_whole(reading.fs, "/etc/t/secret", "x\n", 2), 0);
+    assert_int_equal(file_write_whole(reading.fs, "/etc/t/c.yaml", text, strlen(text)), 0);
+    int r = secondary_config_load(reading.fs, "/etc/t/c.yaml", &reading.config, &reading.errors);
+    assert_int_equal(r, reading.errors ? -EINVAL : 0);
+    return reading;
+}
+
+#define READ(variable, text) CLEANUP(reading_done) struct reading variable = read_text(text)
+
+static void expect_good(const char *text)
+{
+    READ(reading, text);
+    if (reading.errors)
+        fail_msg("%s", reading.errors);
+}
+
+/* Exactly this one error. */
+static void expect_error(const char *text, const char *error)
+{
+    READ(reading, text);
+    if (!reading.errors || !strstr(reading.errors, error) ||
+        strchr(reading.errors, '\n') != strrchr(reading.errors, '\n'))
+        fail_msg("expected one error with \"%s\", got \"%s\"", error, reading.errors ? reading.errors : "none");
+}
+
+static void the_example_loads(void **state)
+{
+    (void)state;
+    struct secondary_config *config = NULL;
+    char *errors = NULL;
+    if (secondary_config_load(file_system_real(), SOURCE_DIR "/conf/secondary.yaml", &config, &errors) < 0)
+        fail_msg("%s", errors);
+    assert_string_equal(config->datacenter, "dc1");
+    assert_int_equal(config->scrape_configs.count, 2);
+    secondary_config_free(config);
+}
+
+static void defaults_are_those_of_the_design(void **state)
+{
+    (void)state;
+    READ(reading, JOB);
+    const struct secondary_config *config = reading.config;
+    assert_non_null(config);
+    assert_string_equal(config->listen, "127.0.0.1:9410");
+    assert_int_equal(config->workers, 0);
+    assert_int_equal(config->spool.bytes_max, 4 * GIB);
+    assert_int_equal(config->spool.age_max_ms, 24 * 3600000);
+    assert_int_equal(config->windows.resolution_ms, 60000);
+    const struct scrape_config *job = config->scrape_configs.items;
+    assert_int_equal(job->scrape_interval_ms, 15000);
+    assert_int_equal(job->scrape_timeout_ms, 10000);
+    assert_string_equal(job->metrics_path, "/metrics");
+    assert_int_equal(job->scheme, SCRAPE_HTTP);
+    assert_false(job->honor_labels);
+    assert_true(job->honor_timestamps);
+    assert_int_equal(job->body_bytes_max, 64 * MIB);
+    assert_int_equal(job->samples_max, 100000);
+    assert_int_equal(job->labels_max, 64);
+    assert_int_equal(job->label_name_bytes_max, 1024);
+    assert_int_equal(job->label_value_bytes_max, 4096);
+    assert_null(job->basic_auth.username);
+    assert_null(job->authorization.credentials_file);
+    assert_null(job->tls.ca_file);
+}
+
+static void a_scrape_config_of_prometheus_is_understood(void **state)
+{
+    (void)state;
+    READ(reading, HEAD "global: {scrape_interval: 30s, scrape_timeout: 20s}\n"
+                       "scrape_configs:\n"
+                       "- job_name: probe\n"
+                       "  scrape_interval: 1m\n"
+                       "  metrics_path: /probe\n"
+                       "  scheme: https\n"
+                       "  params: {module: [http_2xx, tcp], debug: ['']}\n"
+                       "  honor_labels: true\n"
+                       "  honor_timestamps: false\n"
+                       "  static_configs:\n"
+                       "  - targets: ['https://example.com/', b]\n"
+                       "    labels: {team: x}\n"
+                       "  - targets: []\n"
+                       "  file_sd_configs:\n"
+                       "  - files: [targets/*.json, /abs/one.yml]\n"
+                       "    refresh_interval: 30s\n"
+                       "  relabel_configs:\n"
+                       "  - source_labels: [__address__]\n"
+                       "    target_label: __param_target\n"
+                       "  - {target_label: __address__, replacement: '127.0.0.1:9115'}\n"
+                       "  metric_relabel_configs:\n"
+                       "  - {regex: 'a_(.*)', action: drop, replacement: ''}\n"
+                       "  body_size_limit: 1MB\n"
+                       "  sample_limit: 5\n"
+                       "  basic_auth: {username: u, password_file: secret}\n"
+                       "  tls_config: {ca_file: secret, server_name: s, insecure_skip_verify: true}\n"
+                       "- job_name: other\n"
+                       "  authorization: {credentials_file: secret}\n");
+    if (reading.errors)
+        fail_msg("%s", reading.errors);
+    const struct scrape_config *job = reading.config->scrape_configs.items;
+    assert_int_equal(job[0].scrape_interval_ms, 60000);
+    assert_int_equal(job[0].scrape_timeout_ms, 20000);
+    assert_int_equal(job[1].scrape_interval_ms, 30000);
+    assert_int_equal(job[0].scheme, SCRAPE_HTTPS);
+    assert_int_equal(job[0].params.count, 2);
+    assert_string_equal(job[0].params.items[0].name, "module");
+    assert_string_equal(job[0].params.items[0].values.items[1], "tcp");
+    assert_string_equal(job[0].params.items[1].values.items[0], "");
+    assert_true(job[0].honor_labels);
+    assert_false(job[0].honor_timestamps);
+    const struct static_config *group = job[0].static_configs.items;
+    assert_string_equal(group[0].targets.items[0], "https://example.com/");
+    assert_string_equal(group[0].labels.items[0].value, "x");
+    assert_int_equal(group[1].targets.count, 0);
+    const struct file_sd_config *files = job[0].file_sd_configs.items;
+    assert_string_equal(files->files.items[0], "/etc/t/targets/*.json");
+    assert_string_equal(files->files.items[1], "/abs/one.yml");
+    assert_int_equal(files->refresh_interval_ms, 30000);
+    const struct relabel_config *rules = job[0].relabel_configs.items;
+    assert_int_equal(job[0].relabel_configs.count, 2);
+    assert_int_equal(rules[0].source_label_count, 1);
+    assert_string_equal(rules[0].source_labels[0], "__address__");
+    assert_string_equal(rules[0].separator, ";");
+    assert_string_equal(rules[0].regex, "(.*)");
+    assert_string_equal(rules[0].replacement, "$1");
+    assert_int_equal(rules[0].action, RELABEL_REPLACE);
+    const struct relabel_config *metric_rules = job[0].metric_relabel_configs.items;
+    assert_string_equal(metric_rules->replacement, "");
+    assert_int_equal(metric_rules->action, RELABEL_DROP);
+    assert_int_equal(job[0].body_bytes_max, 1000000);
+    assert_string_equal(job[0].basic_auth.password_file, "/etc/t/secret");
+    assert_string_equal(job[0].tls.server_name, "s");
+    assert_true(job[0].tls.insecure_skip_verify);
+    assert_string_equal(job[1].authorization.type, "Bearer");
+}
+
+static void all_eleven_relabel_actions_are_known(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {
+        "{action: replace, source_labels: [a], target_label: b}",
+        "{action: keep, source_labels: [a], regex: x}",
+        "{action: drop, source_labels: [a], regex: x}",
+        "{action: keepequal, source_labels: [a], target_label: b}",
+        "{action: dropequal, source_labels: [a], target_label: b}",
+        "{action: hashmod, source_labels: [a], target_label: b, modulus: 3}",
+        "{action: labelmap, regex: 'a(.*)'}",
+        "{action: labeldrop, regex: 'a.*'}",
+        "{action: labelkeep, regex: 'a.*'}",
+        "{action: lowercase, source_labels: [a], target_label: b}",
+        "{action: uppercase, source_labels: [a], target_label: b}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        CLEANUP_FREE char *text = mem_printf(JOB "  relabel_configs: [%s]\n", rules[i]);
+        READ(reading, text);
+        if (reading.errors)
+            fail_msg("%s", reading.errors);
+        const struct scrape_config *job = reading.config->scrape_configs.items;
+        const struct relabel_config *rule = job->relabel_configs.items;
+        assert_int_equal(rule->action, i);
+    }
+}
+
+static void intervals_timeouts_and_windows_must_fit(void **state)
+{
+    (void)state;
+    /* What nobody wrote is made to fit; what was written must. */
+    READ(fitted, JOB "  scrape_interval: 5s\n");
+    assert_non_null(fitted.config);
+    assert_int_equal(((struct scrape_config *)fitted.config->scrape_configs.items)->scrape_timeout_ms, 5000);
+    expect_good(HEAD "windows: {resolution: 5s}\nglobal: {scrape_interval: 5s}\nscrape_configs: [{job_name: a}]\n");
+    expect_good(HEAD "windows: {resolution: 5s}\nscrape_configs: [{job_name: a, scrape_interval: 5s}]\n");
+    expect_error(JOB "  scrape_interval: 5s\n  scrape_timeout: 6s\n", "c.yaml:8:19: scrape_timeout: \"6s\" is longer");
+    expect_error(JOB "  scrape_timeout: 16s\n", "c.yaml:7:19: scrape_timeout: \"16s\" is longer");
+    expect_error(HEAD "global: {scrape_interval: 5s, scrape_timeout: 6s}\n", "c.yaml:5:47: scrape_timeout:");
+    expect_error(JOB "  scrape_interval: 61s\n", "c.yaml:7:20: scrape_interval: \"61s\" is longer than a window");
+    expect_error(HEAD "global: {scrape_interval: 2m}\n", "c.yaml:5:27: scrape_interval: \"2m\"");
+    expect_error(HEAD "windows: {resolution: 5s}\nscrape_configs: [{job_name: a}]\n",
+                 "c.yaml:5:23: resolution: \"5s\" is shorter");
+    expect_error(HEAD "windows: {resolution: 500ms}\n", "the least is 1s");
+    expect_error(HEAD "windows: {resolution: 61m}\n", "the most is 1h");
+    /* A value that is wrong in itself causes no second error. */
+    expect_error(JOB "  scrape_interval: fast\n  scrape_timeout: 20s\n", "c.yaml:7:20: scrape_interval: expected");
+    expect_error(HEAD "windows: {resolution: 5 s}\nscrape_configs: [{job_name: a}]\n", "c.yaml:5:23: resolution: ");
+}
+
+static void bad_values_are_told_at_their_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
+        {JOB "- job_name: a\n", "c.yaml:7:13: job_name: \"a\" is the name of another"},
+        {HEAD "scrape_configs: [{scheme: https}]\n", "c.yaml:5:18: key \"job_name\" is missing"},
+        {JOB "  scheme: ftp\n", "c.yaml:7:11: scheme: \"ftp\" is not one of http, https"},
+        {JOB "  metrics_path: metrics\n", "does not begin with /"},
+        {JOB "  params: {module: x}\n", "c.yaml:7:20: params: expected a list"},
+        {JOB "  params: [module]\n", "c.yaml:7:11: params: expected a map"},
+        {JOB "  params: x\n", "c.yaml:7:11: params: expected a map"},
+        {JOB "  static_configs: [{targets: ['http://a:1/metrics']}]\n", "c.yaml:7:31: targets: "},
+        {JOB "  static_configs: [{targets: ['']}]\n", "are an address"},
+        {JOB "  static_configs: [{targets: [a], labels: {a-b: c}}]\n", "c.yaml:7:49: labels: \"a-b\" is not"},
+        {JOB "  file_sd_configs: [{files: [a.txt]}]\n", "c.yaml:7:30: files: \"a.txt\""},
+        {JOB "  file_sd_configs: [{files: ['*/a.json']}]\n", "is not a pattern"},
+        {JOB "  file_sd_configs: [{}]\n", "key \"files\" is missing"},
+        {JOB "  relabel_configs: [{regex: '(', target_label: a}]\n", "c.yaml:7:29: regex"},
+        {JOB "  relabel_configs: [{action: hashmod, target_label: a}]\n", "modulus"},
+        {JOB "  relabel_configs: [{action: explode}]\n", "c.yaml:7:30: action: \"explode\" is not one of replace"},
+        {JOB "  relabel_configs: [{action: replace}]\n", "target_label"},
+        {JOB "  sample_limit: 0\n", "the least is 1"},
+        {JOB "  basic_auth: {username: u, password: geheim}\n", "password"},
+        {JOB "  basic_auth: {username: u, password_file: gone}\n", "cannot read \"/etc/t/gone\""},
+        {JOB "  authorization: {credentials_file: secret}\n  basic_auth: {username: u, password_file: secret}\n",
+         "exclude each other"},
+        {JOB "  tls_config: {cert_file: secret}\n", "c.yaml:7:15: cert_file and key_file belong together"},
+        {JOB "  scrape_intervall: 5s\n", "did you mean \"scrape_interval\"?"},
+        {HEAD "workers: 65\n", "the most is 64"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (strstr(cases[i].text, "geheim")) { /* the key is refused, and the one it stands for is missing */
+            READ(reading, cases[i].text);
+            assert_non_null(strstr(reading.errors, "use password_file"));
+            assert_null(strstr(reading.errors, "geheim"));
+            continue;
+        }
+        expect_error(cases[i].text, cases[i].error);
+    }
+}
+
+static void what_is_not_here_is_refused_with_its_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *reason;
+    } cases[] = {
+        {HEAD "rule_files: [a.yml]\n", "rules database"},
+        {HEAD "alerting: {alertmanagers: []}\n", "global service"},
+        {HEAD "remote_write: [{url: http://a}]\n", "primary.urls"},
+        {HEAD "remote_read: []\n", "answers no queries"},
+        {HEAD "storage: {tsdb: {}}\n", "spool"},
+        {HEAD "tracing: {}\n", "no traces"},
+        {HEAD "plugin_dir: /x\n", "discovery plugins"},
+        {HEAD "windows: {rules: []}\n", "later version"},
+        {HEAD "global: {external_labels: {a: b}}\n", "`datacenter`"},
+        {HEAD "global: {evaluation_interval: 15s}\n", "rules database"},
+        {JOB "  kubernetes_sd_configs: [{role: pod}]\n", "comes with the discovery plugins, not in this version"},
+        {JOB "  ec2_sd_configs: []\n", "comes with the discovery plugins, not in this version"},
+        {JOB "  gce_sd_configs: []\n", "file_sd_configs"},
+        {JOB "  bearer_token: geheim\n", "authorization.credentials_file"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        expect_error(cases[i].text, cases[i].reason);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_example_loads),
+        cmocka_unit_test(defaults_are_those_of_the_design),
+        cmocka_unit_test(a_scrape_config_of_prometheus_is_understood),
+        cmocka_unit_test(all_eleven_relabel_actions_are_known),
+        cmocka_unit_test(intervals_timeouts_and_windows_must_fit),
+        cmocka_unit_test(bad_values_are_told_at_their_place),
+        cmocka_unit_test(what_is_not_here_is_refused_with_its_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
