@@ -78,7 +78,7 @@ bool ast_aggregation_has_param(enum ast_aggregation op)
 /* As Go prints a float by %v: the shortest digits that read back the same, with an exponent below 1e-4 and from 1e6...
  */
 #define NUMBER_EXPONENT_MIN (-4)
-#define NUMBER_EXPONENT_MAX 21
+#define NUMBER_EXPONENT_MAX 6
 
 static int print_number(double number, struct buf *text)
 {

@@ -1,19 +1,16 @@
 #pragma once
 /* From text to a checked tree. Language of Prometheus 2.42. */
-#include "promql/ast.h"
+#include "promql/error.h"
 
 #define PROMQL_TEXT_BYTES_MAX (128 * KIB)
-#define PROMQL_DEPTH_MAX      200   /* nesting; the parser and everything that walks the tree recurse no deeper */
-#define PROMQL_NODES_MAX      20000
-
-struct promql_error {
-    struct ast_position position;
-    char text[256]; /* Prometheus' wording where it has one */
-};
+#define PROMQL_DEPTH_MAX      200        /* nodes from the root down; what walks the tree recurses no deeper */
+#define PROMQL_NODES_MAX      20000      /* what a text of that size can hold of sensible nodes */
+#define PROMQL_REGEXES_MAX    256        /* each may take up to 1 MiB compiled, most take some KiB */
+#define PROMQL_BYTES_MAX      (32 * MIB) /* of the tree; the limits above are met before it */
 
 struct promql_expression; /* owns the tree, its arena and its regexes */
 
-/* Parses and checks types. -EINVAL with ret_error filled. */
+/* Parses and checks types. -EINVAL with ret_error filled. The text need not outlive the call. */
 MUST_CHECK int promql_parse(struct str text, struct promql_error *ret_error, struct promql_expression **ret_expression);
 void promql_expression_free(struct promql_expression *expression);
 DEFINE_CLEANUP(struct promql_expression *, promql_expression_free)
@@ -21,5 +18,3 @@ const struct ast *promql_expression_root(const struct promql_expression *express
 /* A selector alone, as match[] takes it: {a="b"} or name{...}. */
 MUST_CHECK int promql_parse_selector(struct str text, struct promql_error *ret_error,
                                      struct promql_expression **ret_expression);
-/* "LINE:COLUMN: parse error: TEXT" and below it the line with a caret under the place. */
-int promql_error_print(const struct promql_error *error, struct str text, struct buf *out);

@@ -1,32 +1,18 @@
 #include "promql/quote.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 
 size_t quote_rune_of(const char *at, const char *end, uint32_t *ret_rune)
 {
     if (at >= end)
         return 0;
-    const uint8_t *bytes = (const uint8_t *)at;
-    size_t left = (size_t)(end - at);
+    size_t len = utf8_decode(str_of(at, (size_t)(end - at)), 0, ret_rune);
+    if (len > 0)
+        return len;
     *ret_rune = QUOTE_BAD_RUNE;
-    if (bytes[0] < 0x80) {
-        *ret_rune = bytes[0];
-        return 1;
-    }
-    size_t len = bytes[0] >= 0xf0 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || left < len)
-        return 1;
-    uint32_t rune = bytes[0] & (0x7fU >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((bytes[i] & 0xc0) != 0x80)
-            return 1;
-        rune = rune << 6 | (bytes[i] & 0x3f);
-    }
-    if (rune < smallest[len] || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000))
-        return 1;
-    *ret_rune = rune;
-    return len;
+    return 1;
 }
 
 /* What Go escapes of the code points in use: controls, spaces but ' ', formats, private use. Code points that Unicode
@@ -50,22 +36,6 @@ bool quote_rune_is_print(uint32_t rune)
     return true;
 }
 
-size_t quote_rune_put(uint32_t rune, char ret_bytes[static 4])
-{
-    if (rune < 0x80) {
-        ret_bytes[0] = (char)rune;
-        return 1;
-    }
-    size_t len = rune < 0x800 ? 2 : rune < 0x10000 ? 3 : 4;
-    for (size_t i = len - 1; i > 0; i--) {
-        ret_bytes[i] = (char)(0x80 | (rune & 0x3f));
-        rune >>= 6;
-    }
-    static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    ret_bytes[0] = (char)(lead[len] | rune);
-    return len;
-}
-
 static const char escape_letters[] = "abfnrtv";
 static const char escape_bytes[] = "\a\b\f\n\r\t\v";
 
@@ -75,7 +45,7 @@ static int print_escaped_rune(uint32_t rune, char quote, struct buf *out)
     if (rune == (uint8_t)quote || rune == '\\')
         return buf_printf(out, "\\%c", (char)rune);
     if (quote_rune_is_print(rune))
-        return buf_append(out, bytes, quote_rune_put(rune, bytes));
+        return buf_append(out, bytes, utf8_encode(rune, bytes));
     const char *known = rune ? strchr(escape_bytes, rune < 0x80 ? (int)rune : 0) : NULL;
     if (known && *known)
         return buf_printf(out, "\\%c", escape_letters[known - escape_bytes]);
@@ -144,7 +114,7 @@ static int undo_number(const char **at, const char *end, char *ret_bytes, size_t
     if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
         return -EINVAL;
     char rune[4];
-    *ret_len = quote_rune_put(value, rune);
+    *ret_len = utf8_encode(value, rune);
     memcpy(ret_bytes, rune, *ret_len); /* never more bytes than the escape had */
     return 0;
 }

@@ -8,8 +8,6 @@
 #define QUOTE_BAD_RUNE UINT32_MAX
 size_t quote_rune_of(const char *at, const char *end, uint32_t *ret_rune);
 bool quote_rune_is_print(uint32_t rune);
-/* As UTF-8; returns 1 to 4 bytes. */
-size_t quote_rune_put(uint32_t rune, char ret_bytes[static 4]);
 
 /* "text" with escapes; bytes that are no UTF-8 as \xNN. */
 int quote_print(struct str text, struct buf *out);
