@@ -203,16 +203,16 @@ const char *conf_path(struct conf *conf, const char *path)
 /* ---- reading ------------------------------------------------------------------------------------------------------
  */
 
-int conf_load_text(struct file_system *fs, struct str text, const char *name, const char *base_dir,
-                   const struct conf_table *table, void *object, struct arena *arena, struct conf **ret_conf)
+int conf_load_text(const struct conf_source *source, const struct conf_table *table, void *object, struct arena *arena,
+                   struct conf **ret_conf)
 {
     struct conf *conf = mem_zalloc(sizeof(*conf));
-    conf->fs = fs;
-    conf->name = mem_strdup(name);
-    conf->base_dir = mem_strdup(base_dir ? base_dir : "");
+    conf->fs = source->fs;
+    conf->name = mem_strdup(source->name);
+    conf->base_dir = mem_strdup(source->base_dir ? source->base_dir : "");
     conf->arena = arena;
     arena_init(&conf->nodes, 0);
-    const struct conf_node *root = conf_yaml_read(conf, text);
+    const struct conf_node *root = conf_yaml_read(conf, source->text);
     if (root)
         conf_fill(conf, root, table, object);
     else
@@ -221,26 +221,6 @@ int conf_load_text(struct file_system *fs, struct str text, const char *name, co
     conf->errors = errors_as_text(conf);
     *ret_conf = conf;
     return conf->problem_total > 0 ? -EINVAL : 0;
-}
-
-/* The directory part of a path, "" for a bare name. */
-static char *directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return mem_strdup("");
-    return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
-}
-
-int conf_load(struct file_system *fs, const char *path, const struct conf_table *table, void *object,
-              struct arena *arena, struct conf **ret_conf)
-{
-    CLEANUP(buf_done) struct buf text = BUF_INIT(CONF_FILE_BYTES_MAX);
-    int r = file_read_whole(fs, path, &text);
-    if (r < 0)
-        return r;
-    CLEANUP_FREE char *base_dir = directory_of(path);
-    return conf_load_text(fs, buf_view(&text), path, base_dir, table, object, arena, ret_conf);
 }
 
 void conf_free(struct conf *conf)

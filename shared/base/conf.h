@@ -3,7 +3,7 @@
  * missing file or a bad regular expression is an error with file, line and column; all of them are collected and
  * reported at once. The tables are also what docs/configuration.md and its check are made from.
  *
- * A struct that a table fills is plain; strings and lists in it belong to the arena given to conf_load. */
+ * A struct that a table fills is plain; strings and lists in it belong to the arena given to conf_load_text. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/defs.h"
@@ -89,16 +89,19 @@ struct conf_table {
     conf_check_fn *check;              /* may be NULL */
 };
 
-/* Reads path and fills object (zeroed first, then defaults). Returns 0, -EINVAL when there were errors (then ret_conf
- * is set too, see conf_errors), or the error of reading (-EFBIG: past CONF_FILE_BYTES_MAX). The conf owns regexes and
- * errors; keep it as long as the object is used, and free it before the arena. A key whose value is empty or null has
- * its default. */
-MUST_CHECK int conf_load(struct file_system *fs, const char *path, const struct conf_table *table, void *object,
-                         struct arena *arena, struct conf **ret_conf);
-/* The same for text in memory; name stands for the file's in errors, base_dir is what relative paths start from. */
-MUST_CHECK int conf_load_text(struct file_system *fs, struct str text, const char *name, const char *base_dir,
-                              const struct conf_table *table, void *object, struct arena *arena,
-                              struct conf **ret_conf);
+/* What is read: for a file that a daemon holds see conf_object.h. */
+struct conf_source {
+    struct file_system *fs; /* where CONF_FILE looks */
+    struct str text;
+    const char *name;     /* of the file, for errors */
+    const char *base_dir; /* where relative paths start; NULL: the working directory */
+};
+
+/* Fills object (zeroed first, then defaults). Returns 0, or -EINVAL when there were errors; ret_conf is set in both
+ * cases (see conf_errors). It owns regexes and errors; keep it as long as the object is used, and free it before the
+ * arena. A key whose value is empty or null has its default. */
+MUST_CHECK int conf_load_text(const struct conf_source *source, const struct conf_table *table, void *object,
+                              struct arena *arena, struct conf **ret_conf);
 void conf_free(struct conf *conf);
 DEFINE_CLEANUP(struct conf *, conf_free)
 
@@ -117,7 +120,7 @@ bool conf_failed(const struct conf_node *node); /* an error was reported here: i
 struct arena *conf_arena(struct conf *conf);
 /* The path as CONF_PATH gives it, in the arena. */
 const char *conf_path(struct conf *conf, const char *path);
-/* Fills object from a node by a table, as conf_load does for the whole file. */
+/* Fills object from a node by a table, as conf_load_text does for the whole file. */
 void conf_fill(struct conf *conf, const struct conf_node *node, const struct conf_table *table, void *object);
 
 /* A list of texts as CONF_STRINGS takes it; name is the key for messages. node NULL: none. */

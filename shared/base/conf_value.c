@@ -45,7 +45,7 @@ const char *conf_type_name(enum conf_type type)
 
 void conf_format_bytes(uint64_t bytes, char ret_text[static 32])
 {
-    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
     size_t unit = 0;
     while (bytes > 0 && bytes % 1024 == 0 && unit + 1 < ARRAY_LEN(units)) {
         bytes /= 1024;

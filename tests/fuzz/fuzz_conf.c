@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&arena, 0);
     struct secondary_config config;
     struct conf *conf = NULL;
-    int r =
-        conf_load_text(fs, str_of(data, size), "fuzz.yaml", "/etc", &secondary_config_table, &config, &arena, &conf);
+    const struct conf_source source = {.fs = fs, .text = str_of(data, size), .name = "fuzz.yaml", .base_dir = "/etc"};
+    int r = conf_load_text(&source, &secondary_config_table, &config, &arena, &conf);
     size_t lines = 0;
     for (const char *at = conf_errors(conf); *at; at++)
         lines += *at == '\n';

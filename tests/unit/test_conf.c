@@ -134,8 +134,8 @@ static struct reading read_str(struct str text)
     arena_init(&reading.arena, 0);
     assert_int_equal(file_make_dirs(reading.fs, "/etc/t"), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/there", "x", 1), 0);
-    reading.result = conf_load_text(reading.fs, text, "t.yaml", "/etc/t", &outer_table, &reading.outer, &reading.arena,
-                                    &reading.conf);
+    const struct conf_source source = {.fs = reading.fs, .text = text, .name = "t.yaml", .base_dir = "/etc/t"};
+    reading.result = conf_load_text(&source, &outer_table, &reading.outer, &reading.arena, &reading.conf);
     return reading;
 }
 
@@ -473,8 +473,8 @@ static void an_arena_with_a_ceiling_ends_in_an_error(void **state)
     buf_append_text(&text, "list:\n");
     for (int i = 0; i < 1000; i++)
         buf_append_text(&text, "- {name: a}\n");
-    reading.result = conf_load_text(reading.fs, buf_view(&text), "t.yaml", NULL, &outer_table, &reading.outer,
-                                    &reading.arena, &reading.conf);
+    const struct conf_source source = {.fs = reading.fs, .text = buf_view(&text), .name = "t.yaml"};
+    reading.result = conf_load_text(&source, &outer_table, &reading.outer, &reading.arena, &reading.conf);
     assert_int_equal(reading.result, -EINVAL);
     assert_non_null(strstr(conf_errors(reading.conf), "more than 4096 bytes of memory"));
     reading_done(&reading);
