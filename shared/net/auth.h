@@ -1,6 +1,6 @@
 #pragma once
-/* Who is it? A bearer token or a client certificate becomes the name it was issued for. Tokens come from files, are read
- * again at reload, and are compared in constant time. */
+/* Who is it? A bearer token or a client certificate becomes the name it was issued for. Tokens come from files, are
+ * read again at reload, and are compared in constant time. */
 #include "base/file.h"
 #include "net/http_server.h"
 

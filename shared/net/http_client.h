@@ -14,10 +14,10 @@ struct http_tls { /* all may be NULL */
 };
 
 struct http_client_options {
-    const char *name;          /* of this end, for simulated links */
-    unsigned shards;           /* multi handles, 1..100; scrapes of one phase share one */
-    unsigned connections_max;  /* kept open per shard */
-    unsigned calls_max;        /* in flight; past it http_client_call answers -EAGAIN */
+    const char *name;         /* of this end, for simulated links */
+    unsigned shards;          /* multi handles, 1..100; scrapes of one phase share one */
+    unsigned connections_max; /* kept open per shard */
+    unsigned calls_max;       /* in flight; past it http_client_call answers -EAGAIN; 0: 1024 */
 };
 
 struct http_header {
@@ -25,40 +25,40 @@ struct http_header {
 };
 
 struct http_request_spec {
-    const char *method;        /* "GET", "POST" */
+    const char *method; /* "GET", "POST" */
     const char *url;
     const struct http_header *headers;
     size_t header_count;
-    const void *body;          /* copied */
+    const void *body; /* copied */
     size_t body_len;
-    const char *basic_user;    /* with basic_password; or NULL */
+    const char *basic_user; /* with basic_password; or NULL */
     const char *basic_password;
     const struct http_tls *tls; /* must live as long as the client; NULL: system defaults */
-    unsigned shard;            /* modulo shards */
-    int64_t timeout_ms;        /* of the whole exchange */
-    size_t response_bytes_max; /* after undoing gzip */
+    unsigned shard;             /* modulo shards */
+    int64_t timeout_ms;         /* of the whole exchange */
+    size_t response_bytes_max;  /* after undoing gzip */
     bool accept_gzip;
 };
 
 enum http_failure {
-    HTTP_OK,              /* an answer came, whatever its status */
-    HTTP_RESOLVE,         /* name not found */
-    HTTP_CONNECT,         /* refused, unreachable */
-    HTTP_TLS,             /* handshake or certificate */
+    HTTP_OK,      /* an answer came, whatever its status */
+    HTTP_RESOLVE, /* name not found */
+    HTTP_CONNECT, /* refused, unreachable */
+    HTTP_TLS,     /* handshake or certificate */
     HTTP_TIMEOUT,
-    HTTP_TOO_LARGE,       /* past response_bytes_max */
-    HTTP_BROKEN,          /* not HTTP, cut in the middle, bad gzip */
+    HTTP_TOO_LARGE, /* past response_bytes_max */
+    HTTP_BROKEN,    /* not HTTP, cut in the middle, bad gzip */
     HTTP_CANCELLED
 };
 const char *http_failure_name(enum http_failure failure); /* "connect", ... fixed words for metrics */
 
 struct http_result {
     enum http_failure failure;
-    const char *reason;        /* one line for people */
+    const char *reason; /* one line for people */
     int status;
     struct str content_type;
-    int64_t retry_after_s;     /* -1: none */
-    struct str body;           /* all views are valid during the callback only */
+    int64_t retry_after_s; /* -1: none */
+    struct str body;       /* all views are valid during the callback only */
     int64_t duration_ns;
 };
 typedef void http_done_fn(void *arg, const struct http_result *result);
@@ -68,8 +68,10 @@ struct http_client *http_client_new(struct loop *loop, struct network *network,
 void http_client_free(struct http_client *client); /* calls in flight end with HTTP_CANCELLED */
 DEFINE_CLEANUP(struct http_client *, http_client_free)
 
-/* done is called exactly once, never from inside this call. -EINVAL for a bad URL, -EAGAIN past calls_max. */
+/* done is called exactly once, never from inside this call. -EINVAL for a URL that is not http(s) or carries a user, a
+ * header with a line break or no timeout; -EAGAIN past calls_max or while the client is being freed. ret_call may be
+ * NULL. The call lives until done has returned. */
 MUST_CHECK int http_client_call(struct http_client *client, const struct http_request_spec *spec, http_done_fn *done,
                                 void *arg, struct http_call **ret_call);
-/* Ends a call: done is not called any more. */
+/* Ends a call: done is not called any more. From inside its own done it does nothing. */
 void http_call_cancel(struct http_call *call);
