@@ -16,9 +16,6 @@
 #define HTTP_BODY_BYTES_MAX (16 * MIB) /* bytes of a request's or an answer's body held in memory */
 #define URL_BYTES_MAX       8192       /* bytes; what proxies commonly pass on */
 
-/* Batches. */
-#define BATCH_BYTES_MAX (4 * MIB) /* bytes of one batch: what a receiver holds per connection while it is checked */
-
 /* Text from people. */
 #define REGEX_PATTERN_BYTES_MAX 65536 /* bytes; dashboards with "all hosts" build alternations of some 10 KiB */
 #define NUMBER_BYTES_MAX        2048  /* bytes of a number in text; a double's exact decimals take at most some 1,100 */

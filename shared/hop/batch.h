@@ -1,48 +1,63 @@
 #pragma once
-/* A batch: what one source knows about one closed window of one group of targets. Written once by the source, stored and
- * forwarded as the same bytes, read by the global.
+/* A batch: what one source knows about one closed window of one group of targets. Written once by the source, stored
+ * and forwarded as the same bytes, read by the global.
  *
- * Body version 1: entries (which target showed which page, when, how often), then the values, grouped by family layout over
- * all entries that have the family; columns by hop/column; all of it under zstd 1. */
+ * Body version 1: entries (which target showed which page, when, how often), then the values, grouped by family layout
+ * over all entries that have the family; columns by hop/column; all of it under zstd 1. */
 #include "hop/envelope.h"
 #include "hop/layout_table.h"
 #include "metric/layout.h"
 #include "metric/record.h"
 
-#define BATCH_BYTES_MAX      (4 * MIB)   /* of one part: a receiver's memory per request follows from it */
-#define BATCH_RAW_BYTES_MAX  (64 * MIB)  /* of its body after zstd */
+#define BATCH_PART_BYTES     (4 * MIB)  /* aimed at: what a receiver holds per batch follows from it */
+#define BATCH_BYTES_MAX      (12 * MIB) /* never passed; one target's page alone may go past the aim */
+#define BATCH_RAW_BYTES_MAX  (64 * MIB) /* of its body after zstd */
+#define BATCH_RAW_RATIO_MAX  128        /* raw bytes per compressed byte, above BATCH_RAW_FREE_BYTES */
+#define BATCH_RAW_FREE_BYTES (1 * MIB)
 #define BATCH_RECORDS_MAX    2000000
 #define BATCH_ENTRIES_MAX    (2 * LAYOUT_TARGETS_MAX)
+#define BATCH_BODY_VERSION   1
+/* Members of a family from which on each slot has a column of its own; below, the family has one for all its slots. */
+#define BATCH_SLOT_COLUMN_MEMBERS 20
 
-/* One page of one target in the window. A target has up to two: what it exposes, and what the scraper adds (up, scrape_*). */
+/* One page of one target in the window. A target has up to two: what it exposes, and what the scraper adds (up,
+ * scrape_*). */
 struct batch_entry {
-    uint32_t target;   /* index in the target list */
-    uint32_t page;     /* index in the envelope's pages */
-    int64_t time_ms;   /* of the last scrape in the window that gave values */
-    uint32_t count;    /* such scrapes; 0: no values in this window, only the stale marker */
-    int64_t stale_ms;  /* all series of the page ended here; 0: not */
+    uint32_t target;  /* index in the target list */
+    uint32_t page;    /* index in the envelope's pages */
+    int64_t time_ms;  /* of the last scrape in the window that gave values */
+    uint32_t count;   /* such scrapes; 0: no values in this window, only the stale marker */
+    int64_t stale_ms; /* all series of the page ended here; 0: not */
 };
 
 /* ---- Writing ---- */
 struct batch_writer;
 
-/* Layouts are referenced until the writer is freed. */
 struct batch_writer *batch_writer_new(void);
 void batch_writer_free(struct batch_writer *writer);
 DEFINE_CLEANUP(struct batch_writer *, batch_writer_free)
 void batch_writer_reset(struct batch_writer *writer);
-/* Adds an entry. families: the page's, in the page's order. records: one per slot, family after family, in slot order;
- * their count and time are compared with the entry's and differ seldom. extras: by index into records, ascending.
- * With entry->count 0 there are no records. -EMSGSIZE: the batch would pass a limit: finish it and begin another. */
-MUST_CHECK int batch_writer_add(struct batch_writer *writer, struct labels *target, struct layout *page,
-                                struct layout *const *families, const struct batch_entry *entry,
-                                const struct record *records, const struct record_extra *extras, size_t extra_count);
+struct batch_item { /* an entry with what it shows; the writer takes references of its own and copies the records */
+    struct labels *target;
+    struct layout *page;
+    struct layout *const *families; /* the page's, in its order */
+    int64_t time_ms;                /* as in batch_entry */
+    uint32_t count;
+    int64_t stale_ms;
+    const struct record *records;      /* one per slot, family after family, in slot order; none with count 0 */
+    const struct record_extra *extras; /* by index into records, ascending */
+    size_t extra_count;
+};
+/* -EMSGSIZE: the batch would pass a limit: finish it and begin another. */
+MUST_CHECK int batch_writer_add(struct batch_writer *writer, const struct batch_item *item);
 size_t batch_writer_entries(const struct batch_writer *writer);
 size_t batch_writer_records(const struct batch_writer *writer);
-/* Completes envelope (targets, pages, families, body fields are filled in here; the rest is the caller's) and appends the
- * batch. The layouts named are put into the table. */
+/* Completes envelope (targets, pages, families, body fields are filled in here, the arrays live until the next reset;
+ * the rest is the caller's) and appends the batch. The layouts named are held in the table until batch_writer_release.
+ */
 MUST_CHECK int batch_writer_finish(struct batch_writer *writer, struct envelope *envelope, struct layout_table *table,
                                    struct buf *out);
+void batch_writer_release(struct batch_writer *writer, struct layout_table *table);
 
 /* ---- Reading ---- */
 struct batch_reader;
@@ -51,14 +66,16 @@ struct batch_block { /* one family over all entries that have it; valid until th
     const struct layout *family;
     const uint32_t *entries; /* index of each member's entry */
     uint32_t entry_count;
-    const struct record *records; /* slot-major: records[slot * entry_count + member] */
+    const struct record *records;      /* slot-major: records[slot * entry_count + member] */
     const struct record_extra *extras; /* by index into records, ascending */
     uint32_t extra_count;
-    uint32_t header_bytes, payload_bytes; /* where the bytes went, for inspect */
+    uint32_t header_bytes, payload_bytes; /* before zstd: where the bytes went, for inspect */
+    uint32_t changing;                    /* records that are not constant */
+    uint32_t exceptions;                  /* values that no scale fitted */
 };
 
-/* Opens a batch whose layouts are all in the table (-ENOENT else; see envelope for which). -EBADMSG, -EPROTO, -EMSGSIZE as
- * envelope_decode. The batch's bytes must outlive the reader. */
+/* Opens a batch whose layouts are all in the table (-ENOENT else; see envelope for which). -EBADMSG, -EPROTO, -EMSGSIZE
+ * as envelope_decode. The batch's bytes must outlive the reader. */
 MUST_CHECK int batch_reader_open(const void *batch, size_t len, struct layout_table *table,
                                  struct batch_reader **ret_reader);
 void batch_reader_free(struct batch_reader *reader);

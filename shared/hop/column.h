@@ -1,21 +1,33 @@
 #pragma once
 /* Columns: arrays of numbers in few bytes, each in the cheapest of some modes. Stateless, bit-exact.
- * Modes and bytes are in docs/batch-format.md; figures for each choice in hop/README.md. */
+ *
+ * A column of doubles is turned into integers by a scale (k/10^e, k*10^e, k/1000/1000 or the bits themselves); values
+ * that do not come back bit for bit are exceptions. Integers: all equal, or frame of reference without common trailing
+ * zero bits, bit-packed at the width that is cheapest with the outliers patched. Bytes are in docs/batch-format.md,
+ * figures for each choice in hop/README.md. */
 #include "base/buf.h"
 #include "base/defs.h"
 
 #define COLUMN_VALUES_MAX (4 * 1024 * 1024) /* in one column: a family of 64 slots on 65,536 targets */
 
-/* Writes a header to `header` and packed values to `payload`. Compares bits: -0, NaN payloads and denormals survive. */
+struct column_stats { /* of one column, for inspect */
+    uint8_t scale;    /* see column_scale_name */
+    uint8_t bits;     /* width packed, 0: all equal */
+    uint32_t exceptions;
+    uint32_t patches;
+};
+
+/* Writes the column's header to `header` and what is packed to `payload`. count 1..COLUMN_VALUES_MAX. */
 int column_encode_doubles(const double *values, size_t count, struct buf *header, struct buf *payload);
 int column_encode_ints(const int64_t *values, size_t count, struct buf *header, struct buf *payload);
-/* -EBADMSG when malformed, truncated or of an unknown mode. Reads exactly count values. */
-MUST_CHECK int column_decode_doubles(struct reader *header, struct reader *payload, double *ret_values, size_t count);
-MUST_CHECK int column_decode_ints(struct reader *header, struct reader *payload, int64_t *ret_values, size_t count);
+/* Reads exactly count values (the caller bounds count). -EBADMSG when malformed, truncated or of an unknown mode.
+ * ret_stats may be NULL. */
+MUST_CHECK int column_decode_doubles(struct reader *header, struct reader *payload, size_t count, double *ret_values,
+                                     struct column_stats *ret_stats);
+MUST_CHECK int column_decode_ints(struct reader *header, struct reader *payload, size_t count, int64_t *ret_values,
+                                  struct column_stats *ret_stats);
+const char *column_scale_name(uint8_t scale);
 
-struct column_stats { /* of the last column encoded or decoded, for inspect */
-    uint8_t mode;
-    uint8_t bits;
-    uint32_t exceptions;
-};
-const char *column_mode_name(uint8_t mode);
+/* Zigzag: small numbers of either sign in few bytes. */
+int column_append_signed(struct buf *out, int64_t value);
+int64_t column_read_signed(struct reader *reader);

@@ -5,7 +5,6 @@
  * The envelope is one msgpack array; a later minor version may append fields, which older readers skip. */
 #include "hop/envelope.h"
 #include "base/fail.h"
-#include "base/limits.h"
 #include "hop/pack.h"
 
 #include <errno.h>

@@ -1,0 +1,486 @@
+#include "base/fail.h"
+#include "base/map.h"
+#include "hop/batch_body.h"
+#include "hop/column.h"
+#include "hop/pack.h"
+
+#include <errno.h>
+#include <zstd.h>
+
+/* The writer's windows are smaller by far; a frame that asks for more memory is not ours. */
+#define ZSTD_WINDOW_LOG_MAX 23
+
+struct batch_reader {
+    struct arena arena; /* envelope, members */
+    struct envelope envelope;
+    struct layout *targets; /* all layouts: references of our own */
+    struct layout **pages;
+    struct layout **families;
+    uint8_t *raw; /* the body after zstd */
+    struct reader header, payload;
+    struct batch_entry *entries;
+    size_t entry_count;
+    uint32_t *members; /* entries by family, CSR */
+    size_t *member_starts;
+    uint32_t next_family;
+    /* Of the block last given. */
+    struct record *records;
+    size_t record_capacity;
+    double *values;
+    size_t *per_slot;
+    uint8_t *changing; /* a byte per record */
+    struct record_extra *extras;
+    size_t extra_capacity;
+};
+
+void batch_reader_free(struct batch_reader *reader)
+{
+    if (!reader)
+        return;
+    layout_unref(reader->targets);
+    for (uint32_t i = 0; reader->pages && i < reader->envelope.page_count; i++)
+        layout_unref(reader->pages[i]);
+    for (uint32_t i = 0; reader->families && i < reader->envelope.family_count; i++)
+        layout_unref(reader->families[i]);
+    mem_free(reader->pages);
+    mem_free(reader->families);
+    mem_free(reader->raw);
+    mem_free(reader->entries);
+    mem_free(reader->members);
+    mem_free(reader->member_starts);
+    mem_free(reader->records);
+    mem_free(reader->values);
+    mem_free(reader->per_slot);
+    mem_free(reader->changing);
+    mem_free(reader->extras);
+    arena_done(&reader->arena);
+    mem_free(reader);
+}
+
+const struct envelope *batch_reader_envelope(const struct batch_reader *reader)
+{
+    return &reader->envelope;
+}
+
+const struct batch_entry *batch_reader_entries(const struct batch_reader *reader, size_t *ret_count)
+{
+    *ret_count = reader->entry_count;
+    return reader->entries;
+}
+
+const struct layout *batch_reader_targets(const struct batch_reader *reader)
+{
+    return reader->targets;
+}
+
+const struct layout *batch_reader_page(const struct batch_reader *reader, uint32_t page)
+{
+    return page < reader->envelope.page_count ? reader->pages[page] : NULL;
+}
+
+/* ---- Opening ---- */
+
+static int take_layout(struct layout_table *table, struct hash128 hash, enum layout_type type,
+                       struct layout **ret_layout)
+{
+    struct layout *layout = layout_table_get(table, hash);
+    if (!layout)
+        return -ENOENT;
+    if (layout->type != type)
+        return -EBADMSG;
+    *ret_layout = layout_ref(layout);
+    return 0;
+}
+
+static int take_layouts(struct batch_reader *reader, struct layout_table *table)
+{
+    const struct envelope *envelope = &reader->envelope;
+    reader->pages = mem_array(envelope->page_count, sizeof(struct layout *));
+    reader->families = mem_array(envelope->family_count, sizeof(struct layout *));
+    int error = take_layout(table, envelope->targets, LAYOUT_TARGETS, &reader->targets);
+    for (uint32_t i = 0; i < envelope->page_count && error == 0; i++)
+        error = take_layout(table, envelope->pages[i], LAYOUT_PAGE, &reader->pages[i]);
+    for (uint32_t i = 0; i < envelope->family_count && error == 0; i++)
+        error = take_layout(table, envelope->families[i], LAYOUT_FAMILY, &reader->families[i]);
+    return error;
+}
+
+/* The body as it was before zstd, at most BATCH_RAW_BYTES_MAX and in a ratio that a real batch can have. */
+static int expand_body(struct batch_reader *reader, struct str body)
+{
+    uint64_t raw_bytes = reader->envelope.body_raw_bytes;
+    if (raw_bytes > BATCH_RAW_BYTES_MAX ||
+        (raw_bytes > BATCH_RAW_FREE_BYTES && raw_bytes / BATCH_RAW_RATIO_MAX >= body.len))
+        return -EMSGSIZE;
+    bool stored = raw_bytes == body.len;
+    if (!stored && ZSTD_getFrameContentSize(body.ptr, body.len) != raw_bytes)
+        return -EBADMSG;
+    reader->raw = mem_try_alloc(raw_bytes + 1);
+    if (!reader->raw)
+        return -ENOMEM;
+    if (stored) {
+        memcpy(reader->raw, body.ptr ? body.ptr : "", body.len);
+        return 0;
+    }
+    ZSTD_DCtx *zstd = ZSTD_createDCtx();
+    if (!zstd)
+        return -ENOMEM;
+    ZSTD_DCtx_setParameter(zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+    size_t got = ZSTD_decompressDCtx(zstd, reader->raw, raw_bytes, body.ptr, body.len);
+    ZSTD_freeDCtx(zstd);
+    return ZSTD_isError(got) || got != raw_bytes ? -EBADMSG : 0;
+}
+
+static int open_bins(struct batch_reader *reader)
+{
+    struct unpack in = unpack_of(reader->raw, reader->envelope.body_raw_bytes);
+    uint32_t parts = unpack_array(&in, 2);
+    struct str header = unpack_bin(&in, BATCH_RAW_BYTES_MAX);
+    struct str payload = unpack_bin(&in, BATCH_RAW_BYTES_MAX);
+    if (parts != 2 || !unpack_done(&in))
+        return -EBADMSG;
+    reader->header = reader_of(header.ptr, header.len);
+    reader->payload = reader_of(payload.ptr, payload.len);
+    return 0;
+}
+
+static int read_entries(struct batch_reader *reader)
+{
+    uint64_t count = reader_uvarint(&reader->header);
+    /* A target has at most two pages in a window, so the known target list backs the claim. */
+    if (reader->header.bad || count > 2 * (uint64_t)reader->targets->count || count > BATCH_ENTRIES_MAX)
+        return -EBADMSG;
+    reader->entries = mem_array(count, sizeof(*reader->entries));
+    reader->entry_count = (size_t)count;
+    CLEANUP_FREE int64_t *numbers = mem_array(count, sizeof(*numbers));
+    for (int column = 0; column < 5 && count > 0; column++) {
+        if (column_decode_ints(&reader->header, &reader->payload, (size_t)count, numbers, NULL) < 0)
+            return -EBADMSG;
+        for (size_t i = 0; i < count; i++) {
+            struct batch_entry *entry = &reader->entries[i];
+            uint64_t number = (uint64_t)numbers[i];
+            if (column == 0 && number < reader->targets->count)
+                entry->target = (uint32_t)number;
+            else if (column == 1 && number < reader->envelope.page_count)
+                entry->page = (uint32_t)number;
+            else if (column == 2)
+                entry->time_ms = (int64_t)((uint64_t)reader->envelope.window_start_ms + number);
+            else if (column == 3 && number <= UINT32_MAX)
+                entry->count = (uint32_t)number;
+            else if (column == 4)
+                entry->stale_ms = numbers[i];
+            else
+                return -EBADMSG;
+        }
+    }
+    return 0;
+}
+
+/* Families of each page as indices into the envelope's families; -EBADMSG when a page names one that the envelope does
+ * not. */
+static int page_families(const struct batch_reader *reader, uint32_t **ret_indices, size_t **ret_starts)
+{
+    const struct envelope *envelope = &reader->envelope;
+    struct map map;
+    map_init(&map);
+    for (uint32_t f = 0; f < envelope->family_count; f++)
+        if (!map_get(&map, hash128_low(envelope->families[f]), NULL, NULL))
+            map_put(&map, hash128_low(envelope->families[f]), (void *)(uintptr_t)(f + 1)); // NOLINT
+    size_t total = 0;
+    size_t *starts = mem_array(envelope->page_count + 1, sizeof(*starts));
+    for (uint32_t p = 0; p < envelope->page_count; p++)
+        starts[p + 1] = total += reader->pages[p]->count;
+    uint32_t *indices = mem_array(total, sizeof(*indices));
+    int error = 0;
+    for (uint32_t p = 0; p < envelope->page_count && error == 0; p++) {
+        for (uint32_t i = 0; i < reader->pages[p]->count && error == 0; i++) {
+            struct hash128 hash = reader->pages[p]->families[i];
+            uintptr_t found = (uintptr_t)map_get(&map, hash128_low(hash), NULL, NULL);
+            if (!found || !hash128_equal(envelope->families[found - 1], hash))
+                error = -EBADMSG;
+            else
+                indices[starts[p] + i] = (uint32_t)(found - 1);
+        }
+    }
+    map_done(&map);
+    if (error < 0) {
+        mem_free(indices);
+        mem_free(starts);
+        return error;
+    }
+    *ret_indices = indices;
+    *ret_starts = starts;
+    return 0;
+}
+
+/* Counts members and records before anything is taken for them: many entries of a large page would multiply. */
+static int count_members(const struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
+{
+    uint64_t records = 0, members = 0;
+    CLEANUP_FREE uint64_t *page_records = mem_array(reader->envelope.page_count, sizeof(*page_records));
+    for (uint32_t p = 0; p < reader->envelope.page_count; p++)
+        for (size_t i = starts[p]; i < starts[p + 1]; i++)
+            page_records[p] += reader->families[indices[i]]->count;
+    for (size_t e = 0; e < reader->entry_count; e++) {
+        const struct batch_entry *entry = &reader->entries[e];
+        if (entry->count == 0)
+            continue;
+        records += page_records[entry->page];
+        members += starts[entry->page + 1] - starts[entry->page];
+        if (records > BATCH_RECORDS_MAX || members > BATCH_RECORDS_MAX)
+            return -EMSGSIZE;
+    }
+    return 0;
+}
+
+static void place_members(struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
+{
+    uint32_t families = reader->envelope.family_count;
+    reader->member_starts = mem_array((size_t)families + 2, sizeof(size_t));
+    size_t *next = reader->member_starts + 1; /* ends up as the starts themselves, shifted by one */
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t e = 0; e < reader->entry_count; e++) {
+            uint32_t page = reader->entries[e].page;
+            for (size_t i = starts[page]; i < starts[page + 1] && reader->entries[e].count > 0; i++) {
+                if (pass == 0)
+                    next[indices[i] + 1]++;
+                else
+                    reader->members[next[indices[i]]++] = (uint32_t)e;
+            }
+        }
+        for (uint32_t f = 0; f < families && pass == 0; f++)
+            next[f + 1] += next[f];
+        if (pass == 0)
+            reader->members = mem_array(next[families], sizeof(*reader->members));
+    }
+}
+
+static int find_members(struct batch_reader *reader)
+{
+    CLEANUP_FREE uint32_t *indices = NULL;
+    CLEANUP_FREE size_t *starts = NULL;
+    int error = page_families(reader, &indices, &starts);
+    if (error == 0)
+        error = count_members(reader, indices, starts);
+    if (error < 0)
+        return error;
+    place_members(reader, indices, starts);
+    return 0;
+}
+
+int batch_reader_open(const void *batch, size_t len, struct layout_table *table, struct batch_reader **ret_reader)
+{
+    struct batch_reader *reader = mem_zalloc(sizeof(*reader));
+    arena_init(&reader->arena, 4 * ENVELOPE_BYTES_MAX);
+    struct str body;
+    int error =
+        len > BATCH_BYTES_MAX ? -EMSGSIZE : envelope_decode(batch, len, &reader->arena, &reader->envelope, &body);
+    if (error == 0 && reader->envelope.body_version != BATCH_BODY_VERSION)
+        error = -EPROTO;
+    if (error == 0)
+        error = take_layouts(reader, table);
+    if (error == 0)
+        error = expand_body(reader, body);
+    if (error == 0)
+        error = open_bins(reader);
+    if (error == 0)
+        error = read_entries(reader);
+    if (error == 0)
+        error = find_members(reader);
+    if (error < 0) {
+        batch_reader_free(reader);
+        return error;
+    }
+    *ret_reader = reader;
+    return 0;
+}
+
+/* ---- Blocks ---- */
+
+struct block_shape {
+    size_t slots, members, records;
+};
+
+/* Columns of values as batch_write.c's write_values() lays them out: per_slot values for each slot. */
+static int read_values(struct batch_reader *reader, const struct block_shape *shape, uint32_t *exceptions)
+{
+    size_t total = 0, at = 0;
+    struct column_stats stats;
+    for (size_t slot = 0; slot < shape->slots; slot++)
+        total += reader->per_slot[slot];
+    if (shape->members < BATCH_SLOT_COLUMN_MEMBERS) {
+        if (total == 0)
+            return 0;
+        int error = column_decode_doubles(&reader->header, &reader->payload, total, reader->values, &stats);
+        *exceptions += error == 0 ? stats.exceptions : 0;
+        return error;
+    }
+    for (size_t slot = 0; slot < shape->slots; slot++) {
+        size_t count = reader->per_slot[slot];
+        if (count == 0)
+            continue;
+        int error = column_decode_doubles(&reader->header, &reader->payload, count, reader->values + at, &stats);
+        if (error < 0)
+            return error;
+        *exceptions += stats.exceptions;
+        at += count;
+    }
+    return 0;
+}
+
+static int read_lasts(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
+{
+    for (size_t slot = 0; slot < shape->slots; slot++)
+        reader->per_slot[slot] = shape->members;
+    if (read_values(reader, shape, &block->exceptions) < 0)
+        return -EBADMSG;
+    for (size_t slot = 0; slot < shape->slots; slot++) {
+        for (size_t m = 0; m < shape->members; m++) {
+            const struct batch_entry *entry = &reader->entries[block->entries[m]];
+            struct record *record = &reader->records[slot * shape->members + m];
+            *record = (struct record){.time_ms = entry->time_ms,
+                                      .last = reader->values[slot * shape->members + m],
+                                      .count = entry->count,
+                                      .kind = block->family->slots[slot].kind};
+        }
+    }
+    return 0;
+}
+
+/* The next place of a list whose steps count from the one before; false when it is outside or does not rise. */
+static bool next_place(struct reader *header, size_t count, bool first, bool may_repeat, size_t *at)
+{
+    uint64_t step = reader_uvarint(header);
+    if (header->bad || step >= count - *at || (step == 0 && !first && !may_repeat))
+        return false;
+    *at += (size_t)step;
+    return true;
+}
+
+static int read_odd(struct batch_reader *reader, const struct block_shape *shape)
+{
+    uint64_t odd = reader_uvarint(&reader->header);
+    size_t at = 0;
+    if (reader->header.bad || odd > shape->records)
+        return -EBADMSG;
+    for (uint64_t i = 0; i < odd; i++) {
+        if (!next_place(&reader->header, shape->records, i == 0, false, &at))
+            return -EBADMSG;
+        struct record *record = &reader->records[at];
+        record->time_ms = (int64_t)((uint64_t)record->time_ms + (uint64_t)column_read_signed(&reader->header));
+        uint64_t count = reader_uvarint(&reader->header);
+        if (reader->header.bad || count > UINT32_MAX)
+            return -EBADMSG;
+        record->count = (uint32_t)count;
+    }
+    return 0;
+}
+
+static int read_ranges(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
+{
+    uint64_t changing = reader_uvarint(&reader->header);
+    if (reader->header.bad || changing > shape->records)
+        return -EBADMSG;
+    memset(reader->changing, 0, shape->records);
+    if (changing > 0) {
+        struct str bits = reader_bytes(&reader->payload, (shape->records + 7) / 8);
+        if (reader->payload.bad)
+            return -EBADMSG;
+        memset(reader->per_slot, 0, shape->slots * sizeof(*reader->per_slot));
+        uint64_t set = 0;
+        for (size_t i = 0; i < shape->records; i++) {
+            reader->changing[i] = (uint8_t)bits.ptr[i / 8] >> (i % 8) & 1;
+            reader->per_slot[i / shape->members] += reader->changing[i];
+            set += reader->changing[i];
+        }
+        if (set != changing)
+            return -EBADMSG;
+    }
+    for (size_t i = 0; i < shape->records; i++)
+        if (!reader->changing[i])
+            record_fill_constant(&reader->records[i]);
+    for (int field = 0; field < 3 && changing > 0; field++) {
+        if (read_values(reader, shape, &block->exceptions) < 0)
+            return -EBADMSG;
+        size_t n = 0;
+        for (size_t i = 0; i < shape->records; i++) {
+            if (!reader->changing[i])
+                continue;
+            double value = reader->values[n++];
+            struct record *record = &reader->records[i];
+            *(field == 0 ? &record->min : field == 1 ? &record->max : &record->sum) = value;
+        }
+    }
+    block->changing = (uint32_t)changing;
+    return 0;
+}
+
+static int read_extras(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
+{
+    uint64_t count = reader_uvarint(&reader->header);
+    size_t at = 0;
+    /* Each takes at least two bytes of the header and eight of the payload. */
+    if (reader->header.bad || count > reader_left(&reader->payload) / 8 || count > BATCH_RECORDS_MAX)
+        return -EBADMSG;
+    if (count > reader->extra_capacity) {
+        reader->extras = mem_resize(reader->extras, (size_t)count, sizeof(*reader->extras));
+        reader->extra_capacity = (size_t)count;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        if (!next_place(&reader->header, shape->records, i == 0, true, &at))
+            return -EBADMSG;
+        uint64_t before_ms = (uint64_t)column_read_signed(&reader->header);
+        struct sample sample = {.time_ms = (int64_t)((uint64_t)reader->records[at].time_ms - before_ms),
+                                .value = double_from_bits(reader_le64(&reader->payload))};
+        if (reader->header.bad || reader->payload.bad)
+            return -EBADMSG;
+        reader->extras[i] = (struct record_extra){.index = (uint32_t)at, .sample = sample};
+    }
+    block->extras = reader->extras;
+    block->extra_count = (uint32_t)count;
+    return 0;
+}
+
+static int read_block(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
+{
+    if (shape->records > reader->record_capacity) {
+        reader->record_capacity = shape->records;
+        reader->records = mem_resize(reader->records, shape->records, sizeof(*reader->records));
+        reader->values = mem_resize(reader->values, shape->records, sizeof(*reader->values));
+        reader->changing = mem_resize(reader->changing, shape->records, 1);
+    }
+    reader->per_slot = mem_resize(reader->per_slot, shape->slots, sizeof(*reader->per_slot));
+    const uint8_t *header_start = reader->header.at, *payload_start = reader->payload.at;
+    int error = read_lasts(reader, shape, block);
+    if (error == 0)
+        error = read_odd(reader, shape);
+    if (error == 0)
+        error = read_ranges(reader, shape, block);
+    if (error == 0)
+        error = read_extras(reader, shape, block);
+    block->records = reader->records;
+    block->header_bytes = (uint32_t)(reader->header.at - header_start);
+    block->payload_bytes = (uint32_t)(reader->payload.at - payload_start);
+    return error;
+}
+
+int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block)
+{
+    for (; reader->next_family < reader->envelope.family_count; reader->next_family++) {
+        uint32_t f = reader->next_family;
+        size_t start = reader->member_starts[f];
+        struct block_shape shape = {.slots = reader->families[f]->count,
+                                    .members = reader->member_starts[f + 1] - start};
+        shape.records = shape.slots * shape.members;
+        if (shape.records == 0)
+            continue;
+        struct batch_block block = {
+            .family = reader->families[f], .entries = reader->members + start, .entry_count = (uint32_t)shape.members};
+        if (read_block(reader, &shape, &block) < 0)
+            return -EBADMSG;
+        reader->next_family++;
+        *ret_block = block;
+        return 1;
+    }
+    return reader_left(&reader->header) == 0 && reader_left(&reader->payload) == 0 ? 0 : -EBADMSG;
+}

@@ -1,0 +1,390 @@
+#include "hop/column.h"
+#include "base/fail.h"
+#include "metric/sample.h"
+
+#include <errno.h>
+#include <math.h>
+
+/* Scales: how an integer k stands for a double. */
+enum {
+    SCALE_BITS = 0,           /* k is the bits */
+    SCALE_DECIMAL = 1,        /* k / 10^e, e = scale - SCALE_DECIMAL, 0..9 */
+    SCALE_HUGE = 11,          /* k * 10^e, e = 3, 6, 9 */
+    SCALE_MILLI_MILLI = 14,   /* k / 1000 / 1000: PSI's microseconds, divided twice */
+    SCALE_MILLI_PRODUCT = 15, /* k * 0.001: disk seconds */
+    SCALE_COUNT = 16
+};
+
+/* Past it k/10^e is not exact any more; 18446744073709552000, say, would come back as another number. */
+#define SCALED_MAX (INT64_C(1) << 51)
+/* Values looked at to choose a scale. */
+#define SCALE_SAMPLES 48
+
+static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+
+const char *column_scale_name(uint8_t scale)
+{
+    static const char *const names[SCALE_COUNT] = {"bits",   "1",      "1/10",        "1/100",  "1/10^3", "1/10^4",
+                                                   "1/10^5", "1/10^6", "1/10^7",      "1/10^8", "1/10^9", "10^3",
+                                                   "10^6",   "10^9",   "1/1000/1000", "*0.001"};
+    return scale < SCALE_COUNT ? names[scale] : "unknown";
+}
+
+int column_append_signed(struct buf *out, int64_t value)
+{
+    return buf_append_uvarint(out, ((uint64_t)value << 1) ^ (uint64_t)(value >> 63));
+}
+
+int64_t column_read_signed(struct reader *reader)
+{
+    uint64_t value = reader_uvarint(reader);
+    return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
+}
+
+/* ---- Integers ---- */
+
+static unsigned bit_width(uint64_t value)
+{
+    return value ? 64 - (unsigned)__builtin_clzll(value) : 0;
+}
+
+static size_t packed_bytes(size_t count, unsigned bits)
+{
+    return (count * bits + 7) / 8;
+}
+
+/* The width at which packed bits and patches together are smallest. widths[w]: values whose width is w. */
+static unsigned cheapest_width(const size_t widths[static 65], size_t count)
+{
+    unsigned top = 64;
+    while (top > 0 && widths[top] == 0)
+        top--;
+    unsigned best = top;
+    size_t best_bits = count * top, patched = 0, patch_bits = 0;
+    for (unsigned width = top; width-- > 0;) {
+        patched += widths[width + 1];
+        /* An outlier costs its place (mostly one byte) and its high part. */
+        patch_bits = patched * (8 + ((top - width + 6) / 7) * 8);
+        if (count * width + patch_bits < best_bits) {
+            best_bits = count * width + patch_bits;
+            best = width;
+        }
+    }
+    return best;
+}
+
+static void pack_bits(const uint64_t *values, size_t count, unsigned bits, uint8_t *out)
+{
+    unsigned __int128 held = 0;
+    unsigned held_bits = 0;
+    uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+    for (size_t i = 0; i < count; i++) {
+        held |= (unsigned __int128)(values[i] & mask) << held_bits;
+        held_bits += bits;
+        if (held_bits >= 64) {
+            uint64_t word = (uint64_t)held;
+            memcpy(out, &word, 8); /* little endian: checked below */
+            out += 8;
+            held >>= 64;
+            held_bits -= 64;
+        }
+    }
+    for (; held_bits > 0; held_bits = held_bits > 8 ? held_bits - 8 : 0, held >>= 8)
+        *out++ = (uint8_t)held;
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bits are packed in little-endian words");
+
+static void unpack_bits(const uint8_t *in, size_t len, size_t count, unsigned bits, uint64_t *ret_values)
+{
+    uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+    /* Whole words while eight bytes can be read and a value lies in one of them. */
+    size_t i = 0;
+    if (bits <= 57 && len >= 8) {
+        size_t safe = ((len - 8) * 8) / bits + 1;
+        for (size_t end = MIN(count, safe); i < end; i++) {
+            uint64_t word;
+            memcpy(&word, in + (i * bits >> 3), 8);
+            ret_values[i] = word >> (i * bits & 7) & mask;
+        }
+    }
+    for (; i < count; i++) {
+        uint64_t value = 0;
+        for (unsigned bit = 0; bit < bits; bit++) {
+            size_t at = i * bits + bit;
+            value |= (uint64_t)(in[at >> 3] >> (at & 7) & 1) << bit;
+        }
+        ret_values[i] = value;
+    }
+}
+
+/* Residuals over the smallest value, without the zero bits they all end with. Returns that number of bits. */
+static unsigned make_residuals(const int64_t *values, size_t count, int64_t base, uint64_t *residuals)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < count; i++) {
+        residuals[i] = (uint64_t)values[i] - (uint64_t)base;
+        any |= residuals[i];
+    }
+    unsigned zeros = any ? (unsigned)__builtin_ctzll(any) : 0;
+    if (zeros > 0)
+        for (size_t i = 0; i < count; i++)
+            residuals[i] >>= zeros;
+    return zeros;
+}
+
+static void append_patches(const uint64_t *residuals, size_t count, unsigned bits, struct buf *payload)
+{
+    size_t last = 0;
+    for (size_t i = 0; i < count && bits < 64; i++) {
+        if (residuals[i] >> bits == 0)
+            continue;
+        buf_append_uvarint(payload, i - last);
+        buf_append_uvarint(payload, residuals[i] >> bits);
+        last = i;
+    }
+}
+
+/* header: signed base; byte width (0..64); then unless the width is 0 and there are no patches: byte zeros, uvarint
+ * patches. All values equal: width byte 0xff. */
+#define WIDTH_ALL_EQUAL 0xff
+
+static int encode_ints(const int64_t *values, size_t count, uint64_t *residuals, struct buf *header,
+                       struct buf *payload)
+{
+    int64_t low = values[0], high = values[0];
+    for (size_t i = 1; i < count; i++) {
+        low = MIN(low, values[i]);
+        high = MAX(high, values[i]);
+    }
+    column_append_signed(header, low);
+    if (low == high)
+        return buf_append_byte(header, WIDTH_ALL_EQUAL);
+    unsigned zeros = make_residuals(values, count, low, residuals);
+    size_t widths[65] = {0};
+    for (size_t i = 0; i < count; i++)
+        widths[bit_width(residuals[i])]++;
+    unsigned bits = cheapest_width(widths, count);
+    size_t patches = 0;
+    for (unsigned width = bits + 1; width <= 64; width++)
+        patches += widths[width];
+    buf_append_byte(header, (uint8_t)bits);
+    buf_append_byte(header, (uint8_t)zeros);
+    buf_append_uvarint(header, patches);
+    size_t bytes = packed_bytes(count, bits);
+    uint8_t *room = buf_reserve(payload, bytes);
+    if (!room)
+        return -EMSGSIZE;
+    pack_bits(residuals, count, bits, room);
+    buf_added(payload, bytes);
+    append_patches(residuals, count, bits, payload);
+    return header->full || payload->full ? -EMSGSIZE : 0;
+}
+
+static int read_patches(struct reader *payload, uint64_t patches, unsigned bits, uint64_t *residuals, size_t count)
+{
+    size_t at = 0;
+    for (uint64_t i = 0; i < patches; i++) {
+        uint64_t step = reader_uvarint(payload);
+        uint64_t high = reader_uvarint(payload);
+        if (payload->bad || step >= count - at || (step == 0 && i > 0) || bits + bit_width(high) > 64)
+            return -EBADMSG;
+        at += (size_t)step;
+        residuals[at] |= high << bits;
+    }
+    return 0;
+}
+
+int column_decode_ints(struct reader *header, struct reader *payload, size_t count, int64_t *ret_values,
+                       struct column_stats *ret_stats)
+{
+    ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
+    int64_t base = column_read_signed(header);
+    uint8_t bits = reader_byte(header);
+    if (header->bad || (bits > 64 && bits != WIDTH_ALL_EQUAL))
+        return -EBADMSG;
+    if (bits == WIDTH_ALL_EQUAL) {
+        for (size_t i = 0; i < count; i++)
+            ret_values[i] = base;
+        if (ret_stats)
+            *ret_stats = (struct column_stats){0};
+        return 0;
+    }
+    uint8_t zeros = reader_byte(header);
+    uint64_t patches = reader_uvarint(header);
+    struct str packed = reader_bytes(payload, packed_bytes(count, bits));
+    if (header->bad || payload->bad || zeros > 63 || patches > count ||
+        bits == (patches == 0 ? 0 : 64))
+        return -EBADMSG;
+    uint64_t *residuals = (uint64_t *)ret_values; /* the same bytes, before and after */
+    if (bits > 0)
+        unpack_bits((const uint8_t *)packed.ptr, packed.len, count, bits, residuals);
+    else
+        memset(residuals, 0, count * sizeof(*residuals));
+    if (read_patches(payload, patches, bits, residuals, count) < 0)
+        return -EBADMSG;
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = (int64_t)((uint64_t)base + (residuals[i] << zeros));
+    if (ret_stats)
+        *ret_stats = (struct column_stats){.bits = bits, .patches = (uint32_t)patches};
+    return 0;
+}
+
+int column_encode_ints(const int64_t *values, size_t count, struct buf *header, struct buf *payload)
+{
+    ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
+    CLEANUP_FREE uint64_t *residuals = mem_resize(NULL, count, sizeof(*residuals));
+    return encode_ints(values, count, residuals, header, payload);
+}
+
+/* ---- Doubles ---- */
+
+static double scaled_value(int64_t k, unsigned scale)
+{
+    if (scale == SCALE_BITS)
+        return double_from_bits((uint64_t)k);
+    if (scale < SCALE_HUGE)
+        return (double)k / powers[scale - SCALE_DECIMAL];
+    if (scale < SCALE_MILLI_MILLI)
+        return (double)k * powers[3 * (scale - SCALE_HUGE + 1)];
+    return scale == SCALE_MILLI_MILLI ? (double)k / 1000 / 1000 : (double)k * 0.001;
+}
+
+/* True and k when the value comes back from k bit for bit. */
+static inline bool scale_value(double value, unsigned scale, int64_t *ret_k)
+{
+    if (scale == SCALE_BITS) {
+        *ret_k = (int64_t)double_bits(value);
+        return true;
+    }
+    double near;
+    if (scale < SCALE_HUGE)
+        near = value * powers[scale - SCALE_DECIMAL];
+    else if (scale < SCALE_MILLI_MILLI)
+        near = value / powers[3 * (scale - SCALE_HUGE + 1)];
+    else
+        near = scale == SCALE_MILLI_MILLI ? value * 1e6 : value * 1e3;
+    if (!(near > -(double)SCALED_MAX && near < (double)SCALED_MAX)) /* NaN too */
+        return false;
+    int64_t k = (int64_t)(near + (near < 0 ? -0.5 : 0.5));
+    *ret_k = k;
+    return double_bits(scaled_value(k, scale)) == double_bits(value);
+}
+
+/* Cost of a scale in bits on a sample of the column: the width of what fits, eleven bytes for what does not. */
+static size_t scale_cost(const double *values, size_t count, size_t stride, unsigned scale)
+{
+    int64_t low = INT64_MAX, high = INT64_MIN;
+    size_t misses = 0, looked = 0;
+    for (size_t i = 0; i < count; i += stride) {
+        int64_t k;
+        looked++;
+        if (!scale_value(values[i], scale, &k)) {
+            misses++;
+            continue;
+        }
+        low = MIN(low, k);
+        high = MAX(high, k);
+    }
+    size_t width = high > low ? bit_width((uint64_t)high - (uint64_t)low) : 0;
+    return (looked - misses) * width + misses * 88;
+}
+
+static unsigned choose_scale(const double *values, size_t count)
+{
+    /* Most likely first: integers, milliseconds, then the rest by what they cost. */
+    static const uint8_t order[] = {1, 3, 4, 2, 5, 6, 7, 8, 9, 10, 15, 14, 13, 12, 11, 0};
+    size_t stride = MAX(count / SCALE_SAMPLES, (size_t)1);
+    unsigned best = SCALE_BITS;
+    size_t best_cost = SIZE_MAX;
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        size_t cost = scale_cost(values, count, stride, order[i]);
+        if (cost < best_cost) {
+            best_cost = cost;
+            best = order[i];
+        }
+        /* Whole numbers without a common factor of 1000 cannot be had cheaper. */
+        if (i == 0 && cost == 0)
+            break;
+    }
+    return best;
+}
+
+/* header: byte scale | 0x80 when there are exceptions (then uvarint count), then the integers' header.
+ * payload: the integers, then the exceptions: uvarint steps of places and eight bytes each. */
+#define SCALE_EXCEPTIONS 0x80
+
+static void append_exceptions(const double *values, const uint8_t *missed, size_t count, struct buf *payload)
+{
+    size_t last = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!missed[i])
+            continue;
+        buf_append_uvarint(payload, i - last);
+        buf_append_le64(payload, double_bits(values[i]));
+        last = i;
+    }
+}
+
+int column_encode_doubles(const double *values, size_t count, struct buf *header, struct buf *payload)
+{
+    ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
+    CLEANUP_FREE int64_t *scratch = mem_resize(NULL, count, 2 * sizeof(*scratch) + 1);
+    int64_t *scaled = scratch;
+    uint64_t *residuals = (uint64_t *)scratch + count;
+    uint8_t *missed = (uint8_t *)(residuals + count);
+    unsigned scale = choose_scale(values, count);
+    size_t misses = 0, first_hit = count;
+    for (size_t i = 0; i < count; i++) {
+        missed[i] = !scale_value(values[i], scale, &scaled[i]);
+        misses += missed[i];
+        if (!missed[i] && first_hit == count)
+            first_hit = i;
+    }
+    /* An exception's place holds a value of its neighbourhood, so that it does not widen the column. */
+    int64_t filler = first_hit < count ? scaled[first_hit] : 0;
+    for (size_t i = 0; i < count && misses > 0; i++) {
+        scaled[i] = missed[i] ? filler : scaled[i];
+        filler = scaled[i];
+    }
+    buf_append_byte(header, (uint8_t)(scale | (misses > 0 ? SCALE_EXCEPTIONS : 0)));
+    if (misses > 0)
+        buf_append_uvarint(header, misses);
+    int error = encode_ints(scaled, count, residuals, header, payload);
+    if (error < 0)
+        return error;
+    if (misses > 0)
+        append_exceptions(values, missed, count, payload);
+    return header->full || payload->full ? -EMSGSIZE : 0;
+}
+
+int column_decode_doubles(struct reader *header, struct reader *payload, size_t count, double *ret_values,
+                          struct column_stats *ret_stats)
+{
+    _Static_assert(sizeof(int64_t) == sizeof(double), "decoded in place");
+    uint8_t mode = reader_byte(header);
+    unsigned scale = mode & (SCALE_EXCEPTIONS - 1);
+    uint64_t exceptions = mode & SCALE_EXCEPTIONS ? reader_uvarint(header) : 0;
+    if (header->bad || scale >= SCALE_COUNT || exceptions > count)
+        return -EBADMSG;
+    int64_t *scaled = (int64_t *)(void *)ret_values;
+    struct column_stats stats = {0};
+    int error = column_decode_ints(header, payload, count, scaled, &stats);
+    if (error < 0)
+        return error;
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = scaled_value(scaled[i], scale);
+    size_t at = 0;
+    for (uint64_t i = 0; i < exceptions; i++) {
+        uint64_t step = reader_uvarint(payload);
+        uint64_t bits = reader_le64(payload);
+        if (payload->bad || step >= count - at || (step == 0 && i > 0))
+            return -EBADMSG;
+        at += (size_t)step;
+        ret_values[at] = double_from_bits(bits);
+    }
+    stats.scale = (uint8_t)scale;
+    stats.exceptions = (uint32_t)exceptions;
+    if (ret_stats)
+        *ret_stats = stats;
+    return 0;
+}
