@@ -33,7 +33,7 @@ static bool any_failed(const struct conf_node *node)
 
 static void check_tls(struct conf *conf, const struct conf_node *node, void *object)
 {
-    const __typeof__(((struct global_config *)0)->tls) *tls = object;
+    const struct global_config_tls *tls = object;
     if (any_failed(node))
         return;
     if (!tls->cert_file != !tls->key_file)

@@ -3,6 +3,10 @@
  * daemon opens them. docs/configuration.md is made from the tables. */
 #include "base/conf.h"
 
+struct global_config_tls { /* of its own server; NULL where not given */
+    const char *cert_file, *key_file, *client_ca_file;
+};
+
 struct global_config_source {
     const char *datacenter;
     const char *bearer_token_file; /* NULL: by certificate, whose common name is `datacenter` */
@@ -12,9 +16,7 @@ struct global_config {
     const char *name;
     const char *listen;
     const char *data_dir;
-    struct {
-        const char *cert_file, *key_file, *client_ca_file;
-    } tls;
+    struct global_config_tls tls;
     struct conf_list sources; /* struct global_config_source; none: any may write */
     struct {
         int64_t age_max_ms;

@@ -34,7 +34,7 @@ static void check_client_tls(struct conf *conf, const struct conf_node *node, vo
 
 static void check_tls(struct conf *conf, const struct conf_node *node, void *object)
 {
-    const __typeof__(((struct primary_config *)0)->tls) *tls = object;
+    const struct primary_config_tls *tls = object;
     if (any_failed(node))
         return;
     if (!tls->cert_file != !tls->key_file)

@@ -4,6 +4,10 @@
 #include "base/conf.h"
 #include "net/http_client.h"
 
+struct primary_config_tls { /* of its own server; NULL where not given */
+    const char *cert_file, *key_file, *client_ca_file;
+};
+
 struct primary_config_source {
     const char *secondary;
     const char *bearer_token_file; /* NULL: by certificate, whose common name is `secondary` */
@@ -20,9 +24,7 @@ struct primary_config {
     const char *datacenter;
     const char *listen;
     const char *data_dir;
-    struct {
-        const char *cert_file, *key_file, *client_ca_file;
-    } tls;
+    struct primary_config_tls tls;
     struct conf_list sources; /* struct primary_config_source; none: any may write */
     struct conf_list globals; /* struct primary_config_global; at least one, names unique */
     struct {

@@ -187,9 +187,9 @@ void *conf_take(struct conf *conf, const struct conf_node *node, size_t count, s
 
 const char *conf_take_text(struct conf *conf, const struct conf_node *node, const char *text)
 {
-    size_t len = strlen(text);
-    char *copy = conf_take(conf, node, len + 1, 1);
-    return copy ? memcpy(copy, text, len) : NULL; /* zeroed behind it */
+    size_t bytes = strlen(text) + 1;
+    char *copy = conf_take(conf, node, bytes, 1);
+    return copy ? memcpy(copy, text, bytes) : NULL;
 }
 
 const char *conf_path(struct conf *conf, const char *path)
