@@ -378,6 +378,16 @@ static const char *read_metric_name(struct exposition *exposition, const char *a
     return at;
 }
 
+/* Prometheus takes label values that go over the end of a line. */
+static uint32_t count_newlines(struct str text)
+{
+    uint32_t count = 0;
+    const char *end = text.ptr + text.len;
+    for (const char *at = line_end(text.ptr, end); at < end; at = line_end(at + 1, end))
+        count++;
+    return count;
+}
+
 static enum exposition_event read_sample(struct exposition *exposition, const char *at)
 {
     const char *start = at;
@@ -394,6 +404,7 @@ static enum exposition_event read_sample(struct exposition *exposition, const ch
             return EXPOSITION_ERROR;
     }
     exposition->series = str_of(start, (size_t)(at - start));
+    exposition->next_line += count_newlines(exposition->series);
     struct line_rest rest = {0};
     const char *error = NULL;
     at = read_rest(at, exposition->end, &rest, &error);
@@ -466,6 +477,7 @@ void exposition_init(struct exposition *exposition, struct str body, struct expo
     exposition->at = body.ptr;
     exposition->end = body.ptr + body.len;
     exposition->line = 0;
+    exposition->next_line = 1;
     exposition->limits = limits;
     exposition->name = exposition->text = exposition->series = STR_NULL;
     exposition->type = METRIC_UNKNOWN;
@@ -492,7 +504,7 @@ enum exposition_event exposition_next(struct exposition *exposition)
         exposition->at = at;
         if (at == exposition->end)
             return EXPOSITION_END;
-        exposition->line++;
+        exposition->line = exposition->next_line++;
         if (*at == '#')
             return read_comment(exposition, at + 1);
         if (*at != '\n')

@@ -2,7 +2,9 @@
 /* Prometheus text format 0.0.4, one pass over the body, views into it, no allocation.
  *
  * Grammar as Prometheus 2.42's own parser takes it (model/textparse/promparse): HELP, TYPE, comments, samples with
- * optional timestamps in ms. OpenMetrics bodies (content type application/openmetrics-text) come later. */
+ * optional timestamps in ms. Two lines that it refuses are taken: a TYPE word that it does not know (a family without a
+ * type then), and blanks before a metric name. A last line needs no newline. A label name twice, and __name__ among the
+ * labels, are errors here already. OpenMetrics bodies (content type application/openmetrics-text) come later. */
 #include "base/str.h"
 #include "metric/labels.h"
 #include "metric/sample.h"
@@ -25,7 +27,8 @@ struct exposition_limits {
 struct exposition {
     const char *at;
     const char *end;
-    uint32_t line; /* of the event last returned, from 1 */
+    uint32_t line;      /* of the event last returned, from 1 */
+    uint32_t next_line; /* of the event to come (a label value may hold newlines) */
     struct exposition_limits limits;
 
     /* Of the event last returned. */
@@ -48,8 +51,8 @@ void exposition_done(struct exposition *exposition);
 enum exposition_event exposition_next(struct exposition *exposition);
 
 /* The fast road of the page cache: reads the value and the optional timestamp that follow a series part whose bytes are
- * known, up to and with the end of line. `at` points behind the series part. Returns the place behind the line, NULL
- * when it is not a valid rest of a sample line (then the slow road gives the error). Short decimals are converted
- * exactly without strtod. */
+ * known, up to and with the end of line. `at` points behind the series part, where a blank must stand. Returns the
+ * place behind the line, NULL when it is not a valid rest of a sample line (then the slow road gives the error). Short
+ * decimals are converted exactly without strtod. */
 const char *exposition_value(const char *at, const char *end, double *ret_value, bool *ret_has_time,
                              int64_t *ret_time_ms);

@@ -153,24 +153,57 @@ static size_t print_decimal(const struct decimal *decimal, char *text)
     return len;
 }
 
-size_t value_print(double value, char ret_text[static VALUE_TEXT_BYTES])
+/* d.ddde+xx, the exponent of two digits at least, as Go writes it. */
+static size_t print_with_exponent(const struct decimal *decimal, char *text)
 {
     size_t len = 0;
-    const char *word = isnan(value) ? "NaN" : isinf(value) ? (value > 0 ? "+Inf" : "-Inf") : NULL;
-    if (word) {
-        len = strlen(word);
-        memcpy(ret_text, word, len + 1);
-        return len;
-    }
-    if (signbit(value))
-        ret_text[len++] = '-';
-    value = fabs(value);
-    size_t more = print_short(value, ret_text + len);
-    if (more == 0) {
-        struct decimal decimal = decimal_shortest(value);
-        more = print_decimal(&decimal, ret_text + len);
-    }
-    len += more;
-    ret_text[len] = '\0';
+    text[len++] = decimal->digits[0];
+    if (decimal->count > 1)
+        text[len++] = '.';
+    for (int i = 1; i < decimal->count; i++)
+        text[len++] = decimal->digits[i];
+    unsigned exponent = (unsigned)abs(decimal->exponent);
+    text[len++] = 'e';
+    text[len++] = decimal->exponent < 0 ? '-' : '+';
+    if (exponent < 10)
+        text[len++] = '0';
+    return len + print_unsigned(exponent, text + len);
+}
+
+static size_t print_word(const char *word, char *text)
+{
+    size_t len = strlen(word);
+    memcpy(text, word, len + 1);
     return len;
+}
+
+static size_t print_value(double value, bool exponents, char *text)
+{
+    if (isnan(value))
+        return print_word("NaN", text);
+    if (isinf(value))
+        return print_word(value > 0 ? "+Inf" : "-Inf", text);
+    size_t len = 0;
+    if (signbit(value))
+        text[len++] = '-';
+    value = fabs(value);
+    size_t digits = print_short(value, text + len);
+    bool exponent = exponents && value != 0 && (value < 1e-6 || value >= 1e21);
+    if (digits == 0 || exponent) {
+        struct decimal decimal = decimal_shortest(value);
+        digits = exponent ? print_with_exponent(&decimal, text + len) : print_decimal(&decimal, text + len);
+    }
+    len += digits;
+    text[len] = '\0';
+    return len;
+}
+
+size_t value_print(double value, char ret_text[static VALUE_TEXT_BYTES])
+{
+    return print_value(value, false, ret_text);
+}
+
+size_t value_print_api(double value, char ret_text[static VALUE_TEXT_BYTES])
+{
+    return print_value(value, true, ret_text);
 }

@@ -44,7 +44,9 @@ static inline double value_stale(void)
 {
     return double_from_bits(STALE_NAN_BITS);
 }
-/* The shortest text that reads back as the same bits, as Go's FormatFloat(v, 'f', -1) writes it for the query API:
+/* The shortest text that reads back as the same bits, as Go's FormatFloat(v, 'f', -1) writes it (count_values, labels):
  * "NaN", "+Inf", "-Inf", no exponent. Returns its length; VALUE_TEXT_BYTES are always enough. */
 #define VALUE_TEXT_BYTES 1100
 size_t value_print(double value, char ret_text[static VALUE_TEXT_BYTES]);
+/* The same as Prometheus' query API writes it: with an exponent below 1e-6 and from 1e21 on ("1e+22", "5e-324"). */
+size_t value_print_api(double value, char ret_text[static VALUE_TEXT_BYTES]);
