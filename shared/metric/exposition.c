@@ -474,8 +474,8 @@ static enum exposition_event read_comment(struct exposition *exposition, const c
 
 void exposition_init(struct exposition *exposition, struct str body, struct exposition_limits limits)
 {
-    exposition->at = body.ptr;
-    exposition->end = body.ptr + body.len;
+    exposition->at = body.ptr ? body.ptr : "";
+    exposition->end = exposition->at + body.len;
     exposition->line = 0;
     exposition->next_line = 1;
     exposition->limits = limits;
