@@ -6,10 +6,11 @@
 #include "store/select.h"
 
 struct promql_limits {
-    uint64_t samples_max;      /* read by one query; past it: PROMQL_TOO_MUCH */
-    uint64_t bytes_max;        /* memory of one query */
+    uint64_t samples_max; /* read by one query; past it: PROMQL_TOO_MUCH */
+    uint64_t bytes_max;   /* memory of one query */
     int64_t timeout_ms;
-    int64_t lookback_ms;       /* 5 min in Prometheus */
+    int64_t lookback_ms;     /* 5 min in Prometheus; a sample exactly so old is still found */
+    int64_t default_step_ms; /* of subqueries that name none; 0: 1 min, as in Prometheus */
 };
 
 enum promql_failure {
@@ -42,7 +43,8 @@ MUST_CHECK enum promql_failure promql_eval(const struct promql_query *query, str
                                            struct promql_result **ret_result);
 void promql_result_free(struct promql_result *result);
 DEFINE_CLEANUP(struct promql_result *, promql_result_free)
-/* Series with no value at any step are not in it. Instant vectors are in the engine's order (topk and sort keep theirs). */
+/* Series with no value at any step are not in it. Instant vectors are in the engine's order (topk and sort keep
+ * theirs). */
 const struct promql_value *promql_result_value(const struct promql_result *result);
 size_t promql_result_steps(const struct promql_result *result);
 uint64_t promql_result_samples(const struct promql_result *result); /* read from the store */

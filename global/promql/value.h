@@ -1,9 +1,9 @@
 #pragma once
 /* What an evaluation gives: for every step of the range a value per series.
  *
- * One evaluation works over all steps at once: a vector is a list of series, each with one value slot per step and a bit
- * that says whether the slot is filled (an absent value is not a NaN). A scalar is a series without labels that is filled
- * at every step. */
+ * One evaluation works over all steps at once: a vector is a list of series, each with one value slot per step and a
+ * bit that says whether the slot is filled (an absent value is not a NaN). A scalar is a series without labels that is
+ * filled at every step. */
 #include "base/arena.h"
 #include "metric/labels.h"
 #include "metric/sample.h"
@@ -25,10 +25,14 @@ struct promql_value {
         struct labels *labels;
         struct sample *samples;
         size_t count;
-    } *points;
+    } * points;
     size_t points_count;
 };
 
+static inline size_t promql_words(size_t steps) /* of a series' present bits */
+{
+    return (steps + 63) / 64;
+}
 static inline bool promql_present(const struct promql_series *series, size_t step)
 {
     return series->present[step / 64] >> (step % 64) & 1;
@@ -38,3 +42,18 @@ static inline void promql_set(struct promql_series *series, size_t step, double 
     series->values[step] = value;
     series->present[step / 64] |= UINT64_C(1) << (step % 64);
 }
+/* The first filled step at or behind `step`; `steps` when there is none. */
+static inline size_t promql_next(const struct promql_series *series, size_t step, size_t steps)
+{
+    while (step < steps) {
+        uint64_t word = series->present[step / 64] >> (step % 64);
+        if (word)
+            return step + (size_t)__builtin_ctzll(word);
+        step = (step / 64 + 1) * 64;
+    }
+    return steps;
+}
+/* for each filled step of a series */
+#define PROMQL_EACH(step, series, steps)                                                                               \
+    for (size_t step = promql_next((series), 0, (steps)); (step) < (steps);                                            \
+         step = promql_next((series), (step) + 1, (steps)))

@@ -1,0 +1,60 @@
+#include "promql/eval_state.h"
+
+#include "base/fail.h"
+#include "promql/result.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+int eval_fail(struct eval *eval, enum promql_failure failure, const struct ast *at, const char *format, ...)
+{
+    if (eval->failure != PROMQL_OK)
+        return -EINVAL;
+    eval->failure = failure;
+    eval->error->position = at ? at->position : (struct ast_position){0, 0};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(eval->error->text, sizeof(eval->error->text), format, args);
+    va_end(args);
+    return -EINVAL;
+}
+
+int eval_fail_memory(struct eval *eval, const struct ast *at)
+{
+    return eval_fail(eval, PROMQL_TOO_MUCH, at, "query needs more than %" PRIu64 " bytes of memory",
+                     eval->budget->bytes_max);
+}
+
+int eval_fail_duplicate(struct eval *eval, const struct ast *at)
+{
+    return eval_fail(eval, PROMQL_EXECUTION, at, "vector cannot contain metrics with the same labelset");
+}
+
+void eval_warn(struct eval *eval, const char *format, ...)
+{
+    struct promql_result *result = eval->result;
+    if (result->warning_count == RESULT_WARNINGS_MAX)
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    for (size_t i = 0; i < result->warning_count; i++)
+        if (strcmp(result->warnings[i], text) == 0)
+            return;
+    result->warnings[result->warning_count++] = mem_strdup(text);
+}
+
+int eval_work_slow(struct eval *eval)
+{
+    const struct promql_query *query = eval->query;
+    eval->work = 0;
+    if (query->cancelled && query->cancelled(query->cancelled_arg))
+        return eval_fail(eval, PROMQL_CANCELLED, NULL, "query was canceled in expression evaluation");
+    if (eval->deadline_ms != INT64_MAX && clock_mono_ms(query->clock) >= eval->deadline_ms)
+        return eval_fail(eval, PROMQL_TIMEOUT, NULL, "query timed out in expression evaluation");
+    return 0;
+}

@@ -1,0 +1,52 @@
+#include "promql/result.h"
+
+#include "base/fail.h"
+
+struct promql_result *promql_result_new(uint64_t bytes_max)
+{
+    struct promql_result *result = mem_zalloc(sizeof(*result));
+    result->budget.bytes_max = bytes_max;
+    return result;
+}
+
+void promql_result_free(struct promql_result *result)
+{
+    if (!result)
+        return;
+    vector_done(&result->vector);
+    for (size_t i = 0; i < result->value.points_count; i++) {
+        labels_unref(result->value.points[i].labels);
+        budget_free(result->value.points[i].samples);
+    }
+    budget_free(result->value.points);
+    budget_free((void *)(uintptr_t)result->value.string.ptr);
+    for (size_t i = 0; i < result->warning_count; i++)
+        mem_free(result->warnings[i]);
+    mem_free(result);
+}
+
+const struct promql_value *promql_result_value(const struct promql_result *result)
+{
+    return &result->value;
+}
+
+size_t promql_result_steps(const struct promql_result *result)
+{
+    return result->steps;
+}
+
+uint64_t promql_result_samples(const struct promql_result *result)
+{
+    return result->samples;
+}
+
+size_t promql_result_warning_count(const struct promql_result *result)
+{
+    return result->warning_count;
+}
+
+const char *promql_result_warning(const struct promql_result *result, size_t index)
+{
+    ASSERT(index < result->warning_count);
+    return result->warnings[index];
+}
