@@ -188,7 +188,7 @@ static enum token_kind lex_number_or_duration(struct lexer *lexer)
 
 static enum token_kind lex_word(struct lexer *lexer)
 {
-    bool colon = false;
+    bool colon = lexer->text.ptr[lexer->start] == ':';
     for (uint32_t rune; rune = peek(lexer), is_word(rune) || rune == ':'; lexer->at++)
         colon |= rune == ':';
     struct str word = str_of(lexer->text.ptr + lexer->start, lexer->at - lexer->start);

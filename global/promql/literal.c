@@ -25,7 +25,8 @@ static bool read_integer(struct str digits, unsigned base, double *ret_value)
             return false;
         value = value * base + digit_value;
     }
-    *ret_value = (double)value;
+    if (digits.len > 0)
+        *ret_value = (double)value;
     return digits.len > 0;
 }
 
