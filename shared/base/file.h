@@ -2,9 +2,9 @@
 /* Durable files. All I/O of logs, blocks and documents goes through a file system: the real one, one in memory that can
  * crash, or one that fails where it is told to.
  *
- * Paths are ordinary; names must not contain "..". A file may be read and appended to from one thread and synced from
- * another at the same time. After a failed file_sync the file is not to be trusted again: close it and start another
- * (the kernel may have dropped the dirty pages). */
+ * Paths are ordinary; we make none with "..", and the file system in memory refuses them. A file may be read and
+ * appended to from one thread and synced from another at the same time. After a failed file_sync the file is not to be
+ * trusted again: close it and start another (the kernel may have dropped the dirty pages). */
 #include "base/buf.h"
 #include "base/defs.h"
 #include "base/random.h"
@@ -23,11 +23,14 @@ struct file_system *file_system_real(void); /* one, never freed */
 struct file_system *file_system_memory_new(uint64_t capacity_bytes); /* 0 = no limit, else -ENOSPC past it */
 /* Everything synced stays; of the rest a random part, torn at 512 bytes. Open files become useless (-EIO). */
 void file_system_memory_crash(struct file_system *fs, struct random *random);
-/* Wraps another: the nth write, sync, rename or truncate from now on fails with error (once, or from then on). */
+/* Wraps another: the nth write, sync (of a file or directory), rename or truncate from now on does nothing but fail
+ * with error (once, or from then on). 0 = none. */
 struct file_system *file_system_failing_new(struct file_system *inner);
 void file_system_failing_at(struct file_system *fs, uint64_t nth, int error, bool once);
 uint64_t file_system_failing_count(const struct file_system *fs); /* such operations so far */
-void file_system_free(struct file_system *fs);                    /* not for the real one */
+/* Its files are closed before. Of the failing one the inner one stays. Nothing happens to the real one, nor for NULL.
+ */
+void file_system_free(struct file_system *fs);
 
 MUST_CHECK int file_open(struct file_system *fs, const char *path, enum file_mode mode, struct file **ret_file);
 void file_close(struct file *file); /* NULL allowed */
@@ -36,16 +39,17 @@ DEFINE_CLEANUP(struct file *, file_close)
 MUST_CHECK int64_t file_read_at(struct file *file, void *data, size_t len, uint64_t offset);
 /* All or nothing as far as the caller can tell: after an error the file is cut back to its old length if that works. */
 MUST_CHECK int file_append(struct file *file, const void *data, size_t len);
-MUST_CHECK int file_sync(struct file *file); /* fdatasync */
-MUST_CHECK int file_truncate(struct file *file, uint64_t len);
+MUST_CHECK int file_sync(struct file *file);                   /* fdatasync */
+MUST_CHECK int file_truncate(struct file *file, uint64_t len); /* -EINVAL when it is shorter already */
 uint64_t file_size(struct file *file);
 const char *file_path(const struct file *file);
 
 MUST_CHECK int file_rename(struct file_system *fs, const char *from, const char *to);
-MUST_CHECK int file_unlink(struct file_system *fs, const char *path);
-MUST_CHECK int file_make_dirs(struct file_system *fs, const char *path); /* with parents, 0700; existing is fine */
-MUST_CHECK int file_sync_dir(struct file_system *fs, const char *path);  /* makes renames and new names durable */
-MUST_CHECK int file_exists(struct file_system *fs, const char *path);    /* 1, 0 or an error */
+MUST_CHECK int file_unlink(struct file_system *fs, const char *path); /* a file or an empty directory */
+/* With parents, 0700, durable; existing is fine. */
+MUST_CHECK int file_make_dirs(struct file_system *fs, const char *path);
+MUST_CHECK int file_sync_dir(struct file_system *fs, const char *path); /* makes renames and new names durable */
+MUST_CHECK int file_exists(struct file_system *fs, const char *path);   /* 1, 0 or an error */
 /* Names in a directory, sorted, without . and .. ; free with file_names_free. */
 MUST_CHECK int file_list(struct file_system *fs, const char *path, char ***ret_names, size_t *ret_count);
 void file_names_free(char **names, size_t count);
