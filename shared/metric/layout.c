@@ -326,37 +326,49 @@ static void append_string(struct buf *blob, struct str text)
     buf_append_str(blob, text);
 }
 
-/* All label names of the slots, sorted, each once. Returns how many, -E2BIG past LAYOUT_NAMES_MAX. */
-static int collect_names(const struct layout_family_spec *spec, struct str *names)
+/* The family's own name in a slot says nothing: it is left out. */
+static bool goes_without_saying(const struct layout_family_spec *spec, const struct label *label)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < spec->count; i++) {
-        size_t at = 0; /* labels of a slot are sorted: the search goes on from the last place */
-        for (size_t j = 0; j < spec->slots[i].label_count; j++) {
-            struct str name = spec->slots[i].labels[j].name;
-            int order = 1;
-            while (at < count && (order = str_compare(name, names[at])) > 0)
-                at++;
-            if (at < count && order == 0)
-                continue;
-            if (count == LAYOUT_NAMES_MAX)
-                return -E2BIG;
-            memmove(&names[at + 1], &names[at], (count - at) * sizeof(*names));
-            names[at] = name;
-            count++;
-        }
-    }
-    return (int)count;
+    return str_equal(label->name, STR(LABEL_NAME)) && str_equal(label->value, spec->name);
 }
 
-static void append_slot(struct buf *blob, const struct layout_slot *slot, const struct str *names, size_t name_count)
+/* Adds the label names of a slot to the sorted list. -E2BIG past LAYOUT_NAMES_MAX. */
+static int collect_names(const struct layout_family_spec *spec, const struct layout_slot *slot, struct str *names,
+                         size_t *count)
 {
-    size_t at = 0;
-    buf_append_uvarint(blob, slot->label_count);
+    size_t at = 0; /* labels of a slot are sorted: the search goes on from the last place */
     for (size_t i = 0; i < slot->label_count; i++) {
+        struct str name = slot->labels[i].name;
+        int order = 1;
+        if (goes_without_saying(spec, &slot->labels[i]))
+            continue;
+        while (at < *count && (order = str_compare(name, names[at])) > 0)
+            at++;
+        if (at < *count && order == 0)
+            continue;
+        if (*count == LAYOUT_NAMES_MAX)
+            return -E2BIG;
+        memmove(&names[at + 1], &names[at], (*count - at) * sizeof(*names));
+        names[at] = name;
+        (*count)++;
+    }
+    return 0;
+}
+
+static void append_slot(struct buf *blob, const struct layout_family_spec *spec, const struct layout_slot *slot,
+                        const struct str *names, size_t name_count)
+{
+    size_t label_count = slot->label_count;
+    for (size_t i = 0; i < slot->label_count; i++)
+        label_count -= goes_without_saying(spec, &slot->labels[i]);
+    buf_append_uvarint(blob, label_count);
+    size_t at = 0;
+    for (size_t i = 0; i < slot->label_count; i++) {
+        if (goes_without_saying(spec, &slot->labels[i]))
+            continue;
         while (at < name_count && !str_equal(names[at], slot->labels[i].name))
             at++;
-        buf_append_uvarint(blob, at);
+        buf_append_uvarint(blob, at); /* past the names when the slot is not sorted: refused when it is read */
         append_string(blob, slot->labels[i].value);
     }
 }
@@ -365,20 +377,21 @@ struct layout *layout_family_new(const struct layout_family_spec *spec)
 {
     CLEANUP(buf_done) struct buf blob = BUF_INIT(LAYOUT_BLOB_BYTES_MAX);
     CLEANUP_FREE struct str *names = mem_array(LAYOUT_NAMES_MAX, sizeof(*names));
-    int name_count = collect_names(spec, names);
-    if (name_count < 0)
-        return NULL;
+    size_t name_count = 0;
+    for (size_t i = 0; i < spec->count; i++)
+        if (collect_names(spec, &spec->slots[i], names, &name_count) < 0)
+            return NULL;
     buf_append_byte(&blob, TAG_FAMILY);
     buf_append_uvarint(&blob, spec->metric_type);
     append_string(&blob, spec->name);
     append_string(&blob, spec->unit);
     append_string(&blob, spec->help);
-    buf_append_uvarint(&blob, (uint64_t)name_count);
-    for (int i = 0; i < name_count; i++)
+    buf_append_uvarint(&blob, name_count);
+    for (size_t i = 0; i < name_count; i++)
         append_string(&blob, names[i]);
     buf_append_uvarint(&blob, spec->count);
     for (size_t i = 0; i < spec->count; i++)
-        append_slot(&blob, &spec->slots[i], names, (size_t)name_count);
+        append_slot(&blob, spec, &spec->slots[i], names, name_count);
     return layout_of(&blob);
 }
 
