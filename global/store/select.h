@@ -6,8 +6,10 @@
  *   while ((n = select_next(select, &series)) > 0) ... sample_reader over &series ...
  *   select_free(select);
  *
- * A select sees what was in the store when it was opened; what arrives later may or may not be seen. It never blocks
- * ingest for longer than the copy of one series' chunk list. Any number of selects at once, each used by one thread. */
+ * A select sees what was in the store when it was opened; what arrives later may or may not be seen, and what is pruned
+ * meanwhile (older than the store keeps) may be gone. Readers hold up writing of samples for as long as the chunk lists
+ * of 1,024 series take to look at, and the making of new series for the search in the index. Any number of selects at
+ * once, each used by one thread. Regexes of matchers are used from the calling thread. */
 #include "base/defs.h"
 #include "metric/labels.h"
 #include "metric/matcher.h"
@@ -17,14 +19,18 @@ struct store;
 struct select;
 struct sample_reader;
 
-/* What of a record is wanted: the last values (true samples), or the aggregates of its windows. */
+/* What of a record is wanted: the last values (true samples), or the aggregates of its windows: then one sample for
+ * each window, at its record's time, with the count (or sum, ...) of the scrapes in it; a stale marker where the window
+ * had no value. A counter's window has no sum, minimum and maximum of its own: they are what follows if all its values
+ * were the last one. */
 enum select_field { SELECT_LAST, SELECT_COUNT, SELECT_SUM, SELECT_MIN, SELECT_MAX };
 
 struct select_range {
     int64_t start_ms; /* first time wanted */
     int64_t end_ms;   /* last time wanted, inclusive */
     enum select_field field;
-    /* Asked every 1,024 series or so; true = give up with -ECANCELED. May be NULL. */
+    /* Asked every 1,024 series or values of a label, under a lock: quick. May be NULL; true = give up with -ECANCELED.
+     */
     bool (*cancelled)(void *arg);
     void *cancelled_arg;
 };
@@ -32,20 +38,21 @@ struct select_range {
 struct select_series {
     const struct labels *labels; /* valid until select_free */
     enum series_kind kind;
-    void *handle;                /* the store's */
+    void *handle; /* the store's */
 };
 
 /* Series that match all matchers (at least one of which must not match the empty value, else -EINVAL) and may have
- * samples in the range. In order of labels. */
+ * samples in the range. In order of labels. -ECANCELED. */
 MUST_CHECK int select_open(struct store *store, const struct matcher *matchers, size_t count,
                            const struct select_range *range, struct select **ret_select);
 void select_free(struct select *select);
 DEFINE_CLEANUP(struct select *, select_free)
 size_t select_count(const struct select *select);
-/* 1 and the next series, 0 at the end, or an error. */
+/* 1 and the next series, 0 at the end, or -ECANCELED. */
 MUST_CHECK int select_next(struct select *select, struct select_series *ret_series);
 
-/* Reads one series' samples of the select's range, ascending in time, no time twice, stale markers among them. */
+/* Reads one series' samples of the select's range, ascending in time, no time twice, stale markers among them. The
+ * reader may outlive its select, not the store. */
 MUST_CHECK int sample_reader_open(struct select *select, const struct select_series *series,
                                   struct sample_reader **ret_reader);
 /* Up to max samples; 0 at the end; or an error (-EBADMSG for damaged data). */
@@ -53,8 +60,9 @@ MUST_CHECK int64_t sample_reader_read(struct sample_reader *reader, struct sampl
 void sample_reader_close(struct sample_reader *reader); /* NULL allowed */
 DEFINE_CLEANUP(struct sample_reader *, sample_reader_close)
 
-/* Names of labels, or values of one label, of the series that match (no matchers: all series), sorted, each once.
- * Freed by select_strings_free. At most max are given, then *ret_cut is true. */
+/* Names of labels, or values of one label, of the series that match (no matchers: all series; here all may match the
+ * empty value) and may have samples in the range (NULL: any), sorted, each once. Freed by select_strings_free. At most
+ * the first max are given, then cut is true. -ECANCELED. */
 struct select_strings {
     struct str *items;
     size_t count;
@@ -65,4 +73,4 @@ MUST_CHECK int select_label_names(struct store *store, const struct matcher *mat
                                   const struct select_range *range, size_t max, struct select_strings *ret_names);
 MUST_CHECK int select_label_values(struct store *store, struct str name, const struct matcher *matchers, size_t count,
                                    const struct select_range *range, size_t max, struct select_strings *ret_values);
-void select_strings_free(struct select_strings *strings);
+void select_strings_free(struct select_strings *strings); /* a zeroed one is allowed */

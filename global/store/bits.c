@@ -1,0 +1,95 @@
+#include "store/bits.h"
+
+#include "base/fail.h"
+
+#include <endian.h>
+#include <string.h>
+
+#define UVARINT_BYTES_MAX 10 /* of 64 bits, 7 a byte */
+
+void bit_write(struct bit_writer *writer, uint64_t value, unsigned count)
+{
+    ASSERT(count <= 64 && writer->bits + count <= writer->bytes_max * 8);
+    while (count > 0) {
+        uint8_t *byte = writer->data + writer->bits / 8;
+        unsigned room = 8 - writer->bits % 8;
+        unsigned take = MIN(room, count);
+        unsigned part = (unsigned)(value >> (count - take)) & ((1U << take) - 1);
+        if (room == 8) {
+            *byte = 0;
+        }
+        *byte = (uint8_t)(*byte | part << (room - take));
+        writer->bits += take;
+        count -= take;
+    }
+}
+
+void bit_write_uvarint(struct bit_writer *writer, uint64_t value)
+{
+    while (value >= 0x80) {
+        bit_write(writer, (value & 0x7f) | 0x80, 8);
+        value >>= 7;
+    }
+    bit_write(writer, value, 8);
+}
+
+void bit_write_varint(struct bit_writer *writer, int64_t value)
+{
+    uint64_t bits = (uint64_t)value << 1;
+    bit_write_uvarint(writer, value < 0 ? ~bits : bits);
+}
+
+struct bit_reader bit_reader_of(const void *data, size_t len)
+{
+    return (struct bit_reader){.data = data, .len = len};
+}
+
+uint64_t bit_read(struct bit_reader *reader, unsigned count)
+{
+    if (reader->bad || count > reader->len * 8 - reader->at) {
+        reader->bad = true;
+        return 0;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    size_t byte = reader->at / 8;
+    unsigned skip = reader->at % 8;
+    reader->at += count;
+    if (skip + count <= 64 && byte + 8 <= reader->len) { /* one load covers it */
+        uint64_t word;
+        memcpy(&word, reader->data + byte, sizeof(word));
+        return be64toh(word) << skip >> (64 - count);
+    }
+    uint64_t value = 0;
+    for (unsigned left = count; left > 0; byte++, skip = 0) {
+        unsigned take = MIN(8 - skip, left);
+        unsigned part = (unsigned)reader->data[byte] >> (8 - skip - take) & ((1U << take) - 1);
+        value = value << take | part;
+        left -= take;
+    }
+    return value;
+}
+
+uint64_t bit_read_uvarint(struct bit_reader *reader)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < UVARINT_BYTES_MAX; i++) {
+        uint64_t byte = bit_read(reader, 8);
+        if (i == UVARINT_BYTES_MAX - 1 && byte > 1) {
+            break;
+        }
+        value |= (byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            return reader->bad ? 0 : value;
+        }
+    }
+    reader->bad = true;
+    return 0;
+}
+
+int64_t bit_read_varint(struct bit_reader *reader)
+{
+    uint64_t bits = bit_read_uvarint(reader);
+    return (int64_t)(bits & 1 ? ~(bits >> 1) : bits >> 1);
+}

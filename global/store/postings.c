@@ -1,0 +1,334 @@
+#include "store/postings.h"
+
+#include "base/fail.h"
+
+#include <errno.h>
+
+/* One label: its text, said once for all series, and who has it. Most values of the many that name one pod or one disk
+ * have one series, so that one costs no bitmap. */
+struct posting_value {
+    roaring_bitmap_t *refs; /* NULL: `only` is the one */
+    uint32_t only;
+    uint32_t len;
+    char text[];
+};
+
+struct posting_name {
+    struct map values;
+    uint32_t len;
+    char text[];
+};
+
+roaring_bitmap_t *bitmap_new(void)
+{
+    roaring_bitmap_t *bitmap = roaring_bitmap_create();
+    if (!bitmap) {
+        fatal("out of memory for a bitmap");
+    }
+    return bitmap;
+}
+
+static roaring_bitmap_t *bitmap_copy(const roaring_bitmap_t *of)
+{
+    roaring_bitmap_t *bitmap = roaring_bitmap_copy(of);
+    if (!bitmap) {
+        fatal("out of memory for a bitmap");
+    }
+    return bitmap;
+}
+
+void bitmap_free(roaring_bitmap_t *bitmap)
+{
+    if (bitmap) {
+        roaring_bitmap_free(bitmap);
+    }
+}
+
+static bool value_equal(const void *item, const void *key)
+{
+    const struct posting_value *value = item;
+    return str_equal(str_of(value->text, value->len), *(const struct str *)key);
+}
+
+static bool name_equal(const void *item, const void *key)
+{
+    const struct posting_name *name = item;
+    return str_equal(str_of(name->text, name->len), *(const struct str *)key);
+}
+
+static struct posting_name *find_name(const struct postings *postings, struct str name)
+{
+    return map_get(&postings->names, str_hash(name), name_equal, &name);
+}
+
+static struct posting_value *find_value(const struct posting_name *name, struct str value)
+{
+    return name ? map_get(&name->values, str_hash(value), value_equal, &value) : NULL;
+}
+
+void postings_init(struct postings *postings, postings_labels_fn *labels_of, void *labels_arg)
+{
+    *postings = (struct postings){.all = bitmap_new(), .labels_of = labels_of, .labels_arg = labels_arg};
+    map_init(&postings->names);
+}
+
+static void value_free(struct posting_value *value)
+{
+    bitmap_free(value->refs);
+    mem_free(value);
+}
+
+static void name_free(struct posting_name *name)
+{
+    struct posting_value *value;
+    size_t at = 0;
+    while ((value = map_next(&name->values, &at))) {
+        value_free(value);
+    }
+    map_done(&name->values);
+    mem_free(name);
+}
+
+void postings_done(struct postings *postings)
+{
+    struct posting_name *name;
+    size_t at = 0;
+    while ((name = map_next(&postings->names, &at))) {
+        name_free(name);
+    }
+    map_done(&postings->names);
+    bitmap_free(postings->all);
+    postings->all = NULL;
+}
+
+static struct posting_name *name_add(struct postings *postings, struct str text)
+{
+    struct posting_name *name = mem_alloc(sizeof(*name) + text.len);
+    map_init(&name->values);
+    name->len = (uint32_t)text.len;
+    memcpy(name->text, text.ptr, text.len);
+    map_put(&postings->names, str_hash(text), name);
+    return name;
+}
+
+static void value_add(struct posting_name *name, struct str text, uint32_t ref)
+{
+    struct posting_value *value = mem_alloc(sizeof(*value) + text.len);
+    value->refs = NULL;
+    value->only = ref;
+    value->len = (uint32_t)text.len;
+    memcpy(value->text, text.ptr, text.len);
+    map_put(&name->values, str_hash(text), value);
+}
+
+void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref)
+{
+    roaring_bitmap_add(postings->all, ref);
+    for (size_t i = 0; i < labels_count(labels); i++) {
+        struct label label = labels_at(labels, i);
+        struct posting_name *name = find_name(postings, label.name);
+        if (!name) {
+            name = name_add(postings, label.name);
+        }
+        struct posting_value *value = find_value(name, label.value);
+        if (!value) {
+            value_add(name, label.value, ref);
+            continue;
+        }
+        if (!value->refs) {
+            value->refs = bitmap_new();
+            roaring_bitmap_add(value->refs, value->only);
+        }
+        roaring_bitmap_add(value->refs, ref);
+    }
+}
+
+void postings_remove(struct postings *postings, const struct labels *labels, uint32_t ref)
+{
+    roaring_bitmap_remove(postings->all, ref);
+    for (size_t i = 0; i < labels_count(labels); i++) {
+        struct label label = labels_at(labels, i);
+        struct posting_name *name = find_name(postings, label.name);
+        struct posting_value *value = find_value(name, label.value);
+        ASSERT(value);
+        if (value->refs) {
+            roaring_bitmap_remove(value->refs, ref);
+            if (!roaring_bitmap_is_empty(value->refs)) {
+                continue;
+            }
+        }
+        map_remove(&name->values, str_hash(label.value), value_equal, &label.value);
+        value_free(value);
+        if (name->values.count == 0) {
+            map_remove(&postings->names, str_hash(label.name), name_equal, &label.name);
+            name_free(name);
+        }
+    }
+}
+
+/* One selection on its way. refs NULL: nothing was said yet, all series. */
+struct selection {
+    const struct postings *postings;
+    roaring_bitmap_t *refs;
+    postings_cancelled_fn *cancelled;
+    void *cancelled_arg;
+    uint32_t steps;
+};
+
+static bool is_cancelled(struct selection *selection)
+{
+    return ++selection->steps % POSTINGS_STEPS == 0 && selection->cancelled &&
+           selection->cancelled(selection->cancelled_arg);
+}
+
+static void value_or(const struct posting_value *value, roaring_bitmap_t *into)
+{
+    if (value->refs) {
+        roaring_bitmap_or_inplace(into, value->refs);
+    } else {
+        roaring_bitmap_add(into, value->only);
+    }
+}
+
+/* Takes set: keeps what is in it, or (without) what is not. */
+static void narrow(struct selection *selection, roaring_bitmap_t *set, bool without)
+{
+    if (without) {
+        if (!selection->refs) {
+            selection->refs = bitmap_copy(selection->postings->all);
+        }
+        roaring_bitmap_andnot_inplace(selection->refs, set);
+    } else if (selection->refs) {
+        roaring_bitmap_and_inplace(selection->refs, set);
+    } else {
+        selection->refs = set;
+        return;
+    }
+    bitmap_free(set);
+}
+
+/* = and != name one value. */
+static void narrow_by_value(struct selection *selection, const struct posting_name *name, const struct matcher *matcher)
+{
+    roaring_bitmap_t *set = bitmap_new();
+    const struct posting_value *value = find_value(name, matcher->value);
+    if (value) {
+        value_or(value, set);
+    }
+    narrow(selection, set, matcher->type == MATCH_NOT_EQUAL);
+}
+
+/* Few series are left: look at their labels, which costs a match per series instead of one per value. */
+static int narrow_by_series(struct selection *selection, const struct matcher *matcher)
+{
+    const struct postings *postings = selection->postings;
+    CLEANUP(bitmap_freep) roaring_bitmap_t *kept = bitmap_new();
+    roaring_uint32_iterator_t at;
+    for (roaring_init_iterator(selection->refs, &at); at.has_value; roaring_advance_uint32_iterator(&at)) {
+        if (is_cancelled(selection)) {
+            return -ECANCELED;
+        }
+        const struct labels *labels = postings->labels_of(postings->labels_arg, at.current_value);
+        if (matcher_matches(matcher, labels_get(labels, matcher->name))) {
+            roaring_bitmap_add(kept, at.current_value);
+        }
+    }
+    bitmap_free(selection->refs);
+    selection->refs = STEAL(kept);
+    return 0;
+}
+
+/* Over all values of the label. A matcher that takes the empty value takes also the series without the label: so it is
+ * said by what it does not take. */
+static int narrow_by_values(struct selection *selection, const struct posting_name *name, const struct matcher *matcher)
+{
+    bool without = matcher_matches_empty(matcher);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
+    const struct posting_value *value;
+    size_t at = 0;
+    while (name && (value = map_next(&name->values, &at))) {
+        if (is_cancelled(selection)) {
+            return -ECANCELED;
+        }
+        if (matcher_matches(matcher, str_of(value->text, value->len)) != without) {
+            value_or(value, set);
+        }
+    }
+    narrow(selection, STEAL(set), without);
+    return 0;
+}
+
+static int narrow_by(struct selection *selection, const struct matcher *matcher)
+{
+    const struct posting_name *name = find_name(selection->postings, matcher->name);
+    bool one_value = matcher->type == MATCH_EQUAL || matcher->type == MATCH_NOT_EQUAL;
+    if (one_value && matcher->value.len > 0) {
+        narrow_by_value(selection, name, matcher);
+        return 0;
+    }
+    if (name && selection->refs && roaring_bitmap_get_cardinality(selection->refs) < name->values.count) {
+        return narrow_by_series(selection, matcher);
+    }
+    return narrow_by_values(selection, name, matcher);
+}
+
+int postings_select(const struct postings *postings, const struct matcher *matchers, size_t count,
+                    postings_cancelled_fn *cancelled, void *cancelled_arg, roaring_bitmap_t **ret_refs)
+{
+    struct selection selection = {.postings = postings, .cancelled = cancelled, .cancelled_arg = cancelled_arg};
+    int result = 0;
+    /* The cheap and narrow ones first: what is left decides how the others are done. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < count && result == 0; i++) {
+            bool is_first = matchers[i].type == MATCH_EQUAL && matchers[i].value.len > 0;
+            result = is_first == (pass == 0) ? narrow_by(&selection, &matchers[i]) : 0;
+        }
+    }
+    if (result < 0) {
+        bitmap_free(selection.refs);
+        return result;
+    }
+    *ret_refs = selection.refs ? selection.refs : bitmap_copy(postings->all);
+    return 0;
+}
+
+static bool value_meets(const struct posting_value *value, const roaring_bitmap_t *refs)
+{
+    return value->refs ? roaring_bitmap_intersect(value->refs, refs) : roaring_bitmap_contains(refs, value->only);
+}
+
+static bool name_meets(const struct posting_name *name, const roaring_bitmap_t *refs)
+{
+    const struct posting_value *value;
+    size_t at = 0;
+    while ((value = map_next(&name->values, &at))) {
+        if (value_meets(value, refs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void postings_names(const struct postings *postings, const roaring_bitmap_t *refs, postings_each_fn *each, void *arg)
+{
+    const struct posting_name *name;
+    size_t at = 0;
+    while ((name = map_next(&postings->names, &at))) {
+        if (name_meets(name, refs)) {
+            each(arg, str_of(name->text, name->len));
+        }
+    }
+}
+
+void postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,
+                     postings_each_fn *each, void *arg)
+{
+    const struct posting_name *found = find_name(postings, name);
+    const struct posting_value *value;
+    size_t at = 0;
+    while (found && (value = map_next(&found->values, &at))) {
+        if (value_meets(value, refs)) {
+            each(arg, str_of(value->text, value->len));
+        }
+    }
+}
