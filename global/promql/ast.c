@@ -214,7 +214,13 @@ static void print(const struct ast *ast, struct buf *text);
 static void print_binary(const struct ast *ast, struct buf *text)
 {
     bool grouped = ast->binary.card == CARD_MANY_TO_ONE || ast->binary.card == CARD_ONE_TO_MANY;
-    print(ast->binary.left, text);
+    const struct ast *left = ast->binary.left;
+    /* A sign binds weaker than ^: "+Inf ^ 2" would be read as +(Inf ^ 2). No other base has a sign outside parentheses.
+     */
+    if (ast->binary.op == OP_POW && left->kind == AST_NUMBER && left->number == INFINITY)
+        buf_append_text(text, "Inf");
+    else
+        print(left, text);
     buf_printf(text, " %s%s", ast_operator_text(ast->binary.op), ast->binary.return_bool ? " bool" : "");
     if (ast->binary.on || ast->binary.matching.count > 0 || grouped)
         print_names(ast->binary.on ? "on" : "ignoring", &ast->binary.matching, text);

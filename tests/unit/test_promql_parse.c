@@ -107,6 +107,8 @@ static void differences_on_purpose(void **state)
     /* Its String() loses a matcher and a grouping that have a meaning. */
     expect_answer("{__name__=\"\",a=\"b\"}", true, "{__name__=\"\",a=\"b\"}");
     expect_answer("a + ignoring() group_left() b", true, "a + ignoring () group_left () b");
+    /* Its String() gives the sign of +Inf another meaning before ^. */
+    expect_answer("Inf ^ 2", true, "Inf ^ 2");
     /* It takes any letter for the colon of a subquery. */
     expect_answer("foo[5m x]", false, "1:8: unexpected character: 'x'");
     /* It has no name for this token. */
