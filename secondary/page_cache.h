@@ -1,8 +1,9 @@
 #pragma once
-/* What stood where last time. A target's page is the same line for line as the last one nearly always, and the same as that
- * of the other hosts of its fleet: a page keeps the series part of every sample line, in order, and the slot it belongs to.
- * Reading a known page is a memcmp and a number per line (measured: 18-24 ns per sample; keeping old bodies or hashing lines
- * was slower). Pages are shared by all targets of a worker that show the same text under the same rules. */
+/* What stood where last time. A target's page is the same line for line as the last one nearly always, and the same as
+ * that of the other hosts of its fleet: a page keeps the series part of every sample line, in order, and the slot it
+ * belongs to. Reading a known page is a memcmp and a number per line (measured: 18-24 ns per sample; keeping old bodies
+ * or hashing lines was slower). Pages are shared by all targets of a worker that show the same text under the same
+ * rules. */
 #include "metric/exposition.h"
 #include "metric/layout.h"
 #include "pipeline.h"
@@ -21,36 +22,51 @@ struct page { /* immutable once made; counted references, one thread */
     struct layout **families;
     uint32_t family_count;
     uint32_t slot_count;
-    uint8_t *kinds;      /* enum series_kind, by slot */
-    struct page_line *lines;
-    uint32_t line_count; /* sample lines, dropped ones too */
-    uint32_t kept_count; /* lines with a slot */
+    uint32_t gauge_count;
+    uint8_t *kinds;          /* enum series_kind, by slot */
+    uint32_t *gauges;        /* by slot: its number among the gauges; of counters not used */
+    struct page_line *lines; /* NULL: the text is not kept (a union, or past the cache's bound) */
+    uint32_t line_count;     /* sample lines, dropped ones too */
+    uint32_t kept_count;     /* lines with a slot */
+    uint32_t repeated_count; /* lines whose series stood before on the page */
     char *text;
     size_t text_bytes;
-    uint64_t key;        /* of rules and label names it was made under */
+    uint64_t key;  /* of the rules and label names it was made under */
+    uint64_t hash; /* of key and text */
 };
 
 struct page_cache;
 struct page_cache *page_cache_new(uint64_t text_bytes_max);
-void page_cache_free(struct page_cache *cache);
+void page_cache_free(struct page_cache *cache); /* all pages are back by then */
+struct page *page_ref(struct page *page);
 void page_unref(struct page_cache *cache, struct page *page); /* NULL allowed */
+size_t page_cache_pages(const struct page_cache *cache);
+uint64_t page_cache_text_bytes(const struct page_cache *cache);
 
 /* Values of a scrape, by slot; reused from scrape to scrape. */
 struct page_values {
     double *values;
-    int64_t *times;   /* of samples with a time of their own, INT64_MIN for the others; NULL when there are none */
+    int64_t *times; /* when any_time: of samples with a time of their own, INT64_MIN for the others */
+    bool any_time;
     size_t capacity;
 };
+void page_values_done(struct page_values *values);
 
 /* True when body is the page line for line: values holds slot_count values. False: the caller takes the slow road. */
 bool page_read(const struct page *page, struct str body, bool honor_timestamps, struct page_values *values);
 
-/* The slow road: parses, relabels and checks the body, finds or makes the page, fills values. `old` is the target's page so
- * far, to tell how many series are new. */
+/* The slow road: parses, relabels and checks the body, finds or makes the page (a reference of the caller's), fills
+ * values. Anything but SCRAPE_OK: no page, and the reason in the report. */
 enum scrape_failure page_parse(struct page_cache *cache, const struct pipeline_job *job, const struct labels *target,
-                               struct str body, const struct page *old, struct page_values *values,
-                               struct page **ret_page, struct scrape_report *report);
-/* The page that has the series of both, for a window in which a page changed. Lines are those of `next`. remap[i] is the slot
- * in the union of slot i of `old`. */
-struct page *page_union(struct page_cache *cache, const struct page *old, const struct page *next, uint32_t *remap_old,
-                        uint32_t *remap_next);
+                               struct str body, struct page_values *values, struct page **ret_page,
+                               struct scrape_report *report);
+
+/* Where the series of `old` stand in `next`: ret_slots[old slot] = next slot, or PAGE_SLOT_NONE. Returns how many of
+ * next's slots are not in old: the series that are new. */
+uint32_t page_match(const struct page *old, const struct page *next, uint32_t *ret_slots);
+/* A page with the slots of `next` and those slots of `old` that keep[] names, for a window in which series went: no
+ * text. NULL when it would pass a limit. */
+struct page *page_union(struct page_cache *cache, const struct page *next, const struct page *old, const bool *keep);
+/* The fixed page of what the scraper adds itself. */
+struct page *page_of_gauges(struct page_cache *cache, const char *const *names, const char *const *helps,
+                            uint32_t count);

@@ -1,28 +1,51 @@
 #pragma once
-/* One target's open window: an accumulator per slot of its page. 8 bytes per counter and 32 per gauge, allocated together;
- * what is rare (series that came or went, resets, times of their own) lives in small side lists. */
+/* One target's open window: an accumulator per slot of its page. 9 bytes per counter and 33 per gauge, allocated
+ * together; what is rare (series that came or went, resets, times of their own) lives in side lists that are there when
+ * needed. */
 #include "metric/record.h"
 #include "page_cache.h"
 
+/* Extras kept per window: two per series and some, more resets than that keep no samples of their own (counted). */
+#define WINDOW_EXTRAS_PER_SLOT 2
+#define WINDOW_EXTRAS_MIN      256
+
 struct window;
 
-struct window *window_new(void);
+struct window *window_new(struct page_cache *cache);
 void window_free(struct window *window);
 size_t window_bytes(const struct window *window);
-size_t window_series(const struct window *window);
+uint32_t window_series(const struct window *window);   /* of the page the target shows */
+struct page *window_page(const struct window *window); /* what the target shows, borrowed; NULL: nothing yet */
 
-/* Takes the values of a scrape of `page` at time_ms in. When the page is another than the window's, the window goes over to
- * the union of both, and series that are gone get a stale marker at time_ms. Counters that fell since the value before
- * (of this window or the one before) keep the values on both sides as extras. */
-void window_add(struct window *window, struct page_cache *cache, struct page *page, const struct page_values *values,
-                int64_t time_ms);
+/* Takes the values of a scrape of `page` in. When the page is another than the window's, the window goes over to what
+ * both have, and series that are gone get a stale marker at time_ms. Counters that fell since the value before (of this
+ * window or the one before) keep the values on both sides as extras. Times of one window rise. */
+void window_add(struct window *window, struct page *page, const struct page_values *values, int64_t time_ms);
 /* The scrape failed, or the target ended: every live series is stale from time_ms on. */
 void window_stale(struct window *window, int64_t time_ms);
-/* Writes the window as an entry and its records, then begins the next: last values of counters stay for resets, series that
- * are gone leave the page. False when there is nothing to say (no scrape, no stale marker). */
-bool window_close(struct window *window, struct page_cache *cache, struct batch_entry *ret_entry,
-                  struct record *ret_records, struct record_extra *ret_extras, size_t *ret_extra_count);
-/* Room window_close needs. */
-size_t window_records_max(const struct window *window);
-size_t window_extras_max(const struct window *window);
-struct page *window_page(const struct window *window); /* of the records that window_close gives; NULL: none yet */
+
+/* What a closed window says: an item of a batch but for its target. Pointers live until the next call. */
+struct window_closed {
+    struct layout *page;
+    struct layout *const *families;
+    int64_t time_ms;
+    uint32_t count;
+    int64_t stale_ms;
+    const struct record *records;
+    const struct record_extra *extras;
+    size_t extra_count;
+};
+/* Scratch that window_close writes to, reused from target to target. */
+struct window_scratch {
+    struct record *records;
+    size_t record_capacity;
+    struct record_extra *extras;
+    size_t extra_capacity;
+    struct page *page; /* keeps what was closed last */
+    struct page_cache *cache;
+};
+void window_scratch_done(struct window_scratch *scratch);
+
+/* Writes the window out and begins the next: last values of counters stay for resets, series that are gone leave the
+ * page. False when there is nothing to say (no scrape, no stale marker). */
+bool window_close(struct window *window, struct window_scratch *scratch, struct window_closed *ret_closed);

@@ -425,6 +425,11 @@ struct layout *layout_ref(struct layout *layout)
     return layout;
 }
 
+bool layout_is_single(const struct layout *layout)
+{
+    return __atomic_load_n(&layout->references, __ATOMIC_ACQUIRE) == 1;
+}
+
 void layout_unref(struct layout *layout)
 {
     if (!layout)

@@ -66,6 +66,8 @@ MUST_CHECK int layout_decode(const void *bytes, size_t len, struct layout **ret_
 struct layout *layout_ref(struct layout *layout);
 void layout_unref(struct layout *layout); /* NULL allowed */
 DEFINE_CLEANUP(struct layout *, layout_unref)
+/* Only the caller's reference is left. */
+bool layout_is_single(const struct layout *layout);
 
 /* Labels of the series of slot `slot` on a target: the target's, overridden by the slot's, with __name__. `datacenter`
  * (the envelope's) overrides a label of that name, which moves to exported_datacenter; empty: not set.

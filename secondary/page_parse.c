@@ -1,0 +1,493 @@
+/* The slow road of the page cache: a body whose page is not the target's last one. */
+#include "base/arena.h"
+#include "base/fail.h"
+#include "base/limits.h"
+#include "base/map.h"
+#include "page_make.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Text made while a page is relabelled; past it the scrape fails by label limit. */
+#define PARSE_ARENA_BYTES_MAX (256 * MIB)
+
+struct draft_slot {
+    struct label *labels;
+    uint32_t label_count;
+    uint32_t family, index; /* its place: index within the family */
+    uint64_t hash;
+};
+
+struct draft_family {
+    struct str name, help;
+    enum metric_type type;
+    struct layout_slot *slots;
+    uint32_t slot_count, slot_capacity;
+    uint32_t first_slot; /* on the page */
+};
+
+/* A page in the making. */
+struct draft {
+    const struct pipeline_job *job;
+    const struct labels *target;
+    struct arena arena;
+    struct draft_family *families;
+    uint32_t family_count, family_capacity;
+    struct map family_map; /* by name: index + 1 */
+    struct map slot_map;   /* to draft_slot, to notice repeated series */
+    uint32_t kept, repeated;
+    struct scrape_report *report;
+};
+
+/* What pass one reads: lines, and their values by line. */
+struct reading {
+    struct page_text text;
+    uint32_t line_capacity;
+    double *values;
+    int64_t *times; /* INT64_MIN: none */
+};
+
+static void reading_done(struct reading *reading)
+{
+    buf_done(&reading->text.text);
+    mem_free(reading->text.lines);
+    mem_free(reading->values);
+    mem_free(reading->times);
+}
+
+static enum scrape_failure fail_with(struct scrape_report *report, enum scrape_failure failure, uint32_t line,
+                                     const char *text)
+{
+    report->failure = failure;
+    if (line > 0)
+        snprintf(report->reason, sizeof(report->reason), "line %u: %s", line, text);
+    else
+        snprintf(report->reason, sizeof(report->reason), "%s", text);
+    return failure;
+}
+
+static void add_line(struct reading *reading, const struct exposition *exposition, bool honor_timestamps)
+{
+    struct page_text *text = &reading->text;
+    if (text->line_count == reading->line_capacity) {
+        reading->line_capacity = MAX(2 * reading->line_capacity, 256U);
+        text->lines = mem_resize(text->lines, reading->line_capacity, sizeof(*text->lines));
+        reading->values = mem_resize(reading->values, reading->line_capacity, sizeof(*reading->values));
+        reading->times = mem_resize(reading->times, reading->line_capacity, sizeof(*reading->times));
+    }
+    text->lines[text->line_count] = (struct page_line){
+        .text_offset = (uint32_t)text->text.len, .text_len = (uint32_t)exposition->series.len, .slot = PAGE_SLOT_NONE};
+    buf_append_str(&text->text, exposition->series);
+    buf_append_byte(&text->text, '\n'); /* so that equal texts have equal lines */
+    reading->values[text->line_count] = exposition->value;
+    bool timed = honor_timestamps && exposition->has_time;
+    reading->times[text->line_count++] = timed ? exposition->time_ms : INT64_MIN;
+}
+
+/* The job's limits are checked when the page is made; here only what no page may have. */
+static const struct exposition_limits hard_limits = {
+    .labels_max = LABELS_MAX - 1, .name_bytes_max = UINT32_MAX, .value_bytes_max = UINT32_MAX};
+
+static enum scrape_failure read_lines(const struct pipeline_job *job, struct str body, struct reading *reading,
+                                      struct scrape_report *report)
+{
+    CLEANUP(exposition_done) struct exposition exposition;
+    exposition_init(&exposition, body, hard_limits);
+    buf_init(&reading->text.text, UINT32_MAX);
+    /* Rules may drop samples, so only without them is the line count the answer already. */
+    uint64_t lines_max = job->metric_relabel ? SCRAPE_SAMPLES_MAX : job->sample_limit;
+    for (;;) {
+        enum exposition_event event = exposition_next(&exposition);
+        if (event == EXPOSITION_END)
+            return SCRAPE_OK;
+        if (event == EXPOSITION_ERROR)
+            return fail_with(report, SCRAPE_PARSE, exposition.line, exposition.error);
+        if (event != EXPOSITION_SAMPLE)
+            continue;
+        add_line(reading, &exposition, job->honor_timestamps);
+        if (reading->text.line_count > lines_max)
+            return fail_with(report, SCRAPE_SAMPLE_LIMIT, exposition.line, "more samples than sample_limit");
+    }
+}
+
+/* ---- Pass two: the page of these lines ---- */
+
+static bool is_family(const void *item, const void *key)
+{
+    const struct draft_family *family = item;
+    return str_equal(family->name, *(const struct str *)key);
+}
+
+static struct draft_family *find_family(struct draft *draft, struct str name)
+{
+    return map_get(&draft->family_map, str_hash(name), is_family, &name);
+}
+
+static struct draft_family *make_family(struct draft *draft, struct str name)
+{
+    struct draft_family *family = find_family(draft, name);
+    if (family)
+        return family;
+    family = arena_array(&draft->arena, 1, sizeof(*family));
+    struct str kept = arena_str(&draft->arena, name);
+    if (!family || !kept.ptr)
+        return NULL;
+    family->name = kept;
+    map_put(&draft->family_map, str_hash(name), family);
+    return family;
+}
+
+static struct str without_suffix(struct str name, const char *suffix)
+{
+    struct str end = str_from(suffix);
+    return str_ends_with(name, end) ? str_of(name.ptr, name.len - end.len) : STR_NULL;
+}
+
+/* The family a sample belongs to: x_bucket, x_sum and x_count to a histogram or summary x that was declared. */
+static struct draft_family *family_of(struct draft *draft, struct str name)
+{
+    struct draft_family *family = find_family(draft, name);
+    static const char *const suffixes[] = {"_bucket", "_sum", "_count"};
+    for (size_t i = 0; i < ARRAY_LEN(suffixes) && !family; i++) {
+        struct str base = without_suffix(name, suffixes[i]);
+        struct draft_family *found = base.len > 0 ? find_family(draft, base) : NULL;
+        if (found && (found->type == METRIC_HISTOGRAM || (found->type == METRIC_SUMMARY && i > 0)))
+            family = found;
+    }
+    return family ? family : make_family(draft, name);
+}
+
+static bool scraped_has(const struct exposition *exposition, struct str name)
+{
+    for (uint32_t i = 0; i < exposition->label_count; i++)
+        if (str_equal(exposition->labels[i].name, name))
+            return true;
+    return false;
+}
+
+/* A scraped label that the target has too becomes exported_<name>, as often as it takes. */
+static struct str exported_name(struct draft *draft, const struct exposition *exposition, struct str name)
+{
+    do {
+        char *longer = arena_printf(&draft->arena, "exported_" STR_FMT, STR_ARG(name));
+        name = str_from(longer);
+    } while (name.ptr && name.len < SCRAPE_LABEL_NAME_BYTES_MAX &&
+             (labels_get(draft->target, name).ptr || scraped_has(exposition, name)));
+    return name;
+}
+
+/* The sample's own labels with conflicts settled, the name first. */
+static bool own_labels(struct draft *draft, const struct exposition *exposition, struct label *ret_labels,
+                       uint32_t *ret_count)
+{
+    uint32_t count = 0;
+    ret_labels[count++] = (struct label){STR(LABEL_NAME), exposition->name};
+    for (uint32_t i = 0; i < exposition->label_count; i++) {
+        struct label label = exposition->labels[i];
+        bool conflict = labels_get(draft->target, label.name).ptr != NULL;
+        /* An empty value is no label, but where scraped labels win it deletes the target's. */
+        if (label.value.len == 0 && !(draft->job->honor_labels && conflict))
+            continue;
+        if (conflict && !draft->job->honor_labels)
+            label.name = exported_name(draft, exposition, label.name);
+        if (!label.name.ptr)
+            return false;
+        ret_labels[count++] = label;
+    }
+    *ret_count = count;
+    return true;
+}
+
+/* After metric_relabel_configs: what the slot must say so that the target's labels and it give the result. */
+static bool relabelled(struct draft *draft, struct label *labels, uint32_t *count)
+{
+    static const struct str gone = {"", 0};
+    struct labels_builder builder;
+    labels_builder_init(&builder, draft->target);
+    for (uint32_t i = 0; i < *count; i++)
+        labels_builder_set(&builder, labels[i].name, labels[i].value);
+    if (!relabel_apply(draft->job->metric_relabel, &builder, &draft->arena, NULL) || builder.overflow ||
+        labels_builder_get(&builder, STR(LABEL_NAME)).len == 0)
+        return false;
+    uint32_t kept = 0;
+    for (size_t i = 0; i < builder.count && kept < LABELS_MAX; i++)
+        if (!str_equal(labels_get(draft->target, builder.items[i].name), builder.items[i].value))
+            labels[kept++] = builder.items[i];
+    for (size_t i = 0; i < labels_count(draft->target) && kept < LABELS_MAX; i++) {
+        struct str name = labels_at(draft->target, i).name;
+        if (labels_builder_get(&builder, name).len == 0)
+            labels[kept++] = (struct label){name, gone};
+    }
+    *count = kept;
+    return true;
+}
+
+static const char *limit_passed(const struct draft *draft, const struct label *labels, uint32_t count)
+{
+    const struct pipeline_job *job = draft->job;
+    size_t total = labels_count(draft->target);
+    for (uint32_t i = 0; i < count; i++) {
+        if (labels[i].name.len > job->label_name_bytes_max)
+            return "a label name is longer than label_name_length_limit";
+        if (labels[i].value.len > job->label_value_bytes_max)
+            return "a label value is longer than label_value_length_limit";
+        total += labels_get(draft->target, labels[i].name).ptr == NULL;
+    }
+    return total > job->label_limit || total > LABELS_MAX ? "a series has more labels than label_limit" : NULL;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return str_compare(((const struct label *)a)->name, ((const struct label *)b)->name);
+}
+
+static bool is_slot(const void *item, const void *key)
+{
+    const struct draft_slot *a = item, *b = key;
+    if (a->family != b->family || a->label_count != b->label_count)
+        return false;
+    for (uint32_t i = 0; i < a->label_count; i++)
+        if (!str_equal(a->labels[i].name, b->labels[i].name) || !str_equal(a->labels[i].value, b->labels[i].value))
+            return false;
+    return true;
+}
+
+static uint64_t hash_of_labels(const struct label *labels, uint32_t count, uint64_t seed)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        seed = hash64(labels[i].name.ptr, labels[i].name.len, seed + 1);
+        seed = hash64(labels[i].value.ptr, labels[i].value.len, seed + 2);
+    }
+    return seed;
+}
+
+static uint32_t place_family(struct draft *draft, struct draft_family *family)
+{
+    if (family->slot_count > 0)
+        return family->first_slot; /* its index while the page is drafted */
+    if (draft->family_count == draft->family_capacity) {
+        draft->family_capacity = MAX(2 * draft->family_capacity, 64U);
+        draft->families = mem_resize(draft->families, draft->family_capacity, sizeof(*draft->families));
+    }
+    family->first_slot = draft->family_count;
+    return draft->family_count++;
+}
+
+/* Adds a sample's series. The place is where its values go; of a repeated series PAGE_SLOT_NONE. */
+static bool add_slot(struct draft *draft, const struct label *labels, uint32_t count, struct draft_slot *ret_place)
+{
+    struct str name = STR_NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (str_equal(labels[i].name, STR(LABEL_NAME)))
+            name = labels[i].value;
+    struct draft_family *family = family_of(draft, name);
+    struct draft_slot *slot = arena_array(&draft->arena, 1, sizeof(*slot));
+    struct label *kept = arena_array(&draft->arena, count, sizeof(*kept));
+    if (!family || !slot || !kept)
+        return false;
+    slot->labels = kept;
+    slot->family = place_family(draft, family);
+    for (uint32_t i = 0; i < count; i++) {
+        if (str_equal(labels[i].name, STR(LABEL_NAME)) && str_equal(labels[i].value, family->name))
+            continue;
+        kept[slot->label_count].name = arena_str(&draft->arena, labels[i].name);
+        kept[slot->label_count].value = arena_str(&draft->arena, labels[i].value);
+        if (!kept[slot->label_count++].value.ptr)
+            return false;
+    }
+    qsort(kept, slot->label_count, sizeof(*kept), compare_names);
+    slot->hash = hash_of_labels(kept, slot->label_count, slot->family);
+    if (map_get(&draft->slot_map, slot->hash, is_slot, slot)) {
+        draft->repeated++;
+        ret_place->index = PAGE_SLOT_NONE;
+        return true;
+    }
+    map_put(&draft->slot_map, slot->hash, slot);
+    if (family->slot_count == family->slot_capacity) {
+        family->slot_capacity = MAX(2 * family->slot_capacity, 4U);
+        family->slots = mem_resize(family->slots, family->slot_capacity, sizeof(*family->slots));
+    }
+    slot->index = family->slot_count;
+    family->slots[family->slot_count++] = (struct layout_slot){.labels = kept, .label_count = slot->label_count};
+    draft->families[slot->family] = *family; /* its latest state; pointers are the same */
+    draft->kept++;
+    *ret_place = *slot;
+    return true;
+}
+
+static enum scrape_failure draft_sample(struct draft *draft, const struct exposition *exposition,
+                                        struct draft_slot *ret_place)
+{
+    struct label labels[LABELS_MAX];
+    uint32_t count = 0;
+    ret_place->index = PAGE_SLOT_NONE;
+    if (!own_labels(draft, exposition, labels, &count))
+        return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, "the page's labels take too much memory");
+    if (draft->job->metric_relabel && !relabelled(draft, labels, &count))
+        return SCRAPE_OK; /* dropped by a rule */
+    const char *limit = limit_passed(draft, labels, count);
+    if (limit)
+        return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, limit);
+    if (draft->kept >= draft->job->sample_limit)
+        return fail_with(draft->report, SCRAPE_SAMPLE_LIMIT, exposition->line, "more samples than sample_limit");
+    /* Relabelling may leave the name to the target's labels only in theory; it is always among these. */
+    if (!add_slot(draft, labels, count, ret_place))
+        return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, "the page's labels take too much memory");
+    return SCRAPE_OK;
+}
+
+static void draft_metadata(struct draft *draft, const struct exposition *exposition, enum exposition_event event)
+{
+    struct draft_family *family = make_family(draft, exposition->name);
+    if (!family)
+        return;
+    if (event == EXPOSITION_TYPE)
+        family->type = exposition->type;
+    else if (exposition->text.len <= LAYOUT_HELP_BYTES_MAX && str_is_utf8(exposition->text))
+        family->help = arena_str(&draft->arena, exposition->text);
+}
+
+static enum scrape_failure draft_lines(struct draft *draft, struct str body, struct draft_slot *places)
+{
+    CLEANUP(exposition_done) struct exposition exposition;
+    exposition_init(&exposition, body, hard_limits);
+    for (uint32_t line = 0;;) {
+        enum exposition_event event = exposition_next(&exposition);
+        enum scrape_failure failure = SCRAPE_OK;
+        if (event == EXPOSITION_END || event == EXPOSITION_ERROR)
+            return SCRAPE_OK;
+        if (event == EXPOSITION_TYPE || event == EXPOSITION_HELP)
+            draft_metadata(draft, &exposition, event);
+        else if (event == EXPOSITION_SAMPLE)
+            failure = draft_sample(draft, &exposition, &places[line++]);
+        if (failure != SCRAPE_OK)
+            return failure;
+    }
+}
+
+static struct layout **make_layouts(struct page_cache *cache, struct draft *draft)
+{
+    struct layout **layouts = mem_array(draft->family_count, sizeof(struct layout *));
+    uint32_t slots = 0;
+    for (uint32_t f = 0; f < draft->family_count; f++) {
+        struct draft_family *family = &draft->families[f];
+        struct layout_family_spec spec = {.name = family->name,
+                                          .help = family->help,
+                                          .metric_type = family->type,
+                                          .slots = family->slots,
+                                          .count = family->slot_count};
+        struct layout *layout = layout_family_new(&spec);
+        if (!layout) {
+            while (f > 0)
+                layout_unref(layouts[--f]);
+            mem_free(layouts);
+            return NULL;
+        }
+        layouts[f] = page_cache_layout(cache, layout);
+        family->first_slot = slots;
+        slots += family->slot_count;
+    }
+    return layouts;
+}
+
+static void draft_done(struct draft *draft)
+{
+    size_t at = 0;
+    for (struct draft_family *family; (family = map_next(&draft->family_map, &at));)
+        mem_free(family->slots);
+    map_done(&draft->family_map);
+    map_done(&draft->slot_map);
+    mem_free(draft->families);
+    arena_done(&draft->arena);
+}
+
+static enum scrape_failure make_page(struct page_cache *cache, struct draft *draft, struct str body,
+                                     struct page_text *text, struct page **ret_page)
+{
+    CLEANUP_FREE struct draft_slot *places = mem_array(text->line_count, sizeof(*places));
+    enum scrape_failure failure = draft_lines(draft, body, places);
+    if (failure != SCRAPE_OK)
+        return failure;
+    struct layout **layouts = make_layouts(cache, draft);
+    struct page *page = layouts ? page_cache_page(cache, layouts, draft->family_count) : NULL;
+    if (!page) {
+        for (uint32_t f = 0; layouts && f < draft->family_count; f++)
+            layout_unref(layouts[f]);
+        mem_free(layouts);
+        return fail_with(draft->report, SCRAPE_LABEL_LIMIT, 0,
+                         "the page has more or longer series than a layout holds");
+    }
+    for (uint32_t i = 0; i < text->line_count; i++)
+        if (places[i].index != PAGE_SLOT_NONE)
+            text->lines[i].slot = draft->families[places[i].family].first_slot + places[i].index;
+    page->repeated_count = draft->repeated;
+    *ret_page = page;
+    return SCRAPE_OK;
+}
+
+/* Which pages may be shared: same job, and the same target labels as far as they matter. */
+static uint64_t key_of(const struct pipeline_job *job, const struct labels *target)
+{
+    uint64_t key = hash64(&job, sizeof(job), 0);
+    if (job->metric_relabel)
+        return hash64(&(uint64_t){labels_hash(target)}, sizeof(uint64_t), key);
+    for (size_t i = 0; i < labels_count(target); i++) {
+        struct str name = labels_at(target, i).name;
+        key = hash64(name.ptr, name.len, key);
+    }
+    return key;
+}
+
+static void take_values(const struct page *page, const struct page_line *lines, const struct reading *reading,
+                        struct page_values *values)
+{
+    page_values_reserve(values, page->slot_count);
+    values->any_time = false;
+    for (uint32_t i = 0; i < page->line_count; i++) {
+        uint32_t slot = lines[i].slot;
+        if (slot == PAGE_SLOT_NONE)
+            continue;
+        values->values[slot] = reading->values[i];
+        if (reading->times[i] != INT64_MIN)
+            page_values_set_time(values, page->slot_count, slot, reading->times[i]);
+    }
+}
+
+/* A label value may hold a newline as it is, so equal texts do not mean equal lines yet. */
+static bool same_lines(const struct page *page, const struct page_text *text)
+{
+    bool same = page->line_count == text->line_count;
+    for (uint32_t i = 0; i < text->line_count && same; i++)
+        same = page->lines[i].text_offset == text->lines[i].text_offset;
+    return same;
+}
+
+enum scrape_failure page_parse(struct page_cache *cache, const struct pipeline_job *job, const struct labels *target,
+                               struct str body, struct page_values *values, struct page **ret_page,
+                               struct scrape_report *report)
+{
+    CLEANUP(reading_done) struct reading reading = {0};
+    enum scrape_failure failure = read_lines(job, body, &reading, report);
+    if (failure != SCRAPE_OK)
+        return failure;
+    uint64_t key = key_of(job, target);
+    struct page *page = page_cache_find(cache, key, buf_view(&reading.text.text));
+    if (page && same_lines(page, &reading.text)) {
+        take_values(page, page->lines, &reading, values);
+        *ret_page = page;
+        return SCRAPE_OK;
+    }
+    page_unref(cache, page);
+    CLEANUP(draft_done) struct draft draft = {.job = job, .target = target, .report = report};
+    arena_init(&draft.arena, PARSE_ARENA_BYTES_MAX);
+    map_init(&draft.family_map);
+    map_init(&draft.slot_map);
+    failure = make_page(cache, &draft, body, &reading.text, &page);
+    if (failure != SCRAPE_OK)
+        return failure;
+    page->line_count = reading.text.line_count;
+    take_values(page, reading.text.lines, &reading, values);
+    page_cache_keep_text(cache, page, key, &reading.text);
+    *ret_page = page;
+    return SCRAPE_OK;
+}

@@ -1,0 +1,423 @@
+#include "window.h"
+#include "base/fail.h"
+
+#include <stdlib.h>
+
+enum {
+    SLOT_SEEN = 1, /* has a value in this window */
+    SLOT_LIVE = 2, /* was on the last good scrape, and the target has not gone since */
+    SLOT_KNOWN = 4 /* `last` is the value before, of this window or an earlier one */
+};
+
+struct range { /* of a gauge in this window */
+    double sum, min, max;
+};
+
+struct side { /* of a slot, while not all slots share the target's count and times */
+    uint32_t count;
+    int64_t seen_ms; /* of `last` */
+    int64_t gone_ms; /* it vanished then, in this window; 0: it is there */
+    bool timed;      /* `last` brought its time along: no stale markers */
+};
+
+struct window {
+    struct page_cache *cache;
+    struct page *page;  /* of the accumulators; a reference */
+    struct page *shown; /* what the target shows; a reference */
+    uint32_t *slots;    /* slot of shown -> slot of page; NULL: the same page */
+    double *last;
+    uint8_t *flags;
+    struct range *ranges;        /* by page->gauges */
+    struct side *sides;          /* NULL in most windows */
+    struct record_extra *extras; /* index = slot of page */
+    size_t extra_count, extra_capacity;
+    uint64_t extras_lost;
+    int64_t last_ms;  /* of the last good scrape, of any window */
+    uint32_t count;   /* good scrapes in this window */
+    int64_t stale_ms; /* the target is gone since then; 0: it is there */
+    bool stale_new;   /* and that came in this window */
+};
+
+struct window *window_new(struct page_cache *cache)
+{
+    struct window *window = mem_zalloc(sizeof(*window));
+    window->cache = cache;
+    return window;
+}
+
+static void drop_arrays(struct window *window)
+{
+    mem_free(STEAL(window->slots));
+    mem_free(STEAL(window->last));
+    mem_free(STEAL(window->flags));
+    mem_free(STEAL(window->ranges));
+    mem_free(STEAL(window->sides));
+}
+
+void window_free(struct window *window)
+{
+    if (!window)
+        return;
+    drop_arrays(window);
+    mem_free(window->extras);
+    page_unref(window->cache, window->page);
+    page_unref(window->cache, window->shown);
+    mem_free(window);
+}
+
+size_t window_bytes(const struct window *window)
+{
+    size_t bytes = sizeof(*window) + window->extra_capacity * sizeof(*window->extras);
+    if (window->page)
+        bytes += window->page->slot_count * (sizeof(double) + 1) + window->page->gauge_count * sizeof(struct range);
+    if (window->sides)
+        bytes += window->page->slot_count * sizeof(struct side);
+    return bytes;
+}
+
+uint32_t window_series(const struct window *window)
+{
+    return window->shown ? window->shown->slot_count : 0;
+}
+
+struct page *window_page(const struct window *window)
+{
+    return window->shown;
+}
+
+/* ---- Going over to another page ---- */
+
+static void make_sides(struct window *window)
+{
+    if (window->sides)
+        return;
+    window->sides = mem_array(window->page->slot_count, sizeof(*window->sides));
+    for (uint32_t i = 0; i < window->page->slot_count; i++)
+        if (window->flags[i] & SLOT_SEEN)
+            window->sides[i] = (struct side){.count = window->count, .seen_ms = window->last_ms};
+        else
+            window->sides[i] = (struct side){.seen_ms = window->last_ms};
+}
+
+static int compare_extras(const void *a, const void *b)
+{
+    const struct record_extra *x = a, *y = b;
+    if (x->index != y->index)
+        return x->index < y->index ? -1 : 1;
+    return x->sample.time_ms < y->sample.time_ms ? -1 : x->sample.time_ms > y->sample.time_ms;
+}
+
+static void move_extras(struct window *window, const uint32_t *to)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < window->extra_count; i++) {
+        uint32_t slot = to[window->extras[i].index];
+        if (slot == PAGE_SLOT_NONE)
+            continue;
+        window->extras[kept] = window->extras[i];
+        window->extras[kept++].index = slot;
+    }
+    window->extra_count = kept;
+}
+
+/* The accumulators go over to `page`: to[old slot] = slot of page or PAGE_SLOT_NONE. Takes a reference to page. */
+static void move_to(struct window *window, struct page *page, const uint32_t *to, bool with_sides)
+{
+    struct window next = *window;
+    next.page = page_ref(page);
+    next.last = mem_array(page->slot_count, sizeof(*next.last));
+    next.flags = mem_array(page->slot_count, 1);
+    next.ranges = mem_array(page->gauge_count, sizeof(*next.ranges));
+    next.sides = with_sides ? mem_array(page->slot_count, sizeof(*next.sides)) : NULL;
+    next.slots = NULL;
+    for (uint32_t i = 0; window->page && i < window->page->slot_count; i++) {
+        uint32_t slot = to[i];
+        if (slot == PAGE_SLOT_NONE)
+            continue;
+        next.last[slot] = window->last[i];
+        next.flags[slot] = window->flags[i];
+        if (with_sides)
+            next.sides[slot] = window->sides[i];
+        if (page->kinds[slot] == KIND_GAUGE && window->page->kinds[i] == KIND_GAUGE)
+            next.ranges[page->gauges[slot]] = window->ranges[window->page->gauges[i]];
+        else if (page->kinds[slot] == KIND_GAUGE) /* a counter before: begins as its last value */
+            next.ranges[page->gauges[slot]] = (struct range){window->last[i], window->last[i], window->last[i]};
+    }
+    if (window->extra_count > 0)
+        move_extras(&next, to);
+    drop_arrays(window);
+    page_unref(window->cache, window->page);
+    *window = next;
+}
+
+static void show(struct window *window, struct page *page)
+{
+    page_ref(page);
+    page_unref(window->cache, window->shown);
+    window->shown = page;
+}
+
+/* Slots of the page so far that the window still has to speak of although `page` does not have them. */
+static bool find_leaving(const struct window *window, const uint32_t *to, bool *leaving)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < window->page->slot_count; i++) {
+        bool gone = window->sides && window->sides[i].gone_ms > 0;
+        leaving[i] = to[i] == PAGE_SLOT_NONE && (window->flags[i] & (SLOT_SEEN | SLOT_LIVE) || gone);
+        any |= leaving[i];
+    }
+    return any;
+}
+
+/* Both pages joined; to[] is completed to lead to the joined page. */
+static bool join_pages(struct window *window, struct page *page, uint32_t *to, const bool *leaving)
+{
+    struct page *joined = page_union(window->cache, page, window->page, leaving);
+    if (!joined)
+        return false;
+    uint32_t *slots = mem_array(page->slot_count, sizeof(*slots));
+    page_match(page, joined, slots);
+    page_match(window->page, joined, to);
+    move_to(window, joined, to, true);
+    page_unref(window->cache, joined);
+    window->slots = slots;
+    return true;
+}
+
+static void change_page(struct window *window, struct page *page, int64_t time_ms)
+{
+    if (!window->page) {
+        move_to(window, page, NULL, false);
+        show(window, page);
+        return;
+    }
+    CLEANUP_FREE uint32_t *to = mem_array(window->page->slot_count, sizeof(*to));
+    CLEANUP_FREE bool *leaving = mem_array(window->page->slot_count, sizeof(*leaving));
+    page_match(window->page, page, to);
+    bool any = find_leaving(window, to, leaving);
+    /* From now on not all series have been seen equally often, unless nothing has been seen yet. */
+    bool sides = any || window->count > 0 || window->sides;
+    if (sides)
+        make_sides(window);
+    for (uint32_t i = 0; i < window->page->slot_count && any; i++) {
+        if (leaving[i] && window->flags[i] & SLOT_LIVE && !window->sides[i].timed)
+            window->sides[i].gone_ms = time_ms;
+        if (leaving[i])
+            window->flags[i] &= (uint8_t)~SLOT_LIVE;
+    }
+    /* Past a limit of layouts what is gone is given up: only its last values of this window are lost. */
+    if (!any || !join_pages(window, page, to, leaving)) {
+        page_match(window->page, page, to);
+        move_to(window, page, to, sides);
+    }
+    show(window, page);
+}
+
+/* ---- Values ---- */
+
+static void add_extra(struct window *window, uint32_t slot, int64_t time_ms, double value)
+{
+    size_t extras_max = (size_t)window->page->slot_count * WINDOW_EXTRAS_PER_SLOT + WINDOW_EXTRAS_MIN;
+    if (window->extra_count == extras_max) {
+        window->extras_lost++;
+        return;
+    }
+    if (window->extra_count == window->extra_capacity) {
+        window->extra_capacity = MAX(2 * window->extra_capacity, (size_t)4);
+        window->extras = mem_resize(window->extras, window->extra_capacity, sizeof(*window->extras));
+    }
+    window->extras[window->extra_count++] =
+        (struct record_extra){.index = slot, .sample = {.time_ms = time_ms, .value = value}};
+}
+
+/* The counter fell: what stood before (unless it went out with the window before) and what stands now are kept. */
+static void note_reset(struct window *window, uint32_t slot, double value, int64_t time_ms)
+{
+    if (window->flags[slot] & SLOT_SEEN)
+        add_extra(window, slot, window->sides ? window->sides[slot].seen_ms : window->last_ms, window->last[slot]);
+    add_extra(window, slot, time_ms, value);
+}
+
+static inline void add_range(struct range *range, double value, bool first)
+{
+    if (first) {
+        *range = (struct range){value, value, value};
+        return;
+    }
+    range->sum += value;
+    if (value < range->min || isnan(range->min))
+        range->min = value;
+    if (value > range->max || isnan(range->max))
+        range->max = value;
+}
+
+static inline void add_value(struct window *window, uint32_t slot, double value, int64_t time_ms)
+{
+    uint8_t flags = window->flags[slot];
+    if (window->page->kinds[slot] == KIND_GAUGE)
+        add_range(&window->ranges[window->page->gauges[slot]], value, !(flags & SLOT_SEEN));
+    else if (flags & SLOT_KNOWN && value < window->last[slot])
+        note_reset(window, slot, value, time_ms);
+    window->last[slot] = value;
+    window->flags[slot] = SLOT_SEEN | SLOT_LIVE | SLOT_KNOWN;
+}
+
+static void add_aside(struct window *window, uint32_t slot, int64_t time_ms, bool timed)
+{
+    struct side *side = &window->sides[slot];
+    side->count++;
+    side->seen_ms = time_ms;
+    side->gone_ms = 0;
+    side->timed = timed;
+}
+
+void window_add(struct window *window, struct page *page, const struct page_values *values, int64_t time_ms)
+{
+    if (window->shown != page)
+        change_page(window, page, time_ms);
+    if (values->any_time)
+        make_sides(window);
+    for (uint32_t i = 0; i < page->slot_count; i++) {
+        uint32_t slot = window->slots ? window->slots[i] : i;
+        bool timed = values->any_time && values->times[i] != INT64_MIN;
+        int64_t at = timed ? values->times[i] : time_ms;
+        /* The same sample again, as exporters with times of their own show it until they have a newer one. */
+        if (timed && window->flags[slot] & SLOT_KNOWN && window->sides[slot].timed &&
+            at <= window->sides[slot].seen_ms) {
+            window->flags[slot] |= SLOT_LIVE;
+            continue;
+        }
+        add_value(window, slot, values->values[i], at);
+        if (window->sides)
+            add_aside(window, slot, at, timed);
+    }
+    window->count++;
+    window->last_ms = time_ms;
+    window->stale_ms = 0;
+    window->stale_new = false;
+}
+
+void window_stale(struct window *window, int64_t time_ms)
+{
+    if (window->stale_ms > 0 || !window->page)
+        return;
+    window->stale_ms = time_ms;
+    window->stale_new = true;
+    for (uint32_t i = 0; i < window->page->slot_count; i++)
+        window->flags[i] &= (uint8_t)~SLOT_LIVE;
+}
+
+/* ---- Closing ---- */
+
+void window_scratch_done(struct window_scratch *scratch)
+{
+    mem_free(scratch->records);
+    mem_free(scratch->extras);
+    if (scratch->page)
+        page_unref(scratch->cache, scratch->page);
+    *scratch = (struct window_scratch){0};
+}
+
+static struct record record_of(const struct window *window, uint32_t slot)
+{
+    const struct side *side = window->sides ? &window->sides[slot] : NULL;
+    struct record record = {.kind = window->page->kinds[slot], .last = window->last[slot]};
+    bool seen = window->flags[slot] & SLOT_SEEN;
+    record.count = !seen ? 0 : side ? side->count : window->count;
+    record.time_ms = side && seen ? side->seen_ms : window->last_ms;
+    if (record.kind == KIND_GAUGE && record.count > 0) {
+        const struct range *range = &window->ranges[window->page->gauges[slot]];
+        record.sum = range->sum;
+        record.min = range->min;
+        record.max = range->max;
+    }
+    uint64_t bits = double_bits(record.last);
+    bool equal = double_bits(record.min) == bits && double_bits(record.max) == bits;
+    if (record.kind == KIND_COUNTER || record.count == 0 || (equal && (!isnan(record.sum) || isnan(record.last))))
+        record_fill_constant(&record);
+    return record;
+}
+
+/* A series that vanished: its last value keeps its time as an extra, the record ends with the stale marker. */
+static void end_record(struct window *window, uint32_t slot, struct record *record)
+{
+    if (record->count > 0)
+        add_extra(window, slot, record->time_ms, record->last);
+    record->last = value_stale();
+    record->time_ms = window->sides[slot].gone_ms;
+    if (record->count == 0)
+        record_fill_constant(record);
+}
+
+static void write_records(struct window *window, struct window_scratch *scratch)
+{
+    uint32_t slots = window->page->slot_count;
+    if (slots > scratch->record_capacity) {
+        scratch->record_capacity = slots;
+        scratch->records = mem_resize(scratch->records, slots, sizeof(*scratch->records));
+    }
+    for (uint32_t i = 0; i < slots; i++) {
+        scratch->records[i] = record_of(window, i);
+        if (window->sides && window->sides[i].gone_ms > 0)
+            end_record(window, i, &scratch->records[i]);
+    }
+}
+
+/* Extras in the order of their records, those apart that the record says itself. */
+static size_t write_extras(struct window *window, struct window_scratch *scratch)
+{
+    if (window->extra_count == 0)
+        return 0;
+    if (window->extra_count > scratch->extra_capacity) {
+        scratch->extra_capacity = window->extra_count;
+        scratch->extras = mem_resize(scratch->extras, window->extra_count, sizeof(*scratch->extras));
+    }
+    qsort(window->extras, window->extra_count, sizeof(*window->extras), compare_extras);
+    size_t count = 0;
+    for (size_t i = 0; i < window->extra_count; i++) {
+        const struct record_extra *extra = &window->extras[i];
+        bool again = count > 0 && compare_extras(&scratch->extras[count - 1], extra) == 0;
+        if (!again && extra->sample.time_ms < scratch->records[extra->index].time_ms)
+            scratch->extras[count++] = *extra;
+    }
+    return count;
+}
+
+/* The next window begins with the page that the target shows. */
+static void begin_next(struct window *window)
+{
+    mem_free(STEAL(window->sides));
+    window->extra_count = 0;
+    window->count = 0;
+    window->stale_new = false;
+    if (window->page != window->shown) {
+        CLEANUP_FREE uint32_t *to = mem_array(window->page->slot_count, sizeof(*to));
+        page_match(window->page, window->shown, to);
+        move_to(window, window->shown, to, false);
+    }
+    for (uint32_t i = 0; i < window->page->slot_count; i++)
+        window->flags[i] &= (uint8_t)~SLOT_SEEN;
+}
+
+bool window_close(struct window *window, struct window_scratch *scratch, struct window_closed *ret_closed)
+{
+    if (!window->page || (window->count == 0 && !window->stale_new))
+        return false;
+    if (scratch->page)
+        page_unref(scratch->cache, scratch->page);
+    scratch->cache = window->cache;
+    scratch->page = page_ref(window->page);
+    *ret_closed = (struct window_closed){.page = window->page->layout,
+                                         .families = window->page->families,
+                                         .time_ms = window->last_ms,
+                                         .count = window->count,
+                                         .stale_ms = window->stale_new ? window->stale_ms : 0};
+    if (window->count > 0) {
+        write_records(window, scratch);
+        ret_closed->extra_count = write_extras(window, scratch);
+        ret_closed->records = scratch->records;
+        ret_closed->extras = scratch->extras;
+    }
+    begin_next(window);
+    return true;
+}
