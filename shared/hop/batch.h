@@ -64,7 +64,8 @@ struct batch_reader;
 
 struct batch_block { /* one family over all entries that have it; valid until the next block */
     const struct layout *family;
-    const uint32_t *entries; /* index of each member's entry */
+    const uint32_t *entries;     /* index of each member's entry */
+    const uint32_t *first_slots; /* where the family's slots begin among those of each member's page */
     uint32_t entry_count;
     const struct record *records;      /* slot-major: records[slot * entry_count + member] */
     const struct record_extra *extras; /* by index into records, ascending */
@@ -84,5 +85,8 @@ const struct envelope *batch_reader_envelope(const struct batch_reader *reader);
 const struct batch_entry *batch_reader_entries(const struct batch_reader *reader, size_t *ret_count);
 const struct layout *batch_reader_targets(const struct batch_reader *reader);
 const struct layout *batch_reader_page(const struct batch_reader *reader, uint32_t page);
+/* The nth family of a page, and how many slots all of them have. */
+const struct layout *batch_reader_family(const struct batch_reader *reader, uint32_t page, uint32_t nth);
+uint32_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page);
 /* 1 and a block, 0 at the end (everything was consumed), or -EBADMSG. */
 MUST_CHECK int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block);

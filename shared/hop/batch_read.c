@@ -20,7 +20,10 @@ struct batch_reader {
     struct reader header, payload;
     struct batch_entry *entries;
     size_t entry_count;
-    uint32_t *members; /* entries by family, CSR */
+    uint32_t *page_families; /* of each page: indices into families, CSR */
+    size_t *page_starts;
+    uint32_t *members;     /* entries by family, CSR */
+    uint32_t *first_slots; /* of each member, on its page */
     size_t *member_starts;
     uint32_t next_family;
     /* Of the block last given. */
@@ -46,7 +49,10 @@ void batch_reader_free(struct batch_reader *reader)
     mem_free(reader->families);
     mem_free(reader->raw);
     mem_free(reader->entries);
+    mem_free(reader->page_families);
+    mem_free(reader->page_starts);
     mem_free(reader->members);
+    mem_free(reader->first_slots);
     mem_free(reader->member_starts);
     mem_free(reader->records);
     mem_free(reader->values);
@@ -76,6 +82,20 @@ const struct layout *batch_reader_targets(const struct batch_reader *reader)
 const struct layout *batch_reader_page(const struct batch_reader *reader, uint32_t page)
 {
     return page < reader->envelope.page_count ? reader->pages[page] : NULL;
+}
+
+const struct layout *batch_reader_family(const struct batch_reader *reader, uint32_t page, uint32_t nth)
+{
+    ASSERT(page < reader->envelope.page_count && nth < reader->pages[page]->count);
+    return reader->families[reader->page_families[reader->page_starts[page] + nth]];
+}
+
+uint32_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page)
+{
+    uint32_t slots = 0;
+    for (uint32_t i = 0; i < reader->pages[page]->count; i++)
+        slots += batch_reader_family(reader, page, i)->count;
+    return slots;
 }
 
 /* ---- Opening ---- */
@@ -233,39 +253,43 @@ static int count_members(const struct batch_reader *reader, const uint32_t *indi
     return 0;
 }
 
-static void place_members(struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
+static void place_members(struct batch_reader *reader)
 {
+    const uint32_t *indices = reader->page_families;
+    const size_t *starts = reader->page_starts;
     uint32_t families = reader->envelope.family_count;
     reader->member_starts = mem_array((size_t)families + 2, sizeof(size_t));
     size_t *next = reader->member_starts + 1; /* ends up as the starts themselves, shifted by one */
     for (int pass = 0; pass < 2; pass++) {
         for (size_t e = 0; e < reader->entry_count; e++) {
-            uint32_t page = reader->entries[e].page;
+            uint32_t page = reader->entries[e].page, slot = 0;
             for (size_t i = starts[page]; i < starts[page + 1] && reader->entries[e].count > 0; i++) {
-                if (pass == 0)
+                if (pass == 0) {
                     next[indices[i] + 1]++;
-                else
-                    reader->members[next[indices[i]]++] = (uint32_t)e;
+                    continue;
+                }
+                reader->first_slots[next[indices[i]]] = slot;
+                reader->members[next[indices[i]]++] = (uint32_t)e;
+                slot += reader->families[indices[i]]->count;
             }
         }
         for (uint32_t f = 0; f < families && pass == 0; f++)
             next[f + 1] += next[f];
-        if (pass == 0)
+        if (pass == 0) {
             reader->members = mem_array(next[families], sizeof(*reader->members));
+            reader->first_slots = mem_array(next[families], sizeof(*reader->first_slots));
+        }
     }
 }
 
 static int find_members(struct batch_reader *reader)
 {
-    CLEANUP_FREE uint32_t *indices = NULL;
-    CLEANUP_FREE size_t *starts = NULL;
-    int error = page_families(reader, &indices, &starts);
+    int error = page_families(reader, &reader->page_families, &reader->page_starts);
     if (error == 0)
-        error = count_members(reader, indices, starts);
-    if (error < 0)
-        return error;
-    place_members(reader, indices, starts);
-    return 0;
+        error = count_members(reader, reader->page_families, reader->page_starts);
+    if (error == 0)
+        place_members(reader);
+    return error;
 }
 
 int batch_reader_open(const void *batch, size_t len, struct layout_table *table, struct batch_reader **ret_reader)
