@@ -87,6 +87,6 @@ const struct layout *batch_reader_targets(const struct batch_reader *reader);
 const struct layout *batch_reader_page(const struct batch_reader *reader, uint32_t page);
 /* The nth family of a page, and how many slots all of them have. */
 const struct layout *batch_reader_family(const struct batch_reader *reader, uint32_t page, uint32_t nth);
-uint32_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page);
+uint64_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page);
 /* 1 and a block, 0 at the end (everything was consumed), or -EBADMSG. */
 MUST_CHECK int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block);

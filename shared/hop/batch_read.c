@@ -90,9 +90,9 @@ const struct layout *batch_reader_family(const struct batch_reader *reader, uint
     return reader->families[reader->page_families[reader->page_starts[page] + nth]];
 }
 
-uint32_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page)
+uint64_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page)
 {
-    uint32_t slots = 0;
+    uint64_t slots = 0;
     for (uint32_t i = 0; i < reader->pages[page]->count; i++)
         slots += batch_reader_family(reader, page, i)->count;
     return slots;

@@ -1,0 +1,258 @@
+#include "ingest.h"
+#include "base/fail.h"
+#include "base/map.h"
+
+#include <errno.h>
+
+#define REF_UNRESOLVED (SERIES_REF_NONE - 1)
+/* Slots of one row: what a scrape may have at most, with room. */
+#define ROW_SLOTS_MAX BATCH_RECORDS_MAX
+/* Extras of one record: what is past it keeps no samples of its own. */
+#define EXTRAS_OF_RECORD_MAX 256
+
+struct row { /* a target that shows a page */
+    struct labels *target;
+    struct hash128 page;
+    char datacenter[SOURCE_NAME_BYTES_MAX + 1];
+    int64_t used_ms;
+    uint32_t slot_count;
+    series_ref refs[];
+};
+
+struct ingest {
+    struct store *store;
+    struct map rows;
+    uint64_t generation;
+    struct ingest_stats stats;
+};
+
+/* One batch being taken in. */
+struct intake {
+    struct ingest *ingest;
+    struct batch_reader *reader;
+    const struct envelope *envelope;
+    const struct batch_entry *entries;
+    size_t entry_count;
+    struct row **rows; /* by entry */
+};
+
+struct ingest *ingest_new(struct store *store)
+{
+    struct ingest *ingest = mem_zalloc(sizeof(*ingest));
+    ingest->store = store;
+    ingest->generation = store_generation(store);
+    map_init(&ingest->rows);
+    return ingest;
+}
+
+static void row_free(struct row *row)
+{
+    labels_unref(row->target);
+    mem_free(row);
+}
+
+static void drop_rows(struct ingest *ingest)
+{
+    size_t at = 0;
+    for (struct row *row; (row = map_next(&ingest->rows, &at));)
+        row_free(row);
+    map_clear(&ingest->rows);
+}
+
+void ingest_free(struct ingest *ingest)
+{
+    if (!ingest)
+        return;
+    drop_rows(ingest);
+    map_done(&ingest->rows);
+    mem_free(ingest);
+}
+
+void ingest_sweep(struct ingest *ingest, int64_t now_ms)
+{
+    struct map kept;
+    map_init(&kept);
+    size_t at = 0;
+    for (struct row *row; (row = map_next(&ingest->rows, &at));) {
+        if (now_ms - row->used_ms > INGEST_ROW_AGE_MS)
+            row_free(row);
+        else
+            map_put(&kept, labels_hash(row->target) ^ hash128_low(row->page), row);
+    }
+    map_done(&ingest->rows);
+    ingest->rows = kept;
+}
+
+void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats)
+{
+    *ret_stats = ingest->stats;
+    ret_stats->rows = ingest->rows.count;
+}
+
+/* ---- Rows ---- */
+
+struct row_key {
+    const struct labels *target;
+    struct hash128 page;
+    struct str datacenter;
+};
+
+static bool is_row(const void *item, const void *key)
+{
+    const struct row *row = item;
+    const struct row_key *wanted = key;
+    return hash128_equal(row->page, wanted->page) && str_equal(str_from(row->datacenter), wanted->datacenter) &&
+           labels_equal(row->target, wanted->target);
+}
+
+static struct row *row_of(struct intake *intake, const struct batch_entry *entry, int64_t now_ms)
+{
+    struct ingest *ingest = intake->ingest;
+    struct labels *target = batch_reader_targets(intake->reader)->targets[entry->target];
+    struct row_key key = {target, batch_reader_page(intake->reader, entry->page)->hash,
+                          intake->envelope->source.datacenter};
+    uint64_t hash = labels_hash(target) ^ hash128_low(key.page);
+    struct row *row = map_get(&ingest->rows, hash, is_row, &key);
+    if (!row) {
+        uint64_t slots = batch_reader_page_slots(intake->reader, entry->page);
+        if (slots > ROW_SLOTS_MAX)
+            return NULL;
+        row = mem_alloc(sizeof(*row) + slots * sizeof(series_ref));
+        *row = (struct row){.target = labels_ref(target), .page = key.page, .slot_count = (uint32_t)slots};
+        memcpy(row->datacenter, key.datacenter.ptr, key.datacenter.len);
+        for (uint32_t i = 0; i < row->slot_count; i++)
+            row->refs[i] = REF_UNRESOLVED;
+        map_put(&ingest->rows, hash, row);
+    }
+    row->used_ms = now_ms;
+    return row;
+}
+
+static series_ref resolve(struct intake *intake, struct row *row, const struct layout *family, uint32_t slot,
+                          uint32_t page_slot)
+{
+    if (row->refs[page_slot] != REF_UNRESOLVED)
+        return row->refs[page_slot];
+    struct labels *labels = layout_series(family, slot, row->target, str_from(row->datacenter));
+    series_ref ref = SERIES_REF_NONE;
+    if (labels)
+        ref = store_series(intake->ingest->store, labels, family->slots[slot].kind);
+    labels_unref(labels);
+    row->refs[page_slot] = ref;
+    intake->ingest->stats.rows_resolved_total++;
+    return ref;
+}
+
+/* ---- Records ---- */
+
+/* Extras of one record, and behind them room for its last value, should the target be gone. */
+struct extras {
+    struct sample items[EXTRAS_OF_RECORD_MAX + 1];
+    size_t count;
+};
+
+static void take_extras(const struct batch_block *block, uint32_t index, uint32_t *at, struct extras *extras)
+{
+    extras->count = 0;
+    while (*at < block->extra_count && block->extras[*at].index < index)
+        (*at)++;
+    for (; *at < block->extra_count && block->extras[*at].index == index; (*at)++)
+        if (extras->count < EXTRAS_OF_RECORD_MAX)
+            extras->items[extras->count++] = block->extras[*at].sample;
+}
+
+static void append_record(struct intake *intake, series_ref series, const struct batch_entry *entry,
+                          const struct record *given, struct extras *extras)
+{
+    struct record record = *given;
+    /* The target is gone: the value keeps its time, the marker ends the window. */
+    if (entry->stale_ms > record.time_ms && !value_is_stale(record.last)) {
+        extras->items[extras->count++] = (struct sample){.time_ms = record.time_ms, .value = record.last};
+        record.time_ms = entry->stale_ms;
+        record.last = value_stale();
+    }
+    store_append(intake->ingest->store, series, intake->envelope->window_start_ms, intake->envelope->resolution_ms,
+                 &record, extras->items, extras->count);
+    intake->ingest->stats.records_total++;
+}
+
+static void take_block(struct intake *intake, const struct batch_block *block)
+{
+    struct store *store = intake->ingest->store;
+    uint32_t extra_at = 0, held = 0, index = 0;
+    struct extras extras;
+    store_write_begin(store);
+    for (uint32_t slot = 0; slot < block->family->count; slot++) {
+        for (uint32_t m = 0; m < block->entry_count; m++, index++) {
+            const struct record *record = &block->records[index];
+            struct row *row = intake->rows[block->entries[m]];
+            take_extras(block, index, &extra_at, &extras);
+            if (!row || (record->count == 0 && !value_is_stale(record->last)))
+                continue;
+            series_ref series = resolve(intake, row, block->family, slot, block->first_slots[m] + slot);
+            append_record(intake, series, &intake->entries[block->entries[m]], record, &extras);
+            if (++held % STORE_BLOCK_RECORDS_MAX == 0) {
+                store_write_end(store);
+                store_write_begin(store);
+            }
+        }
+    }
+    store_write_end(store);
+}
+
+/* A target that gave nothing in this window and ended: a marker for all series of the page it showed last. */
+static void end_target(struct intake *intake, const struct batch_entry *entry, struct row *row)
+{
+    const struct layout *page = batch_reader_page(intake->reader, entry->page);
+    struct store *store = intake->ingest->store;
+    uint32_t page_slot = 0;
+    store_write_begin(store);
+    for (uint32_t f = 0; f < page->count; f++) {
+        const struct layout *family = batch_reader_family(intake->reader, entry->page, f);
+        for (uint32_t slot = 0; slot < family->count; slot++, page_slot++) {
+            struct record record = record_empty(family->slots[slot].kind);
+            record.time_ms = entry->stale_ms;
+            series_ref series = resolve(intake, row, family, slot, page_slot);
+            store_append(store, series, intake->envelope->window_start_ms, intake->envelope->resolution_ms, &record,
+                         NULL, 0);
+            intake->ingest->stats.stale_markers_total++;
+        }
+    }
+    store_write_end(store);
+}
+
+static int take_all(struct intake *intake)
+{
+    struct batch_block block;
+    int more;
+    while ((more = batch_reader_next(intake->reader, &block)) > 0)
+        take_block(intake, &block);
+    for (size_t i = 0; i < intake->entry_count; i++)
+        if (intake->entries[i].count == 0 && intake->entries[i].stale_ms > 0 && intake->rows[i])
+            end_target(intake, &intake->entries[i], intake->rows[i]);
+    return more;
+}
+
+int ingest_batch(struct ingest *ingest, struct layout_table *table, struct str batch, int64_t now_ms)
+{
+    CLEANUP(batch_reader_freep) struct batch_reader *reader = NULL;
+    int error = batch_reader_open(batch.ptr, batch.len, table, &reader);
+    if (error < 0) {
+        ingest->stats.malformed_total++;
+        return error;
+    }
+    if (ingest->generation != store_generation(ingest->store) || ingest->rows.count > INGEST_ROWS_MAX) {
+        drop_rows(ingest);
+        ingest->generation = store_generation(ingest->store);
+    }
+    struct intake intake = {.ingest = ingest, .reader = reader, .envelope = batch_reader_envelope(reader)};
+    intake.entries = batch_reader_entries(reader, &intake.entry_count);
+    CLEANUP_FREE struct row **rows = mem_array(intake.entry_count, sizeof(*rows));
+    for (size_t i = 0; i < intake.entry_count; i++)
+        rows[i] = row_of(&intake, &intake.entries[i], now_ms);
+    intake.rows = rows;
+    ingest->stats.batches_total++;
+    error = take_all(&intake);
+    ingest->stats.malformed_total += error < 0;
+    return error;
+}
