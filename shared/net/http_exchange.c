@@ -342,16 +342,19 @@ static int read_form(struct http_exchange *exchange)
 void http_exchange_run(struct http_exchange *exchange)
 {
     ASSERT(!exchange->answered && exchange->route);
-    exchange->inside = true;
-    /* Before the handler: a worker may answer at any time from submit on. */
-    loop_timer_start(&exchange->deadline, exchange->server->answer_deadline_ms, 0);
-    if (read_form(exchange))
+    if (read_form(exchange)) {
         http_exchange_refuse(exchange, 400);
-    else if (exchange->route->flags & HTTP_WORKER)
+        return;
+    }
+    /* Before the handler: from submit on the exchange is the worker's. */
+    loop_timer_start(&exchange->deadline, exchange->server->answer_deadline_ms, 0);
+    if (exchange->route->flags & HTTP_WORKER) {
         submit(exchange);
-    else
+    } else {
+        exchange->inside = true;
         exchange->route->handler(exchange->context, exchange);
-    exchange->inside = false;
+        exchange->inside = false;
+    }
     if (http_exchange_is_ready(exchange))
         loop_timer_stop(&exchange->deadline);
 }

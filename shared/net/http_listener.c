@@ -244,7 +244,7 @@ static enum MHD_Result end_request(struct connection *connection)
     struct http_exchange *exchange = connection->exchange;
     if (!exchange)
         return MHD_NO;
-    if (!exchange->answered && !exchange->in_worker) {
+    if (!exchange->in_worker && !exchange->answered) {
         loop_timer_stop(&connection->deadline);
         http_exchange_run(exchange);
     }

@@ -111,7 +111,7 @@ static double start_time_s(struct buf *buf)
         name_end--;
     if (name_end + 1 >= stat.len)
         return NAN;
-    double ticks = word_at(str_of(stat.ptr + name_end + 1, stat.len - name_end - 1), 20);
+    double ticks = word_at(str_of(stat.ptr + name_end + 1, stat.len - name_end - 1), 19); /* field 22 */
     struct str system = read_proc("/proc/stat", buf);
     for (size_t at = 0; at < system.len;) {
         struct str line = str_of(system.ptr + at, str_find(str_of(system.ptr + at, system.len - at), '\n'));
