@@ -4,7 +4,9 @@
 #include "promql/groups.h"
 #include "promql/label_set.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct labels *labels_of_group(const struct promql_series *series, const void *arg)
@@ -147,17 +149,31 @@ static void rank_step(struct ranking *ranking, size_t group, size_t step)
         ranking->vector.series[ranking->heap[i].series].present[step / 64] |= bit;
 }
 
+/* As Go prints it: the fewest digits that read back the same. */
+static void print_short(double value, char *ret_text, size_t bytes)
+{
+    if (!isfinite(value)) {
+        snprintf(ret_text, bytes, "%s", isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    for (int digits = 1; digits <= DBL_DECIMAL_DIG; digits++) {
+        snprintf(ret_text, bytes, "%.*g", digits, value);
+        if (strtod(ret_text, NULL) == value)
+            return;
+    }
+}
+
 static int check_k(struct ranking *ranking)
 {
     for (size_t step = 0; step < ranking->grid->steps; step++) {
         double k = ranking->param[step];
         /* 2^63 itself passes: Go compares with the largest int64 as a double. */
-        if (!(k >= -9223372036854775808.0 && k <= 9223372036854775808.0))
-            return eval_fail(ranking->eval, PROMQL_EXECUTION, ranking->ast->aggregate.param,
-                             "Scalar value %s overflows int64",
-                             isnan(k) ? "NaN"
-                             : k > 0  ? "+Inf"
-                                      : "-Inf");
+        if (k >= -9223372036854775808.0 && k <= 9223372036854775808.0)
+            continue;
+        char text[32];
+        print_short(k, text, sizeof(text));
+        return eval_fail(ranking->eval, PROMQL_EXECUTION, ranking->ast->aggregate.param,
+                         "Scalar value %s overflows int64", text);
     }
     return 0;
 }

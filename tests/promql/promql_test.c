@@ -363,7 +363,7 @@ static struct promql_result *evaluate(struct script *script, const struct comman
 
 static bool contains(struct str text, struct str part)
 {
-    for (size_t at = 0; at + part.len <= text.len; at++)
+    for (size_t at = 0; part.len > 0 && at + part.len <= text.len; at++)
         if (memcmp(text.ptr + at, part.ptr, part.len) == 0)
             return true;
     return part.len == 0;
