@@ -186,13 +186,12 @@ static enum series_result put_among(struct series *series, size_t first, size_t 
     return to > from ? SERIES_REPLACED : SERIES_ADDED;
 }
 
-/* True when the window fits into the chunk's partition and beside its samples. */
+/* True when the window's last sample is of the chunk's partition (where an earlier one is not, put_among cuts) and all
+ * have room. */
 static bool fits(const struct chunk *chunk, const struct series_window *window)
 {
-    int64_t partition = partition_of(chunk->min_time_ms);
     return chunk_count(chunk) + window->count <= CHUNK_SAMPLES_MAX &&
-           partition_of(window->entries[0].sample.time_ms) == partition &&
-           partition_of(window->entries[window->count - 1].sample.time_ms) == partition;
+           partition_of(window->entries[window->count - 1].sample.time_ms) == partition_of(chunk->min_time_ms);
 }
 
 enum series_result series_put(struct series *series, const struct series_window *window, struct series_totals *totals)
@@ -219,6 +218,9 @@ enum series_result series_put(struct series *series, const struct series_window 
 
 static void drop_first(struct series *series, size_t count, struct series_totals *totals)
 {
+    if (count == 0) {
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (series->open == series->chunks[i]) {
             series->open = NULL;
@@ -232,10 +234,7 @@ static void drop_first(struct series *series, size_t count, struct series_totals
 
 void series_prune(struct series *series, int64_t before_ms, struct series_totals *totals)
 {
-    size_t count = series_chunk_at(series, before_ms);
-    if (count > 0) {
-        drop_first(series, count, totals);
-    }
+    drop_first(series, series_chunk_at(series, before_ms), totals);
 }
 
 void series_done(struct series *series, struct series_totals *totals)

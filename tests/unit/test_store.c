@@ -514,6 +514,33 @@ static void windows_of_two_resolutions_are_weighed_by_count(void **state)
     check_totals(store, 1);
 }
 
+/* At resolution 0 the first sample of a time stays, whatever the later one counts, beside extras, too. */
+static void plain_samples_never_replace(void **state)
+{
+    (void)state;
+    CLEANUP(clock_freep) struct clock *clock = clock_simulated_new(NOW_MS);
+    CLEANUP(store_freep) struct store *store = new_store(clock);
+    series_ref ref = ref_for(store, 1, KIND_COUNTER);
+    struct record record = {.time_ms = NOW_MS, .last = 1, .count = 1, .kind = KIND_COUNTER};
+    put(store, ref, 0, 0, record);
+    record.count = 9;
+    put(store, ref, 0, 0, record);
+
+    int64_t window = window_start_ms(NOW_MS - 60000, 60000);
+    struct record full = {.time_ms = window + 50000, .last = 5, .count = 4, .kind = KIND_COUNTER};
+    struct sample extra = {window + 10000, 3};
+    store_write_begin(store);
+    store_append(store, ref, window, 60000, &full, &extra, 1);
+    record.time_ms = extra.time_ms;
+    store_append(store, ref, 0, 0, &record, NULL, 0);
+    store_write_end(store);
+    struct store_stats stats;
+    store_stats(store, &stats);
+    assert_int_equal(stats.duplicates_total, 2);
+    assert_int_equal(stats.replaced_total, 0);
+    check_totals(store, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +552,7 @@ int main(void)
         cmocka_unit_test(dropping_and_making_series_keeps_refs_apart),
         cmocka_unit_test(a_series_has_a_ceiling_of_chunks),
         cmocka_unit_test(windows_of_two_resolutions_are_weighed_by_count),
+        cmocka_unit_test(plain_samples_never_replace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
