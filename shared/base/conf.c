@@ -203,8 +203,7 @@ const char *conf_path(struct conf *conf, const char *path)
 /* ---- reading ------------------------------------------------------------------------------------------------------
  */
 
-int conf_load_text(const struct conf_source *source, const struct conf_table *table, void *object, struct arena *arena,
-                   struct conf **ret_conf)
+static struct conf *conf_new(const struct conf_source *source, struct arena *arena)
 {
     struct conf *conf = mem_zalloc(sizeof(*conf));
     conf->fs = source->fs;
@@ -212,15 +211,41 @@ int conf_load_text(const struct conf_source *source, const struct conf_table *ta
     conf->base_dir = mem_strdup(source->base_dir ? source->base_dir : "");
     conf->arena = arena;
     arena_init(&conf->nodes, 0);
+    return conf;
+}
+
+static int finish(struct conf *conf, struct conf **ret_conf)
+{
+    arena_done(&conf->nodes);
+    conf->errors = errors_as_text(conf);
+    *ret_conf = conf;
+    return conf->problem_total > 0 ? -EINVAL : 0;
+}
+
+int conf_load_text(const struct conf_source *source, const struct conf_table *table, void *object, struct arena *arena,
+                   struct conf **ret_conf)
+{
+    struct conf *conf = conf_new(source, arena);
     const struct conf_node *root = conf_yaml_read(conf, source->text);
     if (root)
         conf_fill(conf, root, table, object);
     else
         memset(object, 0, table->struct_bytes);
-    arena_done(&conf->nodes);
-    conf->errors = errors_as_text(conf);
-    *ret_conf = conf;
-    return conf->problem_total > 0 ? -EINVAL : 0;
+    return finish(conf, ret_conf);
+}
+
+int conf_load_list(const struct conf_source *source, const struct conf_option *option, struct conf_list *ret_list,
+                   struct arena *arena, struct conf **ret_conf)
+{
+    struct conf *conf = conf_new(source, arena);
+    *ret_list = (struct conf_list){0};
+    const struct conf_node *root = conf_yaml_read(conf, source->text);
+    if (root)
+        conf_fill_list(conf, option, root, ret_list);
+    int r = finish(conf, ret_conf);
+    if (r < 0)
+        *ret_list = (struct conf_list){0};
+    return r;
 }
 
 void conf_free(struct conf *conf)

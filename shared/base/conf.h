@@ -102,6 +102,10 @@ struct conf_source {
  * arena. A key whose value is empty or null has its default. */
 MUST_CHECK int conf_load_text(const struct conf_source *source, const struct conf_table *table, void *object,
                               struct arena *arena, struct conf **ret_conf);
+/* The same for a file that is a list: option is a CONF_LIST, whose name stands in errors. ret_list is empty on failure.
+ */
+MUST_CHECK int conf_load_list(const struct conf_source *source, const struct conf_option *option,
+                              struct conf_list *ret_list, struct arena *arena, struct conf **ret_conf);
 void conf_free(struct conf *conf);
 DEFINE_CLEANUP(struct conf *, conf_free)
 

@@ -106,7 +106,7 @@ static void fill_fallback(struct conf *conf, const struct conf_option *option, v
     ASSERT(!node.failed || conf->arena->bytes_max > 0); /* an arena with a ceiling may be full */
 }
 
-static void fill_list(struct conf *conf, const struct conf_option *option, const struct conf_node *node, void *field)
+void conf_fill_list(struct conf *conf, const struct conf_option *option, const struct conf_node *node, void *field)
 {
     struct conf_list *list = field;
     int64_t max = option->max ? option->max : CONF_LIST_MAX;
@@ -137,7 +137,7 @@ static void fill_option(struct conf *conf, const struct conf_option *option, con
         return;
     case CONF_LIST:
         if (node)
-            fill_list(conf, option, node, field);
+            conf_fill_list(conf, option, node, field);
         return;
     case CONF_CUSTOM:
         option->custom(conf, node, field);
