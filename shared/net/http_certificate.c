@@ -40,3 +40,16 @@ int http_certificate_verify(void *gnutls_session, char ret_name[static HTTP_COMM
     ret_name[len] = '\0';
     return 0;
 }
+
+bool http_certificates_sound(const char *pem, size_t len)
+{
+    gnutls_datum_t text = {(unsigned char *)pem, (unsigned)len};
+    gnutls_x509_crt_t *certificates = NULL;
+    unsigned count = 0;
+    if (gnutls_x509_crt_list_import2(&certificates, &count, &text, GNUTLS_X509_FMT_PEM, 0) < 0)
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(certificates[i]);
+    gnutls_free(certificates);
+    return count > 0;
+}

@@ -370,6 +370,9 @@ static int read_tls(struct http_listener *listener, const struct http_server_opt
         error = read_tls_file(options->key_file, &listener->key);
     if (!error && options->client_ca_file)
         error = read_tls_file(options->client_ca_file, &listener->client_ca);
+    if (!error && options->client_ca_file &&
+        !http_certificates_sound((const char *)listener->client_ca.data, listener->client_ca.len - 1))
+        error = -EINVAL;
     listener->certificate_required = options->client_ca_file != NULL;
     return error;
 }
