@@ -1,6 +1,6 @@
 #pragma once
-/* The tree of a PromQL expression. Nodes live in the arena of their parse (parse.h); positions are byte offsets into the
- * text, so that every error can point at its place. */
+/* The tree of a PromQL expression. Nodes live in the arena of their parse (parse.h); positions are byte offsets into
+ * the text, so that every error can point at its place. */
 #include "base/arena.h"
 #include "base/str.h"
 #include "metric/matcher.h"
@@ -21,14 +21,37 @@ enum ast_kind {
 };
 
 enum ast_operator {
-    OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MOD, OP_POW, OP_ATAN2,
-    OP_EQL, OP_NEQ, OP_GTR, OP_LSS, OP_GTE, OP_LTE,
-    OP_AND, OP_OR, OP_UNLESS
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
+    OP_MOD,
+    OP_POW,
+    OP_ATAN2,
+    OP_EQL,
+    OP_NEQ,
+    OP_GTR,
+    OP_LSS,
+    OP_GTE,
+    OP_LTE,
+    OP_AND,
+    OP_OR,
+    OP_UNLESS
 };
 
 enum ast_aggregation {
-    AGG_SUM, AGG_AVG, AGG_COUNT, AGG_MIN, AGG_MAX, AGG_GROUP, AGG_STDDEV, AGG_STDVAR,
-    AGG_TOPK, AGG_BOTTOMK, AGG_COUNT_VALUES, AGG_QUANTILE
+    AGG_SUM,
+    AGG_AVG,
+    AGG_COUNT,
+    AGG_MIN,
+    AGG_MAX,
+    AGG_GROUP,
+    AGG_STDDEV,
+    AGG_STDVAR,
+    AGG_TOPK,
+    AGG_BOTTOMK,
+    AGG_COUNT_VALUES,
+    AGG_QUANTILE
 };
 
 enum ast_at { AT_NONE, AT_TIME, AT_START, AT_END };
@@ -54,7 +77,7 @@ struct ast {
         double number;
         struct str string; /* unquoted */
         struct {
-            struct str name; /* metric name as written before the braces, empty if none */
+            struct str name;          /* metric name as written before the braces, empty if none */
             struct matcher *matchers; /* the name's among them, as the last */
             size_t matcher_count;
         } selector;
@@ -103,7 +126,8 @@ bool ast_operator_is_set(enum ast_operator op); /* and, or, unless */
 const char *ast_aggregation_name(enum ast_aggregation op);
 bool ast_aggregation_has_param(enum ast_aggregation op);
 /* Prints as Prometheus' String() would; parsing the text gives an equal tree (matchers sorted by their text). Where
- * String() loses meaning this does not: ignoring () group_left (), {__name__="",...}. Returns what the buffer returned. */
+ * String() loses meaning this does not: ignoring () group_left (), {__name__="",...}. Returns what the buffer returned.
+ */
 int ast_print(const struct ast *ast, struct buf *text);
 /* Calls visit for each node, parents first; stops early when it returns false. */
 bool ast_walk(const struct ast *ast, bool (*visit)(const struct ast *ast, void *arg), void *arg);
