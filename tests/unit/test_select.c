@@ -117,22 +117,20 @@ static void series_come_in_order_of_labels_and_by_time(void **state)
     matcher_done(&all);
 }
 
-static void the_range_has_both_its_ends(void **state)
+static void expect_windows(struct store *store, int first, int last)
 {
-    struct store *store = ((struct fixture *)*state)->store;
-    fill(store, series(store, "m", "a", KIND_COUNTER), 0, 100); /* several chunks or not: 100 windows in 2 partitions */
     struct matcher m = match(MATCH_EQUAL, "__name__", "m");
-    struct select_range range = {.start_ms = window_at(7) + 5, .end_ms = window_at(93) + 5};
+    struct select_range range = {.start_ms = window_at(first) + 5, .end_ms = window_at(last) + 5};
     CLEANUP(select_freep) struct select *select = NULL;
+    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
     struct select_series item;
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
     assert_int_equal(item.kind, KIND_COUNTER);
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
     assert_int_equal(sample_reader_open(select, &item, &reader), 0);
     struct sample samples[10];
     int64_t count;
-    int next = 7;
+    int next = first;
     while ((count = sample_reader_read(reader, samples, ARRAY_LEN(samples))) > 0) {
         for (int64_t i = 0; i < count; i++, next++) {
             assert_int_equal(samples[i].time_ms, window_at(next) + 5);
@@ -140,7 +138,19 @@ static void the_range_has_both_its_ends(void **state)
         }
     }
     assert_int_equal(count, 0);
-    assert_int_equal(next, 94);
+    assert_int_equal(next, last + 1);
+}
+
+/* Whichever sample of a chunk the ends fall on. */
+static void the_range_has_both_its_ends(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    fill(store, series(store, "m", "a", KIND_COUNTER), -200, 100);
+    for (int i = -200; i < 100; i++) {
+        expect_windows(store, i, i);
+        expect_windows(store, i, 99);
+        expect_windows(store, -200, i);
+    }
 }
 
 static void expect(struct store *store, enum select_field field, const struct sample *expected, size_t count)
