@@ -77,7 +77,17 @@ static void serve_kept(void *arg, struct http_exchange *exchange)
         loop_stop(context->loop);
 }
 
+/* A worker that waits until its client was answered without it. */
+static void serve_slow(void *context, struct http_exchange *exchange)
+{
+    (void)context;
+    while (!http_exchange_is_gone(exchange))
+        poll(NULL, 0, 1);
+    http_exchange_answer_text(exchange, 200, "nobody reads this");
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/slow", serve_slow, HTTP_WORKER, 0},
     {"GET", "/hello", serve_hello, 0, 0},
     {"GET", "/large", serve_large, 0, 0},
     {"GET", "/label/*/values", serve_echo, 0, 0},
@@ -310,8 +320,31 @@ static void a_late_answer_is_503_and_the_handler_may_still_answer(void **state)
     struct http_exchange *kept = STEAL(fixture.context.kept);
     assert_true(http_exchange_is_gone(kept));
     http_exchange_answer_text(kept, 200, "nobody reads this");
+    expect_get(&fixture, "/slow", 503, "no answer in time\n");
     expect_get(&fixture, "/hello", 200, "hello");
+    struct http_server_stats stats;
+    http_server_stats(fixture.world.server, &stats);
+    assert_int_equal(stats.deadline_total, 2);
     world_done(&fixture.world);
+}
+
+static void a_server_may_go_with_a_worker_at_work(void **state)
+{
+    struct fixture *fixture = *state;
+    struct http_world *world = &fixture->world;
+    struct http_request_spec spec = world_get(world_url(world, "/slow"));
+    struct http_reply reply = {.loop = world->loop};
+    struct http_server_stats stats = {0};
+    assert_int_equal(http_client_call(world->client, &spec, reply_take, &reply, NULL), 0);
+    while (stats.requests_total == 0) {
+        loop_settle(world->loop);
+        http_server_stats(world->server, &stats);
+    }
+    http_server_free(STEAL(world->server));
+    while (!reply.done)
+        loop_run(world->loop);
+    assert_int_equal(reply.failure, HTTP_BROKEN);
+    reply_done(&reply);
 }
 
 static void a_server_may_go_with_answers_pending(void **state)
@@ -530,11 +563,12 @@ static void expect_raw(struct fixture *fixture, const char *text, const char *st
 static void hostile_requests_are_answered_and_harm_nobody(void **state)
 {
     struct fixture *fixture = *state;
-    CLEANUP_FREE char *long_header = mem_zalloc(40000);
-    strcpy(long_header, "GET /hello HTTP/1.1\r\nHost: x\r\nX-Long: ");
-    memset(long_header + strlen(long_header), 'x', 30000);
-    strcat(long_header, "\r\n\r\n");
-    expect_raw(fixture, long_header, "HTTP/1.1 431");
+    CLEANUP(buf_done) struct buf long_header = BUF_INIT(MIB);
+    buf_append_text(&long_header, "GET /hello HTTP/1.1\r\nHost: x\r\nX-Long: ");
+    while (long_header.len < 30000)
+        buf_append_byte(&long_header, 'x');
+    buf_append(&long_header, "\r\n\r\n", 5);
+    expect_raw(fixture, (const char *)long_header.data, "HTTP/1.1 431");
     expect_raw(fixture, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", "HTTP/1.1 413");
     expect_raw(fixture, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "HTTP/1.1 400");
     expect_raw(fixture, "POST /nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
@@ -547,14 +581,13 @@ static void hostile_requests_are_answered_and_harm_nobody(void **state)
 static void a_chunked_body_is_counted_as_it_comes(void **state)
 {
     struct fixture *fixture = *state;
-    char request[4096] = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (int i = 0; i < 11; i++) {
-        strcat(request, "64\r\n"); /* 100 bytes */
-        memset(request + strlen(request), 'c', 100);
-        strcat(request, "\r\n");
-    }
-    strcat(request, "0\r\n\r\n");
-    expect_raw(fixture, request, "HTTP/1.1 413");
+    CLEANUP(buf_done) struct buf request = BUF_INIT(MIB);
+    buf_append_text(&request,
+                    "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 101; i++)
+        buf_append_text(&request, "a\r\n0123456789\r\n");
+    buf_append(&request, "0\r\n\r\n", 6);
+    expect_raw(fixture, (const char *)request.data, "HTTP/1.1 413");
 }
 
 static void a_405_says_what_is_allowed(void **state)
@@ -624,6 +657,7 @@ int main(void)
         WITH_SERVER(head_has_no_body),
         cmocka_unit_test(a_late_answer_is_503_and_the_handler_may_still_answer),
         WITH_SERVER(a_server_may_go_with_answers_pending),
+        WITH_SERVER(a_server_may_go_with_a_worker_at_work),
         WITH_SERVER(a_cancelled_call_is_not_told_and_the_server_sees_it_gone),
         WITH_SERVER(a_client_that_goes_cancels_what_is_in_flight),
         WITH_SERVER(a_client_may_be_freed_by_an_answer),

@@ -6,7 +6,6 @@
 #include <gnutls/x509.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { CA, FOREIGN_CA, SERVER, CLIENT, FOREIGN_CLIENT, SERVER_AS_CLIENT, ISSUED };
@@ -53,11 +52,12 @@ static void issue(struct papers *papers, int which)
     OK(gnutls_x509_crt_init(&cert));
     papers->certs[which] = cert;
     papers->keys[which] = key;
+    time_t now_s = clock_wall_ms(clock_real()) / 1000;
     unsigned char serial = (unsigned char)(which + 1);
     OK(gnutls_x509_crt_set_version(cert, 3));
     OK(gnutls_x509_crt_set_serial(cert, &serial, 1));
-    OK(gnutls_x509_crt_set_activation_time(cert, time(NULL) - 86400));
-    OK(gnutls_x509_crt_set_expiration_time(cert, time(NULL) + 86400));
+    OK(gnutls_x509_crt_set_activation_time(cert, now_s - 86400));
+    OK(gnutls_x509_crt_set_expiration_time(cert, now_s + 86400));
     OK(gnutls_x509_crt_set_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, what->name, (unsigned)strlen(what->name)));
     OK(gnutls_x509_crt_set_key(cert, key));
     OK(gnutls_x509_crt_set_basic_constraints(cert, authority, -1));
