@@ -53,6 +53,11 @@ static void test_the_ceiling(void **state)
     arena_reset(&arena);
     assert_non_null(arena_alloc(&arena, 992));
     assert_null(arena_alloc(&arena, 16));
+    CLEANUP(arena_done) struct arena exact;
+    arena_init(&exact, 992);
+    assert_non_null(arena_alloc(&exact, 976));
+    assert_non_null(arena_alloc(&exact, 16));
+    assert_null(arena_alloc(&exact, 0));
 }
 
 static void test_without_memory_an_arena_with_a_ceiling_says_so(void **state)

@@ -367,6 +367,17 @@ static void test_a_real_full_disk_is_an_error(void **state)
     assert_int_equal(file_sync(file), -EIO);
 }
 
+static void test_files_that_do_not_tell_their_size(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf whole = BUF_INIT(MIB);
+    assert_int_equal(file_read_whole(file_system_real(), "/proc/self/status", &whole), 0);
+    assert_true(whole.len > 100);
+    CLEANUP(buf_done) struct buf small = BUF_INIT(100);
+    assert_int_equal(file_read_whole(file_system_real(), "/proc/self/status", &small), -EFBIG);
+    assert_int_equal(small.len, 0);
+}
+
 /* ---- Crashes ---- */
 
 #define CRASHES 300 /* seeds: enough for each outcome to be seen, which the tests check */
@@ -529,6 +540,38 @@ static void test_a_truncation_survives_or_not(void **state)
     assert_true(cut > 0 && cut < CRASHES / 2);
 }
 
+static void test_what_replaces_a_truncated_end_is_not_synced(void **state)
+{
+    (void)state;
+    int seen_old = 0;
+    int seen_cut = 0;
+    int seen_new = 0;
+    for (uint64_t seed = 0; seed < CRASHES; seed++) {
+        struct random random;
+        random_seed(&random, seed);
+        struct file_system *fs = file_system_memory_new(0);
+        struct file *file = opened(fs, "log", FILE_CREATE_NEW);
+        assert_int_equal(file_append(file, "abcdef", 6), 0);
+        assert_int_equal(file_sync(file), 0);
+        assert_int_equal(file_sync_dir(fs, "."), 0);
+        assert_int_equal(file_truncate(file, 3), 0);
+        assert_int_equal(file_append(file, "XYZ", 3), 0);
+        file_close(file);
+        file_system_memory_crash(fs, &random);
+        CLEANUP(buf_done) struct buf found = BUF_INIT(100);
+        assert_int_equal(file_read_whole(fs, "log", &found), 0);
+        bool is_old = str_equal(buf_view(&found), STR("abcdef"));
+        bool is_cut = str_equal(buf_view(&found), STR("abc"));
+        bool is_new = str_equal(buf_view(&found), STR("abcXYZ"));
+        assert_true(is_old || is_cut || is_new || str_equal(buf_view(&found), STR("abc\0\0\0")));
+        seen_old += is_old;
+        seen_cut += is_cut;
+        seen_new += is_new;
+        file_system_free(fs);
+    }
+    assert_true(seen_old > 0 && seen_cut > 0 && seen_new > 0);
+}
+
 static void test_crash_after_crash(void **state)
 {
     (void)state;
@@ -644,11 +687,13 @@ int main(void)
         ON_ALL(test_appended_by_one_thread_and_synced_by_another),
         ON(setup_real, test_the_lock_is_the_processs),
         cmocka_unit_test(test_a_real_full_disk_is_an_error),
+        cmocka_unit_test(test_files_that_do_not_tell_their_size),
         cmocka_unit_test(test_what_was_synced_survives),
         cmocka_unit_test(test_names_need_a_sync_of_their_directory),
         cmocka_unit_test(test_changes_of_names_survive_in_their_order),
         cmocka_unit_test(test_write_whole_is_old_or_new),
         cmocka_unit_test(test_a_truncation_survives_or_not),
+        cmocka_unit_test(test_what_replaces_a_truncated_end_is_not_synced),
         cmocka_unit_test(test_crash_after_crash),
         cmocka_unit_test(test_a_full_file_system),
         ON(setup_failing, test_the_nth_operation_fails),

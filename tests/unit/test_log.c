@@ -102,6 +102,17 @@ static void test_one_line_per_key_and_interval(void **state)
     assert_int_equal(limit.suppressed, 3);
 }
 
+static void test_some_keys_do_not_hide_each_other(void **state)
+{
+    (void)state;
+    CLEANUP(log_limit_done) struct log_limit limit;
+    log_limit_init(&limit);
+    for (uint64_t key = 0; key < 300; key++) {
+        assert_true(log_limit_allow(&limit, key * key * 7919, 0, 1000));
+    }
+    assert_int_equal(limit.suppressed, 0);
+}
+
 static void test_many_keys_cannot_flood(void **state)
 {
     (void)state;
@@ -217,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_one_line_per_key_and_interval),
+        cmocka_unit_test(test_some_keys_do_not_hide_each_other),
         cmocka_unit_test(test_many_keys_cannot_flood),
         cmocka_unit_test(test_random_repeats_by_its_seed),
         cmocka_unit_test(test_random_is_fair_enough),

@@ -60,8 +60,9 @@ static void test_as_prometheus_2_42(void **state)
 static void test_patterns_that_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "(", ")", "a)(b", "[", "*a", "\\1", "(?=a)", "(?<n>a)", "a{1001}", "((a{100}){100}){100}", "\\8", "\xff"};
+    static const char *const bad[] = {"(",          ")",     "a)(b",    "[",       "*a",
+                                      "\\1",        "(?=a)", "(?<n>a)", "a{1001}", "((a{100}){100}){100}",
+                                      "\\pL{1000}", "\\8",   "\xff"};
     struct regex *regex = NULL;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char error[256] = "";
@@ -92,6 +93,9 @@ static void test_groups(void **state)
     assert_true(regex_groups(regex, STR("web"), groups, &count));
     assert_null(groups[3].ptr); /* did not match */
     assert_false(regex_groups(regex, STR(":"), groups, &count));
+    CLEANUP(regex_freep) struct regex *all = made("(.*)");
+    assert_true(regex_groups(all, STR_NULL, groups, &count));
+    assert_true(groups[0].ptr && groups[1].ptr); /* matched, if nothing */
     assert_int_equal(regex_group_index(regex, STR("host")), 1);
     assert_int_equal(regex_group_index(regex, STR("port")), -ENOENT);
     assert_int_equal(regex_group_index(regex, STR_NULL), -ENOENT);
