@@ -44,7 +44,7 @@ struct spool_batch {
 /* Opens or makes the spool, replaying what is there. visit (may be NULL) gets every batch whose layouts are there, in
  * order, with its bytes (of a gap: encoded); layouts are in the table by then. It may return an error to stop. -EBUSY:
  * another process has it. A full disk is no error here: appends fail until there is room. */
-typedef int spool_visit_fn(void *arg, const struct spool_batch *batch, struct str bytes);
+typedef int spool_visit_fn(void *arg, const struct spool_batch *batch, struct str bytes, struct layout_table *layouts);
 MUST_CHECK int spool_open(const struct seams *seams, const struct spool_options *options, spool_visit_fn *visit,
                           void *arg, struct spool **ret_spool);
 /* Syncs what is left; who waits for a sync is called with -ECANCELED. Not from within a callback of the spool. */
