@@ -414,16 +414,16 @@ void http_exchange_answer(struct http_exchange *exchange, int status, const char
 void http_exchange_answer_text(struct http_exchange *exchange, int status, const char *format, ...)
 {
     struct buf body = BUF_INIT(ANSWER_TEXT_BYTES_MAX);
-    va_list args;
+    va_list args, again;
     va_start(args, format);
+    va_copy(again, args);
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     size_t room = MIN((size_t)MAX(len, 0) + 1, ANSWER_TEXT_BYTES_MAX);
     char *text = (char *)buf_reserve(&body, room);
     ASSERT(text);
-    va_start(args, format);
-    vsnprintf(text, room, format, args);
-    va_end(args);
+    vsnprintf(text, room, format, again);
+    va_end(again);
     buf_added(&body, room - 1);
     http_exchange_answer(exchange, status, NULL, &body);
 }
