@@ -2,8 +2,6 @@
 // catches std::bad_alloc and the process ends, as it does by fatal() elsewhere.
 #include "base/regex.h"
 
-#include "base/limits.h"
-
 #include <cerrno>
 #include <cstdio>
 #include <re2/re2.h>

@@ -4,7 +4,8 @@
 #include "base/defs.h"
 #include "base/str.h"
 
-#define REGEX_GROUPS_MAX 16
+#define REGEX_GROUPS_MAX        16
+#define REGEX_PATTERN_BYTES_MAX 65536 /* dashboards with "all hosts" build alternations of some 10 KiB */
 
 #ifdef __cplusplus
 extern "C" {

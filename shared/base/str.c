@@ -1,7 +1,6 @@
 #include "base/str.h"
 
 #include "base/crc.h"
-#include "base/limits.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -239,8 +238,8 @@ static bool parse_not_finite(struct str text, double *ret_value)
 /* By libc: many digits, far exponents, hexadecimal. */
 static int parse_any_number(struct str text, double *ret_value)
 {
-    char copy[NUMBER_BYTES_MAX + 1];
-    if (text.len > NUMBER_BYTES_MAX) {
+    char copy[STR_NUMBER_BYTES_MAX + 1];
+    if (text.len > STR_NUMBER_BYTES_MAX) {
         return -EINVAL;
     }
     /* Spaces, which strtod skips, and words, which it knows more of ("nan(1)"), are no numbers here. */

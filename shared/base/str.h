@@ -37,6 +37,7 @@ struct str str_trim(struct str text);
 uint64_t str_hash(struct str text); /* XXH3, 64 bits, stable within a process only by promise */
 bool str_is_utf8(struct str text);
 
+#define STR_NUMBER_BYTES_MAX 2048 /* of a double in text; exact decimals take some 1,100 at most */
 /* Whole text as a number; -EINVAL when it is not one, -ERANGE when it does not fit. */
 MUST_CHECK int str_to_u64(struct str text, uint64_t *ret_value);
 MUST_CHECK int str_to_i64(struct str text, int64_t *ret_value);

@@ -1,5 +1,4 @@
 #include "base/fail.h"
-#include "base/limits.h"
 #include "base/regex.h"
 
 #include <errno.h>

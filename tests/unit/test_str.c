@@ -1,4 +1,3 @@
-#include "base/limits.h"
 #include "base/random.h"
 #include "base/str.h"
 
@@ -230,7 +229,7 @@ static void test_texts_that_are_no_doubles(void **state)
     assert_int_equal(str_to_double(STR("1\0"), &value), -EINVAL);
     assert_int_equal(str_to_double(STR("1e309"), &value), -ERANGE);
     assert_int_equal(str_to_double(STR("-1e99999"), &value), -ERANGE);
-    char digits[NUMBER_BYTES_MAX + 1];
+    char digits[STR_NUMBER_BYTES_MAX + 1];
     memset(digits, '0', sizeof(digits));
     digits[0] = '.';
     assert_int_equal(str_to_double(str_of(digits, sizeof(digits)), &value), -EINVAL);
