@@ -54,13 +54,10 @@ static int bind_one(const struct addrinfo *info, int *ret_fd)
 
 static unsigned bound_port(int fd)
 {
-    struct sockaddr_storage bound = {0};
+    struct sockaddr_in6 bound = {0}; /* the larger of the two; the port is at the same place in both */
     socklen_t len = sizeof(bound);
-    if (getsockname(fd, (struct sockaddr *)&bound, &len))
-        return 0;
-    if (bound.ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port);
-    return ntohs(((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+    _Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "port");
+    return getsockname(fd, (struct sockaddr *)&bound, &len) ? 0 : ntohs(bound.sin6_port);
 }
 
 int listen_socket_open(const char *address, int *ret_fd, unsigned *ret_port)
