@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#define QUERY_TIME_MS_MAX (INT64_C(1) << 60) /* either side of 1970: sums with ranges and offsets do not overflow */
+
 const struct ast *ast_unparen(const struct ast *ast)
 {
     while (ast->kind == AST_PAREN)
@@ -268,8 +270,10 @@ static int eval_root(struct eval *eval, const struct grid *grid, const struct as
 static int query_grid(struct eval *eval, struct grid *ret_grid)
 {
     const struct promql_query *query = eval->query;
-    int64_t length_ms;
-    if (query->end_ms < query->start_ms || __builtin_sub_overflow(query->end_ms, query->start_ms, &length_ms))
+    if (query->start_ms < -QUERY_TIME_MS_MAX || query->end_ms > QUERY_TIME_MS_MAX)
+        return eval_fail(eval, PROMQL_BAD_DATA, NULL, "the time of a query must lie within 30 million years of 1970");
+    int64_t length_ms = query->end_ms - query->start_ms;
+    if (length_ms < 0)
         return eval_fail(eval, PROMQL_BAD_DATA, NULL, "end timestamp must not be before start time");
     if (query->step_ms < 0)
         return eval_fail(eval, PROMQL_BAD_DATA, NULL, "the step of a query must be a positive number");

@@ -126,6 +126,12 @@ static int scan_matrix(struct range_call *call, const struct ast *matrix)
     call->window.range_ms = call->lookup.range_ms;
     if (matrix->kind == AST_SUBQUERY)
         return scan_subquery(call->eval, call->grid, matrix, &call->scan);
+    struct range_aggregate aggregate = range_aggregate(call->window.ast->call.function->id);
+    if (aggregate.function) {
+        call->function = aggregate.function;
+        call->scan.field = aggregate.field;
+        call->scan.counted = aggregate.counted;
+    }
     return scan_selector(call->eval, call->grid, matrix, &call->scan);
 }
 
@@ -185,7 +191,7 @@ static int range_run(struct range_call *call, const struct ast *ast)
 int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
     uint16_t id = ast->call.function->id;
-    struct range_call call = {.scan = {range_series},
+    struct range_call call = {.scan = {.series = range_series},
                               .eval = eval,
                               .grid = grid,
                               .function = range_function(id),

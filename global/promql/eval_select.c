@@ -44,7 +44,7 @@ static int instant_series(struct scan *scan, struct labels *labels, struct sourc
 static int scan_instant(struct eval *eval, const struct grid *grid, const struct ast *ast, bool times,
                         struct sink *sink)
 {
-    struct instant instant = {.scan = {instant_series},
+    struct instant instant = {.scan = {.series = instant_series},
                               .lookup = lookup_of(eval, grid, ast),
                               .steps = grid->steps,
                               .times = times,
@@ -125,7 +125,7 @@ int eval_matrix(struct eval *eval, const struct grid *grid, const struct ast *as
 {
     ast = ast_unparen(ast);
     struct lookup lookup = lookup_of(eval, grid, ast);
-    struct matrix matrix = {.scan = {matrix_series},
+    struct matrix matrix = {.scan = {.series = matrix_series},
                             .eval = eval,
                             .ast = ast,
                             .value = ret_value,

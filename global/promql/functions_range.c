@@ -339,3 +339,39 @@ range_fn *range_function(uint16_t id)
     };
     return id < FUNCTION_COUNT ? functions[id] : NULL;
 }
+
+/* As range_avg, of sums of so many values each: with counts of 1 it is the same to the bit. */
+static int range_avg_counted(struct window *window, double *ret_value)
+{
+    struct kahan mean = {0, 0};
+    double total = 0;
+    for (size_t i = 0; i + 1 < window->count; i += 2) {
+        double sum = window->samples[i].value;
+        double count = window->samples[i + 1].value;
+        total += count;
+        bool same_infinity = isinf(sum) && (mean.sum > 0) == (sum > 0);
+        if (isinf(mean.sum) && (same_infinity || isfinite(sum)))
+            continue;
+        kahan_add(&mean, sum / total - mean.sum * count / total);
+    }
+    *ret_value = kahan_total(&mean);
+    return 1;
+}
+
+struct range_aggregate range_aggregate(uint16_t id)
+{
+    switch (id) {
+    case FUNCTION_AVG_OVER_TIME:
+        return (struct range_aggregate){range_avg_counted, SELECT_SUM, true};
+    case FUNCTION_COUNT_OVER_TIME:
+        return (struct range_aggregate){range_sum, SELECT_COUNT, false};
+    case FUNCTION_MAX_OVER_TIME:
+        return (struct range_aggregate){range_max, SELECT_MAX, false};
+    case FUNCTION_MIN_OVER_TIME:
+        return (struct range_aggregate){range_min, SELECT_MIN, false};
+    case FUNCTION_SUM_OVER_TIME:
+        return (struct range_aggregate){range_sum, SELECT_SUM, false};
+    default:
+        return (struct range_aggregate){NULL, SELECT_LAST, false};
+    }
+}

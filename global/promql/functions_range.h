@@ -20,3 +20,12 @@ struct window {
 /* 1 and a value, 0: none for this window, or a failure. */
 typedef int range_fn(struct window *window, double *ret_value);
 range_fn *range_function(uint16_t id); /* NULL: it is none over ranges */
+
+/* Over a selector some functions read the aggregates of the store's records, so that no scrape between two records is
+ * lost. Over subqueries they work as range_function says. */
+struct range_aggregate {
+    range_fn *function; /* NULL: none, plain samples are read */
+    enum select_field field;
+    bool counted; /* behind each sample comes one with the count of its record */
+};
+struct range_aggregate range_aggregate(uint16_t id);

@@ -57,10 +57,34 @@ static void fill_from_series(struct source *source)
     }
 }
 
+/* The count of the record at this time. What came into the store between the opening of both readers may lack one. */
+static double count_at(struct source *counts, int64_t time_ms)
+{
+    const struct sample *sample;
+    while ((sample = source_peek(counts)) && sample->time_ms < time_ms)
+        counts->at++;
+    return sample && sample->time_ms == time_ms ? sample->value : 1;
+}
+
+/* Spreads the samples over the buffer and puts the count behind each; both are stale or none is. */
+static void add_counts(struct source *source)
+{
+    for (size_t i = source->count; i-- > 0;)
+        source->buffer[2 * i] = source->buffer[i];
+    for (size_t i = 0; i < source->count; i++) {
+        struct sample *sample = &source->buffer[2 * i];
+        double count = value_is_stale(sample->value) ? sample->value : count_at(source->counts, sample->time_ms);
+        sample[1] = (struct sample){sample->time_ms, count};
+    }
+    source->count *= 2;
+    source->error = source->counts->error;
+}
+
 static void fill_from_reader(struct source *source)
 {
     struct eval *eval = source->eval;
-    int64_t got = sample_reader_read(source->reader, source->buffer, SOURCE_SAMPLES);
+    size_t room = source->counts ? SOURCE_SAMPLES / 2 : SOURCE_SAMPLES;
+    int64_t got = sample_reader_read(source->reader, source->buffer, room);
     if (got == -EBADMSG) {
         eval_warn(eval, "part of the data is damaged and was left out");
         return;
@@ -74,6 +98,8 @@ static void fill_from_reader(struct source *source)
     if (eval->samples > eval->query->limits.samples_max)
         source->error = eval_fail(eval, PROMQL_TOO_MUCH, source->ast,
                                   "query processing would load too many samples into memory in query execution");
+    else if (source->counts)
+        add_counts(source);
 }
 
 bool source_fill(struct source *source)
@@ -83,7 +109,7 @@ bool source_fill(struct source *source)
         return false;
     if (source->series)
         fill_from_series(source);
-    else
+    else if (source->reader)
         fill_from_reader(source);
     if (source->error == 0)
         source->error = eval_work(source->eval, source->count);
@@ -97,48 +123,119 @@ static bool scan_cancelled(void *eval)
     return eval_work_slow(eval) < 0;
 }
 
-static int scan_one(struct select *select, const struct select_series *series, struct source source, struct scan *scan)
+/* One reading of a selector: its series, one after the other. */
+struct cursor {
+    struct eval *eval;
+    const struct ast *ast;
+    struct select *select;
+    struct sample *buffer;
+    struct select_series series;
+    bool more; /* series is one */
+};
+
+static int fail_store(const struct cursor *cursor, int error)
 {
-    int error = eval_work(source.eval, 1);
+    return eval_fail(cursor->eval, PROMQL_INTERNAL, cursor->ast, "reading the store: %s", strerror(-error));
+}
+
+static void cursor_done(struct cursor *cursor)
+{
+    budget_free(cursor->buffer);
+    select_free(cursor->select);
+}
+
+static int cursor_open(struct cursor *cursor, const struct grid *grid, enum select_field field)
+{
+    struct eval *eval = cursor->eval;
+    const struct ast *ast = cursor->ast;
+    struct lookup lookup = lookup_of(eval, grid, ast);
+    struct select_range range = {.start_ms = lookup.first_ms - lookup.range_ms,
+                                 .end_ms = lookup_time_ms(&lookup, grid->steps - 1),
+                                 .field = field,
+                                 .cancelled = scan_cancelled,
+                                 .cancelled_arg = eval};
+    int error =
+        select_open(eval->query->store, ast->selector.matchers, ast->selector.matcher_count, &range, &cursor->select);
+    if (error == -EINVAL && eval->failure == PROMQL_OK)
+        return eval_fail(eval, PROMQL_BAD_DATA, ast, "vector selector must contain at least one non-empty matcher");
+    if (error < 0)
+        return fail_store(cursor, error);
+    cursor->buffer = budget_array(eval->budget, SOURCE_SAMPLES, sizeof(*cursor->buffer));
+    return cursor->buffer ? 0 : eval_fail_memory(eval, ast);
+}
+
+static int cursor_next(struct cursor *cursor)
+{
+    int given = select_next(cursor->select, &cursor->series);
+    if (given < 0)
+        return fail_store(cursor, given);
+    cursor->more = given > 0;
+    return eval_work(cursor->eval, 1);
+}
+
+/* Moves on to the series with these labels; false when there is none. */
+static int cursor_find(struct cursor *cursor, const struct labels *labels, bool *ret_found)
+{
+    int order = -1;
+    while (cursor->more && (order = labels_compare(cursor->series.labels, labels)) < 0) {
+        int error = cursor_next(cursor);
+        if (error < 0)
+            return error;
+    }
+    *ret_found = cursor->more && order == 0;
+    return 0;
+}
+
+static int cursor_source(struct cursor *cursor, struct source *ret_source)
+{
+    *ret_source = (struct source){.eval = cursor->eval, .ast = cursor->ast, .buffer = cursor->buffer};
+    int error = sample_reader_open(cursor->select, &cursor->series, &ret_source->reader);
+    return error < 0 ? fail_store(cursor, error) : 0;
+}
+
+/* A source without series and reader has no samples: then all counts are 1. */
+static int counts_source(struct cursor *counts, const struct labels *labels, struct source *ret_source)
+{
+    bool found = false;
+    int error = cursor_find(counts, labels, &found);
+    return error < 0 || !found ? error : cursor_source(counts, ret_source);
+}
+
+static int scan_one(struct cursor *cursor, struct cursor *counts, struct scan *scan)
+{
+    struct source source;
+    struct source counted = {.eval = cursor->eval, .ast = cursor->ast};
+    int error = cursor_source(cursor, &source);
     if (error < 0)
         return error;
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    error = sample_reader_open(select, series, &reader);
-    if (error < 0)
-        return eval_fail(source.eval, PROMQL_INTERNAL, source.ast, "reading the store: %s", strerror(-error));
-    source.reader = reader;
+    if (scan->counted) {
+        source.counts = &counted;
+        error = counts_source(counts, cursor->series.labels, &counted);
+    }
     /* Counting a reference is no change of the set. */
-    error = scan->series(scan, (struct labels *)(uintptr_t)series->labels, &source);
+    if (error == 0)
+        error = scan->series(scan, (struct labels *)(uintptr_t)cursor->series.labels, &source);
+    sample_reader_close(source.reader);
+    sample_reader_close(counted.reader);
     return source.error < 0 ? source.error : error;
 }
 
 int scan_selector(struct eval *eval, const struct grid *grid, const struct ast *selector, struct scan *scan)
 {
-    struct lookup lookup = lookup_of(eval, grid, selector);
-    struct select_range range = {.start_ms = lookup.first_ms - lookup.range_ms,
-                                 .end_ms = lookup_time_ms(&lookup, grid->steps - 1),
-                                 .field = SELECT_LAST,
-                                 .cancelled = scan_cancelled,
-                                 .cancelled_arg = eval};
-    CLEANUP(select_freep) struct select *select = NULL;
-    int error =
-        select_open(eval->query->store, selector->selector.matchers, selector->selector.matcher_count, &range, &select);
-    if (error == -EINVAL && eval->failure == PROMQL_OK)
-        return eval_fail(eval, PROMQL_BAD_DATA, selector,
-                         "vector selector must contain at least one non-empty matcher");
-    if (error < 0)
-        return eval_fail(eval, PROMQL_INTERNAL, selector, "reading the store: %s", strerror(-error));
-    CLEANUP_BUDGET struct sample *buffer = budget_array(eval->budget, SOURCE_SAMPLES, sizeof(*buffer));
-    if (!buffer)
-        return eval_fail_memory(eval, selector);
-    struct source source = {.eval = eval, .ast = selector, .buffer = buffer};
-    struct select_series series;
-    while ((error = select_next(select, &series)) > 0) {
-        error = scan_one(select, &series, source, scan);
-        if (error < 0)
+    CLEANUP(cursor_done) struct cursor cursor = {.eval = eval, .ast = selector};
+    CLEANUP(cursor_done) struct cursor counts = {.eval = eval, .ast = selector};
+    int error = cursor_open(&cursor, grid, scan->field);
+    if (error == 0 && scan->counted)
+        error = cursor_open(&counts, grid, SELECT_COUNT);
+    if (error == 0 && scan->counted)
+        error = cursor_next(&counts);
+    while (error == 0) {
+        error = cursor_next(&cursor);
+        if (error < 0 || !cursor.more)
             return error;
+        error = scan_one(&cursor, &counts, scan);
     }
-    return error < 0 ? eval_fail(eval, PROMQL_INTERNAL, selector, "reading the store: %s", strerror(-error)) : 0;
+    return error;
 }
 
 struct scan_sink {

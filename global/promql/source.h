@@ -10,8 +10,9 @@
 
 struct source {
     struct eval *eval;
-    const struct ast *ast;              /* for errors */
-    struct sample_reader *reader;       /* from the store; */
+    const struct ast *ast;        /* for errors */
+    struct sample_reader *reader; /* from the store; */
+    struct source *counts; /* of the same series: then a second sample follows each, with the count of its record */
     const struct promql_series *series; /* or from the filled steps of a series */
     const struct grid *grid;
     size_t step;
@@ -46,6 +47,8 @@ struct grid lookup_subgrid(const struct eval *eval, const struct grid *grid, con
 
 /* Consumers embed it: called for each series of a selector, in order of labels. */
 struct scan {
+    enum select_field field; /* what is read of each record; SELECT_LAST: true samples */
+    bool counted;            /* its count follows each sample, for weights */
     int (*series)(struct scan *scan, struct labels *labels, struct source *source);
 };
 MUST_CHECK int scan_selector(struct eval *eval, const struct grid *grid, const struct ast *selector, struct scan *scan);
