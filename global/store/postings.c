@@ -169,16 +169,15 @@ void postings_remove(struct postings *postings, const struct labels *labels, uin
 /* One selection on its way. refs NULL: nothing was said yet, all series. */
 struct selection {
     const struct postings *postings;
+    const struct postings_query *query;
     roaring_bitmap_t *refs;
-    postings_cancelled_fn *cancelled;
-    void *cancelled_arg;
     uint32_t steps;
 };
 
 static bool is_cancelled(struct selection *selection)
 {
-    return ++selection->steps % POSTINGS_STEPS == 0 && selection->cancelled &&
-           selection->cancelled(selection->cancelled_arg);
+    const struct postings_query *query = selection->query;
+    return ++selection->steps % POSTINGS_STEPS == 0 && query->cancelled && query->cancelled(query->cancelled_arg);
 }
 
 static void value_or(const struct posting_value *value, roaring_bitmap_t *into)
@@ -272,16 +271,16 @@ static int narrow_by(struct selection *selection, const struct matcher *matcher)
     return narrow_by_values(selection, name, matcher);
 }
 
-int postings_select(const struct postings *postings, const struct matcher *matchers, size_t count,
-                    postings_cancelled_fn *cancelled, void *cancelled_arg, roaring_bitmap_t **ret_refs)
+int postings_select(const struct postings *postings, const struct postings_query *query, roaring_bitmap_t **ret_refs)
 {
-    struct selection selection = {.postings = postings, .cancelled = cancelled, .cancelled_arg = cancelled_arg};
+    struct selection selection = {.postings = postings, .query = query};
     int result = 0;
     /* The cheap and narrow ones first: what is left decides how the others are done. */
     for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < count && result == 0; i++) {
-            bool is_first = matchers[i].type == MATCH_EQUAL && matchers[i].value.len > 0;
-            result = is_first == (pass == 0) ? narrow_by(&selection, &matchers[i]) : 0;
+        for (size_t i = 0; i < query->count && result == 0; i++) {
+            const struct matcher *matcher = &query->matchers[i];
+            bool is_first = matcher->type == MATCH_EQUAL && matcher->value.len > 0;
+            result = is_first == (pass == 0) ? narrow_by(&selection, matcher) : 0;
         }
     }
     if (result < 0) {

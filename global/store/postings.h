@@ -28,9 +28,16 @@ void postings_add(struct postings *postings, const struct labels *labels, uint32
 /* labels as they were added. */
 void postings_remove(struct postings *postings, const struct labels *labels, uint32_t ref);
 
+struct postings_query {
+    const struct matcher *matchers;
+    size_t count;
+    postings_cancelled_fn *cancelled; /* may be NULL */
+    void *cancelled_arg;
+};
+
 /* The series that match all matchers, all series when count is 0: a bitmap of the caller's. -ECANCELED. */
-MUST_CHECK int postings_select(const struct postings *postings, const struct matcher *matchers, size_t count,
-                               postings_cancelled_fn *cancelled, void *cancelled_arg, roaring_bitmap_t **ret_refs);
+MUST_CHECK int postings_select(const struct postings *postings, const struct postings_query *query,
+                               roaring_bitmap_t **ret_refs);
 /* The names of labels, or the values of one, that series in refs have; each once, in no order. */
 void postings_names(const struct postings *postings, const roaring_bitmap_t *refs, postings_each_fn *each, void *arg);
 void postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,

@@ -35,12 +35,12 @@ static void read_lock(pthread_rwlock_t *lock)
     ASSERT(result == 0);
 }
 
-/* The refs of the series that match, ascending. Under the index lock. */
-static int search(const struct head *head, const struct matcher *matchers, size_t count,
-                  const struct select_range *range, roaring_bitmap_t **ret_refs)
+static struct postings_query query_of(const struct matcher *matchers, size_t count, const struct select_range *range)
 {
-    return postings_select(&head->postings, matchers, count, range ? range->cancelled : NULL,
-                           range ? range->cancelled_arg : NULL, ret_refs);
+    return (struct postings_query){.matchers = matchers,
+                                   .count = count,
+                                   .cancelled = range ? range->cancelled : NULL,
+                                   .cancelled_arg = range ? range->cancelled_arg : NULL};
 }
 
 /* True when the series that lives at ref has a chunk in the range. Under the data lock. labels NULL: whoever it is. */
@@ -55,12 +55,12 @@ static bool has_samples(const struct head *head, series_ref ref, const struct la
     return at < series->chunk_count && series->chunks[at]->min_time_ms <= range->end_ms;
 }
 
-static int copy_matches(struct select *select, const struct matcher *matchers, size_t count)
+static int copy_matches(struct select *select, const struct postings_query *query)
 {
     struct head *head = select->head;
     CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
     read_lock(&head->index_lock);
-    int result = search(head, matchers, count, &select->range, &refs);
+    int result = postings_select(&head->postings, query, &refs);
     if (result == 0) {
         select->items = mem_array(roaring_bitmap_get_cardinality(refs), sizeof(*select->items));
         roaring_uint32_iterator_t at;
@@ -122,7 +122,8 @@ int select_open(struct store *store, const struct matcher *matchers, size_t coun
     CLEANUP(select_freep) struct select *select = mem_zalloc(sizeof(*select));
     select->head = store_head(store);
     select->range = *range;
-    int result = copy_matches(select, matchers, count);
+    struct postings_query query = query_of(matchers, count, range);
+    int result = copy_matches(select, &query);
     if (result == 0) {
         result = filter_by_time(select);
     }
@@ -306,12 +307,12 @@ static int filter_refs(struct head *head, const struct select_range *range, roar
 }
 
 /* name NULL: names of labels, else the values of that one. */
-static int select_strings(struct head *head, const struct str *name, const struct matcher *matchers, size_t count,
-                          const struct select_range *range, struct collector *collector)
+static int collect_strings(struct head *head, const struct str *name, const struct postings_query *query,
+                           const struct select_range *range, struct collector *collector)
 {
     CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
     read_lock(&head->index_lock);
-    int result = search(head, matchers, count, range, &refs);
+    int result = postings_select(&head->postings, query, &refs);
     pthread_rwlock_unlock(&head->index_lock);
     if (result == 0 && range) {
         result = filter_refs(head, range, refs);
@@ -336,12 +337,12 @@ static void collector_free(struct collector *collector)
     mem_free(collector);
 }
 
-static int select_sorted(struct store *store, const struct str *name, const struct matcher *matchers, size_t count,
-                         const struct select_range *range, struct collector **ret_collector)
+static int collect_sorted(struct store *store, const struct str *name, const struct postings_query *query,
+                          const struct select_range *range, struct collector **ret_collector)
 {
     struct collector *collector = mem_zalloc(sizeof(*collector));
     arena_init(&collector->arena, 0); /* at most what the index itself holds */
-    int result = select_strings(store_head(store), name, matchers, count, range, collector);
+    int result = collect_strings(store_head(store), name, query, range, collector);
     if (result < 0) {
         collector_free(collector);
         return result;
@@ -364,8 +365,9 @@ static struct select_strings strings_of(struct collector *collector, size_t max)
 int select_label_names(struct store *store, const struct matcher *matchers, size_t count,
                        const struct select_range *range, size_t max, struct select_strings *ret_names)
 {
+    struct postings_query query = query_of(matchers, count, range);
     struct collector *collector = NULL;
-    int result = select_sorted(store, NULL, matchers, count, range, &collector);
+    int result = collect_sorted(store, NULL, &query, range, &collector);
     if (result == 0) {
         *ret_names = strings_of(collector, max);
     }
@@ -375,8 +377,9 @@ int select_label_names(struct store *store, const struct matcher *matchers, size
 int select_label_values(struct store *store, struct str name, const struct matcher *matchers, size_t count,
                         const struct select_range *range, size_t max, struct select_strings *ret_values)
 {
+    struct postings_query query = query_of(matchers, count, range);
     struct collector *collector = NULL;
-    int result = select_sorted(store, &name, matchers, count, range, &collector);
+    int result = collect_sorted(store, &name, &query, range, &collector);
     if (result == 0) {
         *ret_values = strings_of(collector, max);
     }

@@ -16,8 +16,9 @@ struct store_options {
     uint64_t series_max;  /* ceiling of series in memory; past it new series are refused and counted */
 };
 
-typedef uint32_t series_ref; /* of one store and lifetime; a dropped series' ref is not given again before the second
-                                store_prune after it, so that resolved rows find out by store_generation first */
+/* Of one store and lifetime. A dropped series' ref is given again after the next store_prune at the earliest, so that
+ * resolved rows find out by store_generation first. */
+typedef uint32_t series_ref;
 #define SERIES_REF_NONE         UINT32_MAX
 
 #define STORE_EXTRAS_MAX        512      /* of one record: two a reset, at a reset every scrape of an hour of 15 s */

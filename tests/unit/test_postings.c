@@ -95,7 +95,8 @@ static const struct {
 static void check_selection(const struct postings *postings, const struct matcher *matchers, size_t count)
 {
     CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
-    assert_int_equal(postings_select(postings, matchers, count, NULL, NULL, &refs), 0);
+    struct postings_query query = {.matchers = matchers, .count = count};
+    assert_int_equal(postings_select(postings, &query, &refs), 0);
     for (uint32_t i = 0; i < SERIES; i++) {
         bool expected = all_labels[i] && matcher_matches_labels(matchers, count, all_labels[i]);
         assert_int_equal(roaring_bitmap_contains(refs, i), expected);
@@ -239,7 +240,8 @@ static void a_search_can_be_given_up(void **state)
     }
     int asked = 0;
     roaring_bitmap_t *refs = NULL;
-    assert_int_equal(postings_select(&postings, matchers, 3, always, &asked, &refs), -ECANCELED);
+    struct postings_query query = {.matchers = matchers, .count = 3, .cancelled = always, .cancelled_arg = &asked};
+    assert_int_equal(postings_select(&postings, &query, &refs), -ECANCELED);
     assert_int_equal(asked, 1);
     assert_null(refs);
     for (size_t i = 0; i < ARRAY_LEN(matchers); i++) {
