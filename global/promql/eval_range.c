@@ -58,7 +58,8 @@ static int slide(struct range_call *call, struct source *source)
         }
         call->ring[call->head + window->count++] = *sample;
     }
-    window->samples = call->ring + call->head;
+    if (window->count > 0)
+        window->samples = call->ring + call->head;
     return source->error;
 }
 
