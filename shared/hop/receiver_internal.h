@@ -1,0 +1,44 @@
+#pragma once
+/* Private to receiver*.c.
+ *
+ *   receiver.c          requests: frames in, verdicts out, after the sync
+ *   receiver_source.c   what is known of each source
+ *   receiver_reject.c   malformed batches, set aside
+ */
+#include "base/arena.h"
+#include "base/fail.h"
+#include "base/map.h"
+#include "hop/receiver.h"
+
+struct source_entry {
+    struct receiver_source public;
+    char datacenter[SOURCE_NAME_BYTES_MAX + 1], secondary[SOURCE_NAME_BYTES_MAX + 1];
+};
+
+struct receiver {
+    struct seams seams;
+    struct spool *spool;
+    const struct auth *auth;
+    struct receiver_options options;
+    char *datacenter; /* copies of what the options point to */
+    char *rejects_dir;
+    receiver_accept_fn *accept;
+    void *accept_arg;
+    struct source_entry **sources;
+    size_t source_count, source_capacity;
+    struct map source_map;
+    struct receiver_request *requests; /* that wait for the disk */
+    uint64_t in_flight_bytes;
+    uint64_t reject_number; /* of the next file */
+    struct receiver_stats stats;
+};
+
+/* The source's entry, made if absent; NULL past SEQLOG_SOURCES_MAX. */
+struct source_entry *receiver_source_find(struct receiver *receiver, const struct source_id *source);
+void receiver_source_stored(struct source_entry *entry, const struct envelope *envelope, struct str peer,
+                            int64_t sent_at_ms, int64_t now_ms);
+void receiver_sources_free(struct receiver *receiver);
+
+/* Writes the bytes to a file of rejects_dir, making room by deleting the oldest. Failing to is no error for the peer.
+ */
+void receiver_reject(struct receiver *receiver, struct str bytes);
