@@ -1,0 +1,20 @@
+#pragma once
+/* Which sources have told how much, as far as answers must say it: a copy of the receiver's list that worker threads
+ * read. */
+#include "hop/receiver.h"
+
+/* A source that is so far behind the end of a query's range is missing from the answer: three windows and the way up.
+ */
+#define COVERAGE_LAG_MS (5 * 60 * INT64_C(1000))
+/* A source that has been silent for so long is history, and no longer missing. */
+#define COVERAGE_FORGET_MS (24 * 3600 * INT64_C(1000))
+
+struct coverage;
+
+struct coverage *coverage_new(struct clock *clock);
+void coverage_free(struct coverage *coverage);
+DEFINE_CLEANUP(struct coverage *, coverage_free)
+/* On the loop: takes what the receiver knows now. */
+void coverage_update(struct coverage *coverage, const struct receiver *receiver);
+/* From any thread: a line per source that should have told of a part of [start_ms, end_ms] and has not. */
+void coverage_warnings(void *coverage, int64_t start_ms, int64_t end_ms, struct buf *warnings);

@@ -1,0 +1,316 @@
+#include "global.h"
+#include "base/fail.h"
+#include "parts.h"
+#include "status.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define LAYOUT_BYTES_MAX    (4 * GIB)
+#define IN_FLIGHT_BYTES_MAX (512 * MIB)
+#define REJECTS_BYTES_MAX   (64 * MIB)
+/* Windows further ahead of our clock are kept in the log, not in the store. */
+#define AHEAD_MAX_MS        (10 * 60 * INT64_C(1000))
+#define SERIES_MAX          20000000
+#define REFUSAL_LOG_MS      60000
+#define STATUS_BYTES_MAX    (16 * MIB)
+#define REQUEST_DEADLINE_MS 30000
+#define UPKEEP_MS           1000
+/* Chunks are pruned and rows swept less often than marks are refreshed. */
+#define PRUNE_EVERY_UPKEEPS 60
+/* Between the end of a query's own time and the server's answer for it. */
+#define ANSWER_SLACK_MS 10000
+
+struct daemon *global_daemon(struct global *global)
+{
+    return &global->context.daemon;
+}
+
+struct store *global_store(struct global *global)
+{
+    return global->store;
+}
+
+static int64_t now_ms(const struct global *global)
+{
+    return clock_wall_ms(loop_clock(global->seams.loop));
+}
+
+/* ---- Routes ---- */
+
+static void serve_batches(void *context, struct http_exchange *exchange)
+{
+    struct global *global = context;
+    receiver_handle(global->receiver, exchange);
+}
+
+static void serve_metrics(void *context, struct http_exchange *exchange)
+{
+    CLEANUP(buf_done) struct buf out = BUF_INIT(STATUS_BYTES_MAX);
+    global_write_metrics(context, &out);
+    http_exchange_answer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
+}
+
+static void serve_status(void *context, struct http_exchange *exchange)
+{
+    CLEANUP(buf_done) struct buf out = BUF_INIT(STATUS_BYTES_MAX);
+    global_write_status(context, &out);
+    http_exchange_answer(exchange, 200, "application/json", &out);
+}
+
+static const struct http_route routes[] = {
+    {"POST", RECEIVER_PATH, serve_batches, 0, RECEIVER_REQUEST_BYTES_MAX},
+    {"GET", "/metrics", serve_metrics, 0, 0},
+    {"GET", "/api/v1/status", serve_status, 0, 0},
+    API_ROUTES,
+    DAEMON_ROUTES,
+    {0},
+};
+
+/* ---- The way of a batch ---- */
+
+/* From the receiver, when the batch is on disk. */
+static int accept_batch(void *arg, const struct spool_batch *batch, struct str bytes)
+{
+    struct global *global = arg;
+    if (batch->is_gap)
+        return 0;
+    int result = ingest_batch(global->ingest, spool_layouts(global->log), bytes, now_ms(global));
+    if (result < 0 &&
+        log_limit_allow(&global->refusals, str_hash(batch->source.secondary), now_ms(global), REFUSAL_LOG_MS))
+        log_error("batch %llu of " STR_FMT "/" STR_FMT " is in the log but cannot be read: %s",
+                  (unsigned long long)batch->seq, STR_ARG(batch->source.datacenter), STR_ARG(batch->source.secondary),
+                  strerror(-result));
+    return result;
+}
+
+/* A batch that cannot be read costs itself: the rest of the log is replayed all the same. */
+static int replay_batch(void *arg, const struct spool_batch *batch, struct str bytes, struct layout_table *layouts)
+{
+    struct global *global = arg;
+    if (batch->is_gap)
+        return 0;
+    if (ingest_batch(global->ingest, layouts, bytes, now_ms(global)) == 0)
+        global->replayed_batches++;
+    return 0;
+}
+
+/* Once per source and minute: a peer that sends garbage must not fill the log. */
+static void refused(void *arg, struct str source, const char *reason)
+{
+    struct global *global = arg;
+    if (log_limit_allow(&global->refusals, str_hash(source), now_ms(global), REFUSAL_LOG_MS))
+        log_warn("refused a batch of " STR_FMT ": %s", STR_ARG(source), reason);
+}
+
+static void upkeep(void *arg)
+{
+    struct global *global = arg;
+    static const int64_t step = UPKEEP_MS * PRUNE_EVERY_UPKEEPS;
+    coverage_update(global->coverage, global->receiver);
+    if ((now_ms(global) - global->started_ms) / UPKEEP_MS % PRUNE_EVERY_UPKEEPS != 0)
+        return;
+    store_prune(global->store);
+    ingest_sweep(global->ingest, now_ms(global));
+    spool_drop_before(global->log, now_ms(global) - global->config->head.age_max_ms - step);
+}
+
+/* ---- Parts ---- */
+
+static int make_auth(struct file_system *fs, const struct global_config *config, char ret_error[static 512],
+                     struct auth **ret_auth)
+{
+    const struct global_config_source *sources = config->sources.items;
+    CLEANUP_FREE struct auth_entry *entries = mem_array(config->sources.count, sizeof(*entries));
+    for (size_t i = 0; i < config->sources.count; i++)
+        entries[i] = (struct auth_entry){sources[i].datacenter, sources[i].bearer_token_file};
+    char error[256];
+    int result = auth_new(fs, entries, config->sources.count, error, ret_auth);
+    if (result < 0)
+        snprintf(ret_error, 512, "sources: %s", error);
+    return result;
+}
+
+static void make_store(struct global *global)
+{
+    struct store_options options = {
+        .max_age_ms = global->config->head.age_max_ms, .max_ahead_ms = AHEAD_MAX_MS, .series_max = SERIES_MAX};
+    global->store = store_new(loop_clock(global->seams.loop), &options);
+    global->ingest = ingest_new(global->store);
+    global->coverage = coverage_new(loop_clock(global->seams.loop));
+    struct api_options api = {.store = global->store,
+                              .clock = loop_clock(global->seams.loop),
+                              .limits = {.samples_max = (uint64_t)global->config->query.samples_max,
+                                         .bytes_max = global->config->query.memory_bytes_max,
+                                         .timeout_ms = global->config->query.timeout_ms,
+                                         .lookback_ms = global->config->query.lookback_delta_ms},
+                              .concurrency_max = global->config->query.concurrency,
+                              .coverage = coverage_warnings,
+                              .coverage_arg = global->coverage};
+    global->context.api = api_new(&api);
+}
+
+static int open_log(struct global *global, char ret_error[static 512])
+{
+    CLEANUP_FREE char *dir = mem_printf("%s/log", global->config->data_dir);
+    struct spool_options options = {.dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX};
+    int result = spool_open(&global->seams, &options, replay_batch, global, &global->log);
+    if (result == -EBUSY)
+        snprintf(ret_error, 512, "data_dir %s: another process uses it", global->config->data_dir);
+    else if (result < 0)
+        snprintf(ret_error, 512, "data_dir %s: %s", dir, strerror(-result));
+    return result;
+}
+
+static void make_receiver(struct global *global)
+{
+    CLEANUP_FREE char *rejects = mem_printf("%s/rejects", global->config->data_dir);
+    struct receiver_options options = {.is_end = true,
+                                       .in_flight_bytes_max = IN_FLIGHT_BYTES_MAX,
+                                       .rejects_dir = rejects,
+                                       .rejects_bytes_max = REJECTS_BYTES_MAX,
+                                       .ahead_max_ms = AHEAD_MAX_MS,
+                                       .on_refused = refused,
+                                       .on_refused_arg = global};
+    global->receiver = receiver_new(&global->seams, global->log, global->auth, &options, accept_batch, global);
+}
+
+static int open_server(struct global *global, char ret_error[static 512])
+{
+    const struct global_config *config = global->config;
+    struct http_server_options options = {.listen = config->listen,
+                                          .cert_file = config->tls.cert_file,
+                                          .key_file = config->tls.key_file,
+                                          .client_ca_file = config->tls.client_ca_file,
+                                          .request_deadline_ms = REQUEST_DEADLINE_MS,
+                                          .answer_deadline_ms = config->query.timeout_ms + ANSWER_SLACK_MS};
+    int result = http_server_new(global->seams.loop, global->seams.network, global->seams.executor, &options, routes,
+                                 global, &global->server);
+    if (result < 0)
+        snprintf(ret_error, 512, "listen %s: %s", config->listen, strerror(-result));
+    return result;
+}
+
+/* ---- Reload, stop ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static const char *needs_restart(const struct global_config *old, const struct global_config *next)
+{
+    if (!same_text(old->name, next->name))
+        return "name";
+    if (!same_text(old->listen, next->listen))
+        return "listen";
+    if (!same_text(old->data_dir, next->data_dir))
+        return "data_dir";
+    if (old->head.age_max_ms != next->head.age_max_ms)
+        return "head";
+    if (memcmp(&old->query, &next->query, sizeof(old->query)) != 0)
+        return "query";
+    if (!same_text(old->tls.cert_file, next->tls.cert_file) || !same_text(old->tls.key_file, next->tls.key_file) ||
+        !same_text(old->tls.client_ca_file, next->tls.client_ca_file))
+        return "tls";
+    return NULL;
+}
+
+static int reload(struct daemon *daemon, struct buf *errors)
+{
+    struct global *global = CONTAINER_OF(daemon, struct global, context.daemon);
+    if (!global->config_path)
+        return -ENOENT;
+    CLEANUP(global_config_freep) struct global_config *next = NULL;
+    CLEANUP_FREE char *texts = NULL;
+    int result = global_config_load(global->seams.fs, global->config_path, &next, &texts);
+    if (result < 0) {
+        buf_append_text(errors, texts);
+        return result;
+    }
+    const char *key = needs_restart(global->config, next);
+    if (key) {
+        buf_printf(errors, "%s: a change of %s needs a restart\n", global->config_path, key);
+        return -EINVAL;
+    }
+    char text[512] = "";
+    struct auth *auth = NULL;
+    result = make_auth(global->seams.fs, next, text, &auth);
+    if (result < 0) {
+        buf_printf(errors, "%s: %s\n", global->config_path, text);
+        return result;
+    }
+    receiver_set_auth(global->receiver, auth);
+    auth_free(global->auth);
+    global->auth = auth;
+    global_config_free(global->config);
+    global->config = STEAL(next);
+    return 0;
+}
+
+static void stop(struct daemon *daemon)
+{
+    loop_stop(daemon->loop); /* what was acknowledged is on disk; what was not comes again */
+}
+
+static bool ready(struct daemon *daemon, struct buf *reason)
+{
+    (void)daemon;
+    (void)reason;
+    return true; /* the log was replayed before the socket was opened */
+}
+
+/* ---- Lifecycle ---- */
+
+int global_new(const struct seams *seams, struct global_config *config, const char *config_path,
+               char ret_error[static 512], struct global **ret_global)
+{
+    CLEANUP(global_freep) struct global *global = mem_zalloc(sizeof(*global));
+    global->seams = *seams;
+    global->config = config;
+    global->config_path = config_path ? mem_strdup(config_path) : NULL;
+    global->context.daemon = (struct daemon){
+        .loop = seams->loop, .name = "tributary-global", .stop = stop, .reload = reload, .ready = ready};
+    log_limit_init(&global->refusals);
+    loop_timer_init(&global->upkeep, seams->loop, upkeep, global);
+    global->started_ms = now_ms(global);
+    int result = make_auth(seams->fs, config, ret_error, &global->auth);
+    if (result == 0) {
+        make_store(global);
+        result = open_log(global, ret_error);
+    }
+    if (result == 0) {
+        make_receiver(global);
+        result = open_server(global, ret_error);
+    }
+    if (result < 0) {
+        global->config = NULL; /* stays the caller's */
+        return result;
+    }
+    *ret_global = STEAL(global);
+    return 0;
+}
+
+void global_start(struct global *global)
+{
+    loop_timer_start(&global->upkeep, UPKEEP_MS, UPKEEP_MS);
+}
+
+void global_free(struct global *global)
+{
+    if (!global)
+        return;
+    loop_timer_stop(&global->upkeep);
+    http_server_free(global->server);
+    receiver_free(global->receiver);
+    spool_close(global->log);
+    api_free(global->context.api);
+    coverage_free(global->coverage);
+    ingest_free(global->ingest);
+    store_free(global->store);
+    auth_free(global->auth);
+    log_limit_done(&global->refusals);
+    mem_free(global->config_path);
+    global_config_free(global->config);
+    mem_free(global);
+}

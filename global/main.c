@@ -1,0 +1,58 @@
+/* tributary-global: the one view of all datacenters. */
+#include "base/fail.h"
+#include "global.h"
+
+#include <stdio.h>
+
+#define WORKERS     2 /* file syncs, and little else */
+#define QUEUE_MAX   1024
+#define DESCRIPTORS 4096 /* connections of some thousand secondaries */
+
+static int run(const struct daemon_arguments *arguments, struct global_config *config)
+{
+    /* Queries, and one thread that is always left for the log's syncs. */
+    unsigned workers = (unsigned)config->query.concurrency + 1;
+    CLEANUP(loop_freep) struct loop *loop = loop_new();
+    CLEANUP(executor_freep) struct executor *executor = executor_pool_new(workers, QUEUE_MAX);
+    struct random random;
+    random_seed_from_system(&random);
+    struct seams seams = {.loop = loop, .fs = file_system_real(), .executor = executor, .random = &random};
+    CLEANUP(global_freep) struct global *global = NULL;
+    char error[512] = "";
+    if (global_new(&seams, config, arguments->config, error, &global) < 0) {
+        log_error("%s", error);
+        global_config_free(config);
+        return DAEMON_FAILED;
+    }
+    daemon_handle_signals(global_daemon(global));
+    global_start(global);
+    log_info("tributary-global %s %s listens on %s", TRIBUTARY_VERSION, config->name, config->listen);
+    loop_run(loop);
+    return DAEMON_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon_arguments arguments;
+    int exit_code;
+    if (!daemon_parse(argc, argv, "tributary-global",
+                      "takes the batches of all datacenters, keeps them and answers queries", &arguments, &exit_code))
+        return exit_code;
+    log_set_level(arguments.log_level);
+    struct global_config *config = NULL;
+    CLEANUP_FREE char *errors = NULL;
+    if (global_config_load(file_system_real(), arguments.config, &config, &errors) < 0) {
+        fputs(errors, stderr);
+        return DAEMON_USAGE;
+    }
+    if (arguments.check_config) {
+        printf("%s: fine\n", arguments.config);
+        global_config_free(config);
+        return DAEMON_OK;
+    }
+    uint64_t descriptors = daemon_raise_descriptors(DESCRIPTORS);
+    if (descriptors < DESCRIPTORS)
+        log_warn("only %llu open files are allowed, %d are wanted: raise the limit (ulimit -n, LimitNOFILE=)",
+                 (unsigned long long)descriptors, DESCRIPTORS);
+    return run(&arguments, config);
+}

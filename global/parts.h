@@ -1,0 +1,25 @@
+#pragma once
+/* Private to global/: what a global is made of. */
+#include "api/api.h"
+#include "coverage.h"
+#include "global.h"
+#include "hop/receiver.h"
+#include "ingest.h"
+
+struct global {
+    struct api_context context; /* first: the routes below /-/ and of the API find themselves here */
+    struct seams seams;
+    struct global_config *config;
+    char *config_path;
+    struct auth *auth;
+    struct spool *log;
+    struct receiver *receiver;
+    struct store *store;
+    struct ingest *ingest;
+    struct coverage *coverage;
+    struct http_server *server;
+    struct loop_timer upkeep;
+    struct log_limit refusals;
+    int64_t started_ms;
+    uint64_t replayed_batches;
+};
