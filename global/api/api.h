@@ -1,0 +1,51 @@
+#pragma once
+/* The HTTP API of queries, as Prometheus 2.42 has it (docs/api.md): expressions, series and labels over one store. All
+ * of it runs in worker threads. */
+#include "base/clock.h"
+#include "net/daemon.h"
+#include "promql/eval.h"
+
+struct api;
+
+struct api_options {
+    struct store *store;
+    struct clock *clock;
+    struct promql_limits limits; /* of each query; bytes_max is also the ceiling of an answer */
+    int64_t concurrency_max;     /* queries that run at once; others wait, within their timeout */
+    /* Appends what an answer over this range lacks, a line each, with \n: they become its warnings. From any thread.
+     * NULL: nothing is known. */
+    void (*coverage)(void *arg, int64_t start_ms, int64_t end_ms, struct buf *warnings);
+    void *coverage_arg;
+};
+
+/* Copies the options; what they point to outlives the api. */
+struct api *api_new(const struct api_options *options);
+void api_free(struct api *api); /* NULL allowed; when no request runs any more */
+DEFINE_CLEANUP(struct api *, api_free)
+/* tributary_query_*: requests by outcome, running and waiting, samples read, seconds. */
+void api_write_metrics(struct api *api, struct buf *out);
+
+/* The context of a server with these routes begins with it. */
+struct api_context {
+    struct daemon daemon;
+    struct api *api;
+};
+
+#define API_FORM_BYTES_MAX MIB /* of a POSTed form: an expression may have 128 KiB, three times that when encoded */
+
+#define API_ROUTE(method_, path_, handler_)                                                                            \
+    {                                                                                                                  \
+        .method = (method_), .path = (path_), .handler = (handler_), .flags = HTTP_WORKER,                             \
+        .body_bytes_max = API_FORM_BYTES_MAX                                                                           \
+    }
+#define API_ROUTE_FORM(path_, handler_) API_ROUTE("GET", path_, handler_), API_ROUTE("POST", path_, handler_)
+
+/* Initialisers of struct http_route. */
+#define API_ROUTES                                                                                                     \
+    API_ROUTE_FORM("/api/v1/query", api_serve_query), API_ROUTE_FORM("/api/v1/query_range", api_serve_query_range),    \
+        API_ROUTE_FORM("/api/v1/format_query", api_serve_format_query),                                                \
+        API_ROUTE_FORM("/api/v1/series", api_serve_series), API_ROUTE_FORM("/api/v1/labels", api_serve_labels),        \
+        API_ROUTE("GET", "/api/v1/label/*/values", api_serve_label_values),                                            \
+        API_ROUTE("GET", "/api/v1/status/buildinfo", api_serve_buildinfo)
+http_handler_fn api_serve_query, api_serve_query_range, api_serve_format_query, api_serve_series, api_serve_labels,
+    api_serve_label_values, api_serve_buildinfo;

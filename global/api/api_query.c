@@ -1,0 +1,280 @@
+/* query, query_range, format_query. */
+#include "api/request.h"
+#include "base/fail.h"
+#include "metric/sample.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* [seconds,"value"]: the longest value, and the rest of it. */
+#define POINT_TEXT_BYTES (VALUE_TEXT_BYTES + 48)
+
+/* ---- Values ---- */
+
+/* Unix seconds; milliseconds only where there are some. */
+static int print_seconds(int64_t time_ms, char *text, size_t bytes)
+{
+    uint64_t ms = time_ms < 0 ? 0 - (uint64_t)time_ms : (uint64_t)time_ms;
+    const char *sign = time_ms < 0 ? "-" : "";
+    if (ms % 1000 == 0)
+        return snprintf(text, bytes, "%s%" PRIu64, sign, ms / 1000);
+    return snprintf(text, bytes, "%s%" PRIu64 ".%03" PRIu64, sign, ms / 1000, ms % 1000);
+}
+
+static void write_point(struct json_writer *json, int64_t time_ms, double value)
+{
+    char text[POINT_TEXT_BYTES] = "[";
+    size_t len = 1;
+    len += (size_t)print_seconds(time_ms, text + len, 32);
+    text[len++] = ',';
+    text[len++] = '"';
+    len += value_print_api(value, text + len);
+    text[len++] = '"';
+    text[len++] = ']';
+    json_raw(json, str_of(text, len));
+}
+
+static void write_vector(struct answer *answer, const struct promql_value *value, int64_t time_ms)
+{
+    struct json_writer *json = &answer->json;
+    json_array(json);
+    for (size_t i = 0; i < value->series_count; i++) {
+        const struct promql_series *series = &value->series[i];
+        if (!promql_present(series, 0))
+            continue;
+        json_object(json);
+        json_key(json, "metric");
+        answer_labels(answer, series->labels);
+        json_key(json, "value");
+        write_point(json, time_ms, series->values[0]);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
+static void write_points(struct answer *answer, const struct promql_value *value)
+{
+    struct json_writer *json = &answer->json;
+    json_array(json);
+    for (size_t i = 0; i < value->points_count; i++) {
+        const struct promql_points *points = &value->points[i];
+        json_object(json);
+        json_key(json, "metric");
+        answer_labels(answer, points->labels);
+        json_key(json, "values");
+        json_array(json);
+        for (size_t j = 0; j < points->count; j++)
+            write_point(json, points->samples[j].time_ms, points->samples[j].value);
+        json_array_end(json);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
+static void write_string(struct json_writer *json, int64_t time_ms, struct str string)
+{
+    char seconds[32];
+    json_array(json);
+    json_raw(json, str_of(seconds, (size_t)print_seconds(time_ms, seconds, sizeof(seconds))));
+    json_str(json, string);
+    json_array_end(json);
+}
+
+static const char *result_type(enum promql_type type)
+{
+    switch (type) {
+    case PROMQL_SCALAR:
+        return "scalar";
+    case PROMQL_STRING:
+        return "string";
+    case PROMQL_MATRIX:
+        return "matrix";
+    case PROMQL_VECTOR:
+    case PROMQL_NONE:
+        break;
+    }
+    return "vector";
+}
+
+static void write_instant(struct answer *answer, const struct promql_value *value, int64_t time_ms)
+{
+    json_field_text(&answer->json, "resultType", result_type(value->type));
+    json_key(&answer->json, "result");
+    switch (value->type) {
+    case PROMQL_SCALAR:
+        write_point(&answer->json, time_ms, value->series[0].values[0]);
+        break;
+    case PROMQL_STRING:
+        write_string(&answer->json, time_ms, value->string);
+        break;
+    case PROMQL_MATRIX:
+        write_points(answer, value);
+        break;
+    case PROMQL_VECTOR:
+    case PROMQL_NONE:
+        write_vector(answer, value, time_ms);
+        break;
+    }
+}
+
+static void write_range(struct answer *answer, const struct promql_value *value, const struct promql_query *query,
+                        size_t steps)
+{
+    struct json_writer *json = &answer->json;
+    json_field_text(json, "resultType", "matrix");
+    json_key(json, "result");
+    json_array(json);
+    for (size_t i = 0; i < value->series_count && !answer->body.full; i++) {
+        const struct promql_series *series = &value->series[i];
+        json_object(json);
+        json_key(json, "metric");
+        answer_labels(answer, series->labels);
+        json_key(json, "values");
+        json_array(json);
+        PROMQL_EACH(step, series, steps)
+        {
+            write_point(json, query->start_ms + (int64_t)step * query->step_ms, series->values[step]);
+        }
+        json_array_end(json);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
+/* ---- Evaluation ---- */
+
+static void fail_evaluation(struct api_request *request, enum promql_failure failure, const struct promql_error *error)
+{
+    static const enum api_outcome outcomes[] = {
+        [PROMQL_OK] = API_INTERNAL,        [PROMQL_BAD_DATA] = API_BAD_DATA, [PROMQL_EXECUTION] = API_EXECUTION,
+        [PROMQL_TOO_MUCH] = API_EXECUTION, [PROMQL_TIMEOUT] = API_TIMEOUT,   [PROMQL_CANCELLED] = API_CANCELED,
+        [PROMQL_INTERNAL] = API_INTERNAL,
+    };
+    request_fail(request, outcomes[failure], "%s", error->text);
+}
+
+static void send_result(struct api_request *request, const struct promql_query *query,
+                        const struct promql_result *result)
+{
+    CLEANUP(answer_done) struct answer answer;
+    answer_begin(&answer, request);
+    json_object(&answer.json);
+    if (query->step_ms == 0)
+        write_instant(&answer, promql_result_value(result), query->start_ms);
+    else
+        write_range(&answer, promql_result_value(result), query, promql_result_steps(result));
+    json_object_end(&answer.json);
+    for (size_t i = 0; i < promql_result_warning_count(result); i++)
+        answer_warn(&answer, promql_result_warning(result, i));
+    answer_cover(&answer, request, query->start_ms, query->end_ms);
+    answer_send(&answer, request);
+}
+
+/* Parses the parameter `query`; NULL: that is answered. */
+static struct promql_expression *parse_query(struct api_request *request)
+{
+    struct str text = request_text(request, "query");
+    struct promql_expression *expression = NULL;
+    struct promql_error error;
+    if (promql_parse(text, &error, &expression) == 0)
+        return expression;
+    request_fail_parse(request, "query", text, &error);
+    return NULL;
+}
+
+/* The query has its times; the rest is common to both kinds. */
+static void evaluate(struct api_request *request, struct promql_query *query)
+{
+    struct api *api = request->api;
+    query->store = api->options.store;
+    query->limits = api->options.limits;
+    query->clock = api->options.clock;
+    query->cancelled = request_is_cancelled;
+    query->cancelled_arg = request;
+    if (!request_duration(request, "lookback_delta", query->limits.lookback_ms, &query->limits.lookback_ms) ||
+        !request_timeout(request))
+        return;
+    if (query->limits.lookback_ms <= 0)
+        query->limits.lookback_ms = api->options.limits.lookback_ms;
+    CLEANUP(promql_expression_freep) struct promql_expression *expression = parse_query(request);
+    if (!expression || !request_enter(request))
+        return;
+    query->expression = expression;
+    int64_t waited_ms = clock_mono_ms(query->clock) - request->start_mono_ms;
+    query->limits.timeout_ms = MAX(request->timeout_ms - waited_ms, 1);
+    CLEANUP(promql_result_freep) struct promql_result *result = NULL;
+    struct promql_error error;
+    enum promql_failure failure = promql_eval(query, &error, &result);
+    if (failure != PROMQL_OK) {
+        fail_evaluation(request, failure, &error);
+        return;
+    }
+    pthread_mutex_lock(&api->lock);
+    api->samples_total += promql_result_samples(result);
+    pthread_mutex_unlock(&api->lock);
+    send_result(request, query, result);
+}
+
+void api_serve_query(void *context, struct http_exchange *exchange)
+{
+    CLEANUP(request_done) struct api_request request = request_of(context, exchange);
+    struct promql_query query = {0};
+    if (!request_time(&request, "time", clock_wall_ms(request.api->options.clock), &query.start_ms))
+        return;
+    query.end_ms = query.start_ms;
+    evaluate(&request, &query);
+}
+
+static bool range_of(struct api_request *request, struct promql_query *query)
+{
+    if (!request_time_required(request, "start", &query->start_ms) ||
+        !request_time_required(request, "end", &query->end_ms))
+        return false;
+    if (query->end_ms < query->start_ms) {
+        request_fail_parameter(request, "end", "end timestamp must not be before start time");
+        return false;
+    }
+    if (request_text(request, "step").len == 0) {
+        request_fail_parameter(request, "step", "cannot parse \"\" to a valid duration");
+        return false;
+    }
+    if (!request_duration(request, "step", 0, &query->step_ms))
+        return false;
+    if (query->step_ms <= 0) {
+        request_fail_parameter(request, "step",
+                               "zero or negative query resolution step widths are not accepted. Try a "
+                               "positive integer");
+        return false;
+    }
+    if ((query->end_ms - query->start_ms) / query->step_ms < PROMQL_STEPS_MAX)
+        return true;
+    request_fail(request, API_BAD_DATA,
+                 "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution "
+                 "(?step=XX)");
+    return false;
+}
+
+void api_serve_query_range(void *context, struct http_exchange *exchange)
+{
+    CLEANUP(request_done) struct api_request request = request_of(context, exchange);
+    struct promql_query query = {0};
+    if (range_of(&request, &query))
+        evaluate(&request, &query);
+}
+
+void api_serve_format_query(void *context, struct http_exchange *exchange)
+{
+    CLEANUP(request_done) struct api_request request = request_of(context, exchange);
+    CLEANUP(promql_expression_freep) struct promql_expression *expression = parse_query(&request);
+    if (!expression)
+        return;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4 * PROMQL_TEXT_BYTES_MAX); /* what is short may print longer */
+    if (ast_print(promql_expression_root(expression), &text) < 0) {
+        request_fail(&request, API_EXECUTION, "the expression is longer than %zu bytes", text.bytes_max);
+        return;
+    }
+    CLEANUP(answer_done) struct answer answer;
+    answer_begin(&answer, &request);
+    json_str(&answer.json, buf_view(&text));
+    answer_send(&answer, &request);
+}

@@ -1,0 +1,278 @@
+#include "api/request.h"
+
+#include "api/params.h"
+#include "base/fail.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define ERROR_BYTES_MAX    (16 * KIB) /* of an error's answer */
+#define WARNINGS_BYTES_MAX (64 * KIB)
+#define WAIT_SLICE_MS      100 /* between looks at whether the client still waits */
+
+static const struct {
+    const char *type;
+    int status;
+} outcomes[API_OUTCOMES] = {
+    [API_SUCCESS] = {"success", 200}, [API_BAD_DATA] = {"bad_data", 400}, [API_EXECUTION] = {"execution", 422},
+    [API_TIMEOUT] = {"timeout", 503}, [API_CANCELED] = {"canceled", 503}, [API_INTERNAL] = {"internal", 500},
+};
+
+const char *api_outcome_name(enum api_outcome outcome)
+{
+    return outcomes[outcome].type;
+}
+
+/* ---- Lifecycle ---- */
+
+static int64_t mono_ms(const struct api_request *request)
+{
+    return clock_mono_ms(request->api->options.clock);
+}
+
+struct api_request request_of(void *context, struct http_exchange *exchange)
+{
+    struct api *api = ((struct api_context *)context)->api;
+    return (struct api_request){.api = api,
+                                .exchange = exchange,
+                                .start_mono_ms = clock_mono_ms(api->options.clock),
+                                .timeout_ms = api->options.limits.timeout_ms};
+}
+
+bool request_is_cancelled(void *arg)
+{
+    const struct api_request *request = arg;
+    return http_exchange_is_gone(request->exchange);
+}
+
+/* What keeps a waiting query from a place; API_SUCCESS: nothing. */
+static enum api_outcome wait_for_place(struct api_request *request)
+{
+    struct api *api = request->api;
+    int64_t deadline_ms = request->start_mono_ms + request->timeout_ms;
+    while (api->running >= api->options.concurrency_max) {
+        if (http_exchange_is_gone(request->exchange))
+            return API_CANCELED;
+        if (mono_ms(request) >= deadline_ms)
+            return API_TIMEOUT;
+        int64_t until_ns = clock_mono_ns(clock_real()) + WAIT_SLICE_MS * INT64_C(1000000);
+        struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+        pthread_cond_clockwait(&api->left, &api->lock, CLOCK_MONOTONIC, &until);
+    }
+    return API_SUCCESS;
+}
+
+bool request_enter(struct api_request *request)
+{
+    struct api *api = request->api;
+    pthread_mutex_lock(&api->lock);
+    api->waiting++;
+    enum api_outcome outcome = wait_for_place(request);
+    api->waiting--;
+    request->placed = outcome == API_SUCCESS;
+    api->running += request->placed;
+    pthread_mutex_unlock(&api->lock);
+    if (outcome == API_TIMEOUT)
+        request_fail(request, outcome, "query timed out in query queue");
+    else if (outcome == API_CANCELED)
+        request_fail(request, outcome, "query was canceled in query queue");
+    return request->placed;
+}
+
+void request_done(struct api_request *request)
+{
+    struct api *api = request->api;
+    pthread_mutex_lock(&api->lock);
+    api->seconds_total += (double)(mono_ms(request) - request->start_mono_ms) / 1000;
+    if (request->placed) {
+        api->running--;
+        pthread_cond_signal(&api->left);
+    }
+    pthread_mutex_unlock(&api->lock);
+    request->placed = false;
+}
+
+static void count_outcome(struct api_request *request, enum api_outcome outcome)
+{
+    pthread_mutex_lock(&request->api->lock);
+    request->api->requests_total[outcome]++;
+    pthread_mutex_unlock(&request->api->lock);
+}
+
+/* ---- Errors ---- */
+
+static void send_error(struct api_request *request, enum api_outcome outcome, const struct buf *text)
+{
+    struct buf body = BUF_INIT(2 * ERROR_BYTES_MAX * 6); /* each byte may become \u00xx */
+    struct json_writer json;
+    json_begin(&json, &body);
+    json_object(&json);
+    json_field_text(&json, "status", "error");
+    json_field_text(&json, "errorType", outcomes[outcome].type);
+    json_field_str(&json, "error", buf_view(text));
+    json_object_end(&json);
+    count_outcome(request, outcome);
+    http_exchange_answer(request->exchange, outcomes[outcome].status, "application/json", &body);
+}
+
+static void append_format(struct buf *text, const char *format, va_list args)
+{
+    char line[ERROR_BYTES_MAX];
+    int len = vsnprintf(line, sizeof(line), format, args);
+    buf_append(text, line, MIN((size_t)MAX(len, 0), sizeof(line) - 1));
+}
+
+void request_fail(struct api_request *request, enum api_outcome outcome, const char *format, ...)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(ERROR_BYTES_MAX);
+    va_list args;
+    va_start(args, format);
+    append_format(&text, format, args);
+    va_end(args);
+    send_error(request, outcome, &text);
+}
+
+void request_fail_parameter(struct api_request *request, const char *name, const char *format, ...)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * ERROR_BYTES_MAX);
+    buf_printf(&text, "invalid parameter \"%s\": ", name);
+    va_list args;
+    va_start(args, format);
+    append_format(&text, format, args);
+    va_end(args);
+    send_error(request, API_BAD_DATA, &text);
+}
+
+void request_fail_parse(struct api_request *request, const char *name, struct str text,
+                        const struct promql_error *error)
+{
+    CLEANUP(buf_done) struct buf out = BUF_INIT(ERROR_BYTES_MAX);
+    buf_printf(&out, "invalid parameter \"%s\": ", name);
+    promql_error_print_short(error, text, &out);
+    send_error(request, API_BAD_DATA, &out);
+}
+
+/* ---- Parameters ---- */
+
+struct str request_text(const struct api_request *request, const char *name)
+{
+    return http_exchange_param(request->exchange, name, 0);
+}
+
+bool request_duration(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms)
+{
+    struct str text = request_text(request, name);
+    int64_t value_ms = fallback_ms;
+    int result = text.len > 0 ? params_duration(text, &value_ms) : 0;
+    if (result == 0)
+        *ret_ms = value_ms;
+    else
+        request_fail_parameter(request, name, "cannot parse \"" STR_FMT "\" to a valid duration%s", STR_ARG(text),
+                               result == -ERANGE ? ". It overflows int64" : "");
+    return result == 0;
+}
+
+bool request_time_required(struct api_request *request, const char *name, int64_t *ret_ms)
+{
+    struct str text = request_text(request, name);
+    if (params_time(text, ret_ms) == 0)
+        return true;
+    request_fail_parameter(request, name, "cannot parse \"" STR_FMT "\" to a valid timestamp", STR_ARG(text));
+    return false;
+}
+
+bool request_time(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms)
+{
+    struct str text = request_text(request, name);
+    if (text.len == 0) {
+        *ret_ms = fallback_ms;
+        return true;
+    }
+    if (params_time(text, ret_ms) == 0)
+        return true;
+    request_fail_parameter(request, name,
+                           "Invalid time value for '%s': cannot parse \"" STR_FMT "\" to a valid timestamp", name,
+                           STR_ARG(text));
+    return false;
+}
+
+bool request_timeout(struct api_request *request)
+{
+    int64_t timeout_ms;
+    if (!request_duration(request, "timeout", request->timeout_ms, &timeout_ms))
+        return false;
+    if (timeout_ms > 0) /* 0 means no timeout of its own to Prometheus' clients */
+        request->timeout_ms = MIN(timeout_ms, request->timeout_ms);
+    return true;
+}
+
+/* ---- Answers ---- */
+
+void answer_begin(struct answer *answer, const struct api_request *request)
+{
+    answer->body = BUF_INIT(request->api->options.limits.bytes_max);
+    answer->warnings = BUF_INIT(WARNINGS_BYTES_MAX);
+    json_begin(&answer->json, &answer->body);
+    json_object(&answer->json);
+    json_field_text(&answer->json, "status", "success");
+    json_key(&answer->json, "data");
+}
+
+void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms)
+{
+    const struct api_options *options = &request->api->options;
+    if (options->coverage)
+        options->coverage(options->coverage_arg, start_ms, end_ms, &answer->warnings);
+}
+
+void answer_warn(struct answer *answer, const char *text)
+{
+    buf_append_text(&answer->warnings, text);
+    buf_append_byte(&answer->warnings, '\n');
+}
+
+void answer_labels(struct answer *answer, const struct labels *labels)
+{
+    json_object(&answer->json);
+    for (size_t i = 0; i < labels_count(labels); i++) {
+        struct label label = labels_at(labels, i);
+        json_key_str(&answer->json, label.name);
+        json_str(&answer->json, label.value);
+    }
+    json_object_end(&answer->json);
+}
+
+static void write_warnings(struct answer *answer)
+{
+    struct str rest = buf_view(&answer->warnings);
+    if (rest.len == 0)
+        return;
+    json_key(&answer->json, "warnings");
+    json_array(&answer->json);
+    while (rest.len > 0) {
+        size_t end = str_find(rest, '\n');
+        json_str(&answer->json, str_of(rest.ptr, end));
+        size_t taken = MIN(end + 1, rest.len);
+        rest = str_of(rest.ptr + taken, rest.len - taken);
+    }
+    json_array_end(&answer->json);
+}
+
+void answer_send(struct answer *answer, struct api_request *request)
+{
+    write_warnings(answer);
+    json_object_end(&answer->json);
+    if (answer->body.full) {
+        request_fail(request, API_EXECUTION, "the answer is larger than %zu bytes", answer->body.bytes_max);
+        return;
+    }
+    count_outcome(request, API_SUCCESS);
+    http_exchange_answer(request->exchange, 200, "application/json", &answer->body);
+}
+
+void answer_done(struct answer *answer)
+{
+    buf_done(&answer->body);
+    buf_done(&answer->warnings);
+}
