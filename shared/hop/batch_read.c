@@ -498,8 +498,10 @@ int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block
         shape.records = shape.slots * shape.members;
         if (shape.records == 0)
             continue;
-        struct batch_block block = {
-            .family = reader->families[f], .entries = reader->members + start, .entry_count = (uint32_t)shape.members};
+        struct batch_block block = {.family = reader->families[f],
+                                    .entries = reader->members + start,
+                                    .first_slots = reader->first_slots + start,
+                                    .entry_count = (uint32_t)shape.members};
         if (read_block(reader, &shape, &block) < 0)
             return -EBADMSG;
         reader->next_family++;
