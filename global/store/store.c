@@ -121,10 +121,9 @@ void store_write_end(struct store *store)
 /* The window that the numbers name, or false when they name none or the time lies outside. */
 static bool window_of(int64_t time_ms, int64_t start_ms, int64_t resolution_ms, struct series_window *ret_window)
 {
-    *ret_window = (struct series_window){.plain = resolution_ms == 0};
+    *ret_window = (struct series_window){0};
     if (resolution_ms == 0) {
-        ret_window->start_ms = time_ms;
-        return !__builtin_add_overflow(time_ms, INT64_C(1), &ret_window->end_ms);
+        return time_ms < INT64_MAX; /* what is stored is [time, time + 1) */
     }
     if (resolution_ms < 0 || resolution_ms > STORE_RESOLUTION_MS_MAX) {
         return false;
@@ -185,6 +184,21 @@ static void count_result(struct store_stats *stats, enum series_result result, c
     stats->max_time_ms = MAX(stats->max_time_ms, window->entries[window->count - 1].sample.time_ms);
 }
 
+static void put_window(struct store *store, struct series *series, struct series_window *window, size_t count)
+{
+    window->entries = store->entries;
+    window->count = count;
+    count_result(&store->stats, series_put(series, window, &store->head.totals), window);
+}
+
+/* Resolution 0: every sample is a window of its own. */
+static void put_plain(struct store *store, struct series *series, struct sample sample)
+{
+    struct series_window window = {.start_ms = sample.time_ms, .end_ms = sample.time_ms + 1, .plain = true};
+    store->entries[0] = (struct chunk_entry){.sample = sample, .count = value_is_stale(sample.value) ? 0 : 1};
+    put_window(store, series, &window, 1);
+}
+
 void store_append(struct store *store, series_ref ref, int64_t start_ms, int64_t resolution_ms,
                   const struct record *record, const struct sample *extras, size_t extra_count)
 {
@@ -205,9 +219,19 @@ void store_append(struct store *store, series_ref ref, int64_t start_ms, int64_t
         stats->too_new_total++;
         return;
     }
-    window.count = entries_of(store, &window, record, extras, extra_count);
-    window.entries = store->entries;
-    count_result(stats, series_put(series, &window, &store->head.totals), &window);
+    if (resolution_ms > 0) {
+        put_window(store, series, &window, entries_of(store, &window, record, extras, extra_count));
+        return;
+    }
+    for (size_t i = 0; i < extra_count; i++) {
+        stats->records_total++;
+        if (extras[i].time_ms < store->oldest_ms || extras[i].time_ms >= record->time_ms) {
+            stats->refused_total++;
+        } else {
+            put_plain(store, series, extras[i]);
+        }
+    }
+    put_plain(store, series, (struct sample){record->time_ms, record->last});
 }
 
 /* Prunes one slice of slots; the empty series' refs go to ret_empty. */

@@ -56,8 +56,9 @@ void store_write_end(struct store *store);
 /* Stores a record, or counts why not: nothing here is an error of the caller's. window_start_ms and resolution_ms name
  * the window and must be aligned; the record's time lies in it. resolution_ms 0: a plain sample, where the time itself
  * is the identity and the first that comes stays.
- * extras: ordinary samples of the same window, ascending, all before record->time_ms; others among them, those past
- * STORE_EXTRAS_MAX and any with resolution 0 are left out and counted as refused. They are replaced with their record.
+ * extras: ordinary samples of the same window, ascending, all before record->time_ms; others among them and those past
+ * STORE_EXTRAS_MAX are left out and counted as refused. They are replaced with their record. With resolution 0 they are
+ * plain samples, each counted as a record of its own; of a plain record time and last value are all that is kept.
  * Windows of one series that overlap without being equal (a changed resolution) are told apart by their samples' times:
  * what lies in a new window gives way to it if the new one counts more. */
 void store_append(struct store *store, series_ref series, int64_t window_start_ms, int64_t resolution_ms,

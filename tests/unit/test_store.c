@@ -66,7 +66,7 @@ static void fill_operation(struct operation *operation)
     record->kind = operation->series % 2 ? KIND_COUNTER : KIND_GAUGE;
     record->last = record->count == 0 ? value_stale() : (double)random_below(&random, 50);
     if (record->kind == KIND_GAUGE) {
-        bool constant = random_below(&random, 2) == 0;
+        bool constant = random_below(&random, 2) == 0 || resolution_of(operation->series) == 0;
         record->min = constant ? record->last : record->last - 1;
         record->max = record->last;
         record->sum = record->last * record->count - (constant ? 0 : 1);
@@ -366,8 +366,6 @@ static void extras_out_of_place_are_left_out(void **state)
                                     {window + 5, 4}, {window + 1000, 5}, {window + 20, 6}};
     store_write_begin(store);
     store_append(store, ref, window, 60000, &record, extras, ARRAY_LEN(extras));
-    record.time_ms = NOW_MS;
-    store_append(store, ref, 0, 0, &record, extras, 1);
     CLEANUP_FREE struct sample *many = mem_array(STORE_EXTRAS_MAX + 10, sizeof(*many));
     for (int i = 0; i < STORE_EXTRAS_MAX + 10; i++) {
         many[i].time_ms = window - 60000 + i;
@@ -377,9 +375,9 @@ static void extras_out_of_place_are_left_out(void **state)
     store_write_end(store);
     struct store_stats stats;
     store_stats(store, &stats);
-    assert_int_equal(stats.refused_total, 4 + 1 + 10);
-    assert_int_equal(stats.samples_total, 3 + 1 + STORE_EXTRAS_MAX + 1);
-    check_totals(store, 3 + 1 + STORE_EXTRAS_MAX + 1);
+    assert_int_equal(stats.refused_total, 4 + 10);
+    assert_int_equal(stats.samples_total, 3 + STORE_EXTRAS_MAX + 1);
+    check_totals(store, 3 + STORE_EXTRAS_MAX + 1);
 }
 
 static void series_are_one_by_labels_and_have_a_ceiling(void **state)
@@ -541,6 +539,35 @@ static void plain_samples_never_replace(void **state)
     check_totals(store, 3);
 }
 
+/* A target that ended: its last value comes as an extra of the stale marker, and is a sample like any other. */
+static void extras_of_plain_samples_are_plain_samples(void **state)
+{
+    (void)state;
+    CLEANUP(clock_freep) struct clock *clock = clock_simulated_new(NOW_MS);
+    CLEANUP(store_freep) struct store *store = new_store(clock);
+    series_ref ref = ref_for(store, 1, KIND_GAUGE);
+    struct record record = {.time_ms = NOW_MS, .last = value_stale(), .count = 1, .min = 7, .max = 7, .sum = 7};
+    const struct sample extras[] = {{NOW_MS - 2, 7}, {NOW_MS, 8}};
+    store_write_begin(store);
+    store_append(store, ref, NOW_MS, 0, &record, extras, ARRAY_LEN(extras));
+    store_append(store, ref, NOW_MS, 0, &record, extras, 1);
+    store_write_end(store);
+    struct store_stats stats;
+    store_stats(store, &stats);
+    assert_int_equal(stats.records_total, 5);
+    assert_int_equal(stats.refused_total, 1);
+    assert_int_equal(stats.duplicates_total, 2);
+    check_totals(store, 2);
+    const struct chunk *chunk = head_at(store_head(store), ref)->chunks[0];
+    struct chunk_reader reader;
+    struct chunk_entry entry;
+    chunk_reader_init(&reader, chunk);
+    assert_int_equal(chunk_read(&reader, &entry), 1);
+    assert_true(entry.sample.value == 7 && entry.count == 1 && entry.flags == 0);
+    assert_int_equal(chunk_read(&reader, &entry), 1);
+    assert_true(value_is_stale(entry.sample.value) && entry.count == 0 && entry.flags == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +580,7 @@ int main(void)
         cmocka_unit_test(a_series_has_a_ceiling_of_chunks),
         cmocka_unit_test(windows_of_two_resolutions_are_weighed_by_count),
         cmocka_unit_test(plain_samples_never_replace),
+        cmocka_unit_test(extras_of_plain_samples_are_plain_samples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
