@@ -4,9 +4,9 @@
 #include "config.h"
 #include "net/daemon.h"
 #include "net/seams.h"
-#include "store/store.h"
 
 struct global;
+struct store;
 
 /* Opens the data directory, fills the store again from the log, opens the listening socket. Takes config over when it
  * succeeds. config_path (may be NULL) is read again at a reload. On failure ret_error says what and where. */
