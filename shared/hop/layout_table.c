@@ -98,3 +98,11 @@ size_t layout_table_count(const struct layout_table *table)
 {
     return table->entries.count;
 }
+
+bool layout_table_has_all(const struct layout_table *table, const struct envelope *envelope)
+{
+    for (uint32_t i = 0; i < envelope_layout_count(envelope); i++)
+        if (!layout_table_get(table, envelope_layout_at(envelope, i)))
+            return false;
+    return true;
+}

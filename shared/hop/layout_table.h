@@ -1,5 +1,6 @@
 #pragma once
 /* Layouts by their hash, with how many keep them alive: a source's live pages, a spool's segments. One thread. */
+#include "hop/envelope.h"
 #include "metric/layout.h"
 
 struct layout_table;
@@ -16,3 +17,17 @@ MUST_CHECK int layout_table_hold(struct layout_table *table, struct layout *layo
 void layout_table_release(struct layout_table *table, struct hash128 hash);
 uint64_t layout_table_bytes(const struct layout_table *table);
 size_t layout_table_count(const struct layout_table *table);
+
+/* The layouts that a batch names: its target list, its pages, its families. */
+static inline uint32_t envelope_layout_count(const struct envelope *envelope)
+{
+    return 1 + envelope->page_count + envelope->family_count;
+}
+static inline struct hash128 envelope_layout_at(const struct envelope *envelope, uint32_t index)
+{
+    if (index == 0)
+        return envelope->targets;
+    index--;
+    return index < envelope->page_count ? envelope->pages[index] : envelope->families[index - envelope->page_count];
+}
+bool layout_table_has_all(const struct layout_table *table, const struct envelope *envelope);

@@ -17,8 +17,9 @@
 #include "net/seams.h"
 
 #define SPOOL_CONSUMERS_MAX 16
-#define SPOOL_BATCHES_MAX   (8 * 1024 * 1024) /* in one spool, 400 MB of index; past it the oldest go as past bytes_max \
-                                               */
+#define SPOOL_BATCHES_MAX                                                                                              \
+    (8 * 1024 * 1024) /* in one spool, 400 MB of index; past it the oldest go as past bytes_max                        \
+                       */
 
 struct spool;
 
