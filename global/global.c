@@ -171,8 +171,10 @@ static void make_receiver(struct global *global)
                                        .rejects_bytes_max = REJECTS_BYTES_MAX,
                                        .ahead_max_ms = AHEAD_MAX_MS,
                                        .on_refused = refused,
-                                       .on_refused_arg = global};
-    global->receiver = receiver_new(&global->seams, global->log, global->auth, &options, accept_batch, global);
+                                       .on_refused_arg = global,
+                                       .accept = accept_batch,
+                                       .accept_arg = global};
+    global->receiver = receiver_new(&global->seams, global->log, global->auth, &options);
 }
 
 static int open_server(struct global *global, char ret_error[static 512])

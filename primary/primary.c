@@ -115,7 +115,7 @@ static int make_receiver(struct primary *primary)
                                        .ahead_max_ms = AHEAD_MAX_MS,
                                        .on_refused = refused,
                                        .on_refused_arg = primary};
-    primary->receiver = receiver_new(&primary->seams, primary->spool, primary->auth, &options, NULL, NULL);
+    primary->receiver = receiver_new(&primary->seams, primary->spool, primary->auth, &options);
     return primary->receiver ? 0 : -ENOMEM;
 }
 

@@ -253,33 +253,37 @@ static int count_members(const struct batch_reader *reader, const uint32_t *indi
     return 0;
 }
 
+/* An entry among the members of its page's families: counted first, then placed. */
+static void place_entry(struct batch_reader *reader, uint32_t e, size_t *next, bool count_only)
+{
+    uint32_t page = reader->entries[e].page, slot = 0;
+    if (reader->entries[e].count == 0)
+        return;
+    for (size_t i = reader->page_starts[page]; i < reader->page_starts[page + 1]; i++) {
+        uint32_t family = reader->page_families[i];
+        if (count_only) {
+            next[family + 1]++;
+            continue;
+        }
+        reader->first_slots[next[family]] = slot;
+        reader->members[next[family]++] = e;
+        slot += reader->families[family]->count;
+    }
+}
+
 static void place_members(struct batch_reader *reader)
 {
-    const uint32_t *indices = reader->page_families;
-    const size_t *starts = reader->page_starts;
     uint32_t families = reader->envelope.family_count;
     reader->member_starts = mem_array((size_t)families + 2, sizeof(size_t));
     size_t *next = reader->member_starts + 1; /* ends up as the starts themselves, shifted by one */
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t e = 0; e < reader->entry_count; e++) {
-            uint32_t page = reader->entries[e].page, slot = 0;
-            for (size_t i = starts[page]; i < starts[page + 1] && reader->entries[e].count > 0; i++) {
-                if (pass == 0) {
-                    next[indices[i] + 1]++;
-                    continue;
-                }
-                reader->first_slots[next[indices[i]]] = slot;
-                reader->members[next[indices[i]]++] = (uint32_t)e;
-                slot += reader->families[indices[i]]->count;
-            }
-        }
-        for (uint32_t f = 0; f < families && pass == 0; f++)
-            next[f + 1] += next[f];
-        if (pass == 0) {
-            reader->members = mem_array(next[families], sizeof(*reader->members));
-            reader->first_slots = mem_array(next[families], sizeof(*reader->first_slots));
-        }
-    }
+    for (size_t e = 0; e < reader->entry_count; e++)
+        place_entry(reader, (uint32_t)e, next, true);
+    for (uint32_t f = 0; f < families; f++)
+        next[f + 1] += next[f];
+    reader->members = mem_array(next[families], sizeof(*reader->members));
+    reader->first_slots = mem_array(next[families], sizeof(*reader->first_slots));
+    for (size_t e = 0; e < reader->entry_count; e++)
+        place_entry(reader, (uint32_t)e, next, false);
 }
 
 static int find_members(struct batch_reader *reader)

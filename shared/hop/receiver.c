@@ -41,7 +41,7 @@ struct receiver_request {
 };
 
 struct receiver *receiver_new(const struct seams *seams, struct spool *spool, const struct auth *auth,
-                              const struct receiver_options *options, receiver_accept_fn *accept, void *arg)
+                              const struct receiver_options *options)
 {
     struct receiver *receiver = mem_zalloc(sizeof(*receiver));
     receiver->seams = *seams;
@@ -50,8 +50,6 @@ struct receiver *receiver_new(const struct seams *seams, struct spool *spool, co
     receiver->options = *options;
     receiver->datacenter = options->datacenter ? mem_strdup(options->datacenter) : NULL;
     receiver->rejects_dir = options->rejects_dir ? mem_strdup(options->rejects_dir) : NULL;
-    receiver->accept = accept;
-    receiver->accept_arg = arg;
     map_init(&receiver->source_map);
     return receiver;
 }
@@ -389,7 +387,8 @@ static void hand_on(struct receiver_request *request, struct taken *taken)
             receiver_source_stored(entry, &taken->envelope, http_exchange_peer(request->exchange), request->sent_at_ms,
                                    now_ms);
     }
-    if (receiver->accept && receiver->accept(receiver->accept_arg, &taken->batch, taken->bytes) < 0)
+    receiver_accept_fn *accept = receiver->options.accept;
+    if (accept && accept(receiver->options.accept_arg, &taken->batch, taken->bytes) < 0)
         receiver->stats.accept_errors_total++;
 }
 

@@ -13,6 +13,10 @@
 
 struct receiver;
 
+/* After the batch is on disk. bytes are valid during the call. An error is a bug or damage: it is counted, the batch
+ * stays in the spool. May be NULL. */
+typedef int receiver_accept_fn(void *arg, const struct spool_batch *batch, struct str bytes);
+
 struct receiver_options {
     const char *datacenter; /* batches of another are refused; NULL: any */
     /* True: auth identities are names of secondaries (at a primary); false: of datacenters (at a global). */
@@ -26,14 +30,12 @@ struct receiver_options {
      */
     void (*on_refused)(void *arg, struct str source, const char *reason);
     void *on_refused_arg;
+    receiver_accept_fn *accept; /* may be NULL */
+    void *accept_arg;
 };
 
-/* After the batch is on disk. bytes are valid during the call. An error is a bug or damage: it is counted, the batch
- * stays in the spool. May be NULL. */
-typedef int receiver_accept_fn(void *arg, const struct spool_batch *batch, struct str bytes);
-
 struct receiver *receiver_new(const struct seams *seams, struct spool *spool, const struct auth *auth,
-                              const struct receiver_options *options, receiver_accept_fn *accept, void *arg);
+                              const struct receiver_options *options);
 void receiver_free(struct receiver *receiver);
 DEFINE_CLEANUP(struct receiver *, receiver_free)
 void receiver_set_auth(struct receiver *receiver, const struct auth *auth); /* at reload */

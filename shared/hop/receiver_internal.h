@@ -22,8 +22,6 @@ struct receiver {
     struct receiver_options options;
     char *datacenter; /* copies of what the options point to */
     char *rejects_dir;
-    receiver_accept_fn *accept;
-    void *accept_arg;
     struct source_entry **sources;
     size_t source_count, source_capacity;
     struct map source_map;
