@@ -7,19 +7,24 @@
 struct batcher;
 
 struct batcher_options {
-    const char *datacenter, *secondary;
-    unsigned workers; /* closed_through is the smallest of theirs */
+    const char *datacenter, *secondary; /* must outlive the batcher */
+    unsigned workers;                   /* closed_through is the smallest of theirs */
 };
 
 struct batcher *batcher_new(const struct seams *seams, struct spool *spool, const struct batcher_options *options);
-void batcher_free(struct batcher *batcher);
+void batcher_free(struct batcher *batcher); /* after the last batcher_sync has called back */
 DEFINE_CLEANUP(struct batcher *, batcher_free)
 /* Owns sealed->writer from here on. closed_through_ms: all windows of this worker that end by then are sealed. */
 void batcher_take(struct batcher *batcher, unsigned worker, struct pipeline_sealed *sealed, int64_t closed_through_ms);
+/* Calls back when everything taken before is on disk, or could not be brought there. */
+void batcher_sync(struct batcher *batcher, loop_fn *fn, void *arg);
 
 struct batcher_stats {
     uint64_t batches_total, records_total, bytes_total, entries_total, empty_total;
-    uint64_t lost_total;  /* could not be written to the spool: counted, and told upstream in the next envelope */
+    uint64_t lost_total; /* batches that could not be written to the spool: their records are in the next envelope's
+                            `dropped` */
+    uint64_t sync_errors_total;
     int64_t closed_through_ms;
+    const char *last_error; /* of the spool; NULL: the last batch went well */
 };
 void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stats);

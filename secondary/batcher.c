@@ -1,0 +1,240 @@
+#include "batcher.h"
+
+#include "base/fail.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define PART_COUNTERS   64    /* windows whose parts are counted: more are never open at once */
+#define LOG_INTERVAL_MS 60000 /* one line a minute while the disk is full */
+
+struct part_counter {
+    int64_t window_start_ms;
+    uint32_t next;
+};
+
+struct batch_count {
+    uint64_t batches, records;
+};
+
+struct batcher {
+    struct seams seams;
+    struct spool *spool;
+    struct batcher_options options;
+    int64_t *closed_through_ms; /* of each worker; INT64_MIN: it has said nothing yet */
+    struct part_counter parts[PART_COUNTERS];
+    uint64_t seq;          /* of the last batch of this epoch */
+    uint64_t lost_records; /* since the last batch that was written */
+    struct buf bytes;
+    struct log_limit log_limit;
+    bool syncing, sync_again;
+    struct batch_count unsynced; /* appended, and not on disk for sure */
+    struct batch_count covered;  /* of these: what the sync under way covers */
+    loop_fn *synced;             /* of batcher_sync */
+    void *synced_arg;
+    struct batcher_stats stats;
+};
+
+struct batcher *batcher_new(const struct seams *seams, struct spool *spool, const struct batcher_options *options)
+{
+    ASSERT(options->workers > 0);
+    struct batcher *batcher = mem_zalloc(sizeof(*batcher));
+    batcher->seams = *seams;
+    batcher->spool = spool;
+    batcher->options = *options;
+    batcher->closed_through_ms = mem_array(options->workers, sizeof(int64_t));
+    for (unsigned i = 0; i < options->workers; i++)
+        batcher->closed_through_ms[i] = INT64_MIN;
+    for (size_t i = 0; i < PART_COUNTERS; i++)
+        batcher->parts[i].window_start_ms = INT64_MIN;
+    buf_init(&batcher->bytes, BATCH_BYTES_MAX + ENVELOPE_BYTES_MAX);
+    log_limit_init(&batcher->log_limit);
+    return batcher;
+}
+
+void batcher_free(struct batcher *batcher)
+{
+    if (!batcher)
+        return;
+    ASSERT(!batcher->syncing);
+    log_limit_done(&batcher->log_limit);
+    buf_done(&batcher->bytes);
+    mem_free(batcher->closed_through_ms);
+    mem_free(batcher);
+}
+
+/* ---- On disk: one sync for all that came meanwhile ---- */
+
+static void start_sync(struct batcher *batcher);
+
+/* The spool has forgotten all that was not on disk. */
+static void lose_unsynced(struct batcher *batcher, int error)
+{
+    batcher->stats.sync_errors_total++;
+    batcher->stats.lost_total += batcher->unsynced.batches;
+    batcher->lost_records += batcher->unsynced.records;
+    batcher->stats.last_error = strerrordesc_np(-error);
+    if (log_limit_allow(&batcher->log_limit, 2, clock_mono_ms(loop_clock(batcher->seams.loop)), LOG_INTERVAL_MS))
+        log_error("spool: %llu batches could not be brought to disk and are lost: %s",
+                  (unsigned long long)batcher->unsynced.batches, strerrordesc_np(-error));
+    batcher->covered = batcher->unsynced;
+}
+
+static void on_synced(void *arg, int error)
+{
+    struct batcher *batcher = arg;
+    batcher->syncing = false;
+    if (error == -ECANCELED)
+        return; /* the spool is being closed */
+    if (error < 0)
+        lose_unsynced(batcher, error);
+    batcher->unsynced.batches -= batcher->covered.batches;
+    batcher->unsynced.records -= batcher->covered.records;
+    if (batcher->sync_again) {
+        start_sync(batcher);
+        return;
+    }
+    loop_fn *synced = STEAL(batcher->synced);
+    if (synced)
+        synced(batcher->synced_arg);
+}
+
+static void start_sync(struct batcher *batcher)
+{
+    batcher->sync_again = batcher->syncing;
+    if (batcher->syncing)
+        return;
+    batcher->syncing = true;
+    batcher->covered = batcher->unsynced;
+    spool_sync(batcher->spool, on_synced, batcher);
+}
+
+void batcher_sync(struct batcher *batcher, loop_fn *fn, void *arg)
+{
+    ASSERT(!batcher->synced);
+    batcher->synced = fn;
+    batcher->synced_arg = arg;
+    start_sync(batcher);
+}
+
+/* ---- One part ---- */
+
+/* The part's number in its window: the oldest window counted makes room for a new one. */
+static uint32_t *part_number(struct batcher *batcher, int64_t window_start_ms)
+{
+    struct part_counter *oldest = &batcher->parts[0];
+    for (size_t i = 0; i < PART_COUNTERS; i++) {
+        if (batcher->parts[i].window_start_ms == window_start_ms)
+            return &batcher->parts[i].next;
+        if (batcher->parts[i].window_start_ms < oldest->window_start_ms)
+            oldest = &batcher->parts[i];
+    }
+    *oldest = (struct part_counter){.window_start_ms = window_start_ms};
+    return &oldest->next;
+}
+
+static int64_t closed_through(struct batcher *batcher)
+{
+    int64_t smallest_ms = INT64_MAX;
+    for (unsigned i = 0; i < batcher->options.workers; i++)
+        smallest_ms = MIN(smallest_ms, batcher->closed_through_ms[i]);
+    return MAX(smallest_ms, 0);
+}
+
+static uint32_t list_reasons(const struct pipeline_sealed *sealed, struct reason_count *reasons)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < SCRAPE_FAILURE_COUNT; i++)
+        if (sealed->failed[i] > 0 && i != SCRAPE_OK)
+            reasons[count++] = (struct reason_count){str_from(scrape_failure_name(i)), sealed->failed[i]};
+    return count;
+}
+
+static uint32_t list_dropped(const struct batcher *batcher, const struct pipeline_sealed *sealed,
+                             struct reason_count *reasons)
+{
+    uint32_t count = 0;
+    if (sealed->samples_dropped_total > 0)
+        reasons[count++] = (struct reason_count){STR("repeated"), sealed->samples_dropped_total};
+    if (batcher->lost_records > 0)
+        reasons[count++] = (struct reason_count){STR("spool"), batcher->lost_records};
+    return count;
+}
+
+static void count_batch(struct batcher *batcher, const struct batch_writer *writer)
+{
+    batcher->stats.batches_total++;
+    batcher->stats.entries_total += batch_writer_entries(writer);
+    batcher->stats.records_total += batch_writer_records(writer);
+    batcher->stats.empty_total += batch_writer_entries(writer) == 0;
+    batcher->stats.bytes_total += batcher->bytes.len;
+    batcher->unsynced.batches++;
+    batcher->unsynced.records += batch_writer_records(writer);
+    batcher->stats.last_error = NULL;
+}
+
+static void lose_batch(struct batcher *batcher, const struct pipeline_sealed *sealed, int error)
+{
+    batcher->stats.lost_total++;
+    batcher->lost_records += batch_writer_records(sealed->writer);
+    batcher->stats.last_error = strerrordesc_np(-error);
+    if (log_limit_allow(&batcher->log_limit, 1, clock_mono_ms(loop_clock(batcher->seams.loop)), LOG_INTERVAL_MS))
+        log_error("spool: a batch of %zu records is lost: %s", batch_writer_records(sealed->writer),
+                  strerrordesc_np(-error));
+}
+
+static void append(struct batcher *batcher, const struct pipeline_sealed *sealed)
+{
+    struct reason_count failed[SCRAPE_FAILURE_COUNT], dropped[2];
+    uint32_t *part = part_number(batcher, sealed->window_start_ms);
+    struct layout_table *layouts = spool_layouts(batcher->spool);
+    struct envelope envelope = {
+        .source = {.datacenter = str_from(batcher->options.datacenter),
+                   .secondary = str_from(batcher->options.secondary),
+                   .incarnation = spool_incarnation(batcher->spool)},
+        .epoch = spool_epoch(batcher->spool),
+        .seq = batcher->seq + 1,
+        .window_start_ms = sealed->window_start_ms,
+        .resolution_ms = sealed->resolution_ms,
+        .part = *part,
+        .sealed_at_ms = clock_wall_ms(loop_clock(batcher->seams.loop)),
+        .closed_through_ms = closed_through(batcher),
+        .targets_expected = sealed->targets_expected,
+        .targets_answered = sealed->targets_answered,
+        .failed = failed,
+        .failed_count = list_reasons(sealed, failed),
+        .dropped = dropped,
+        .dropped_count = list_dropped(batcher, sealed, dropped),
+    };
+    uint64_t id;
+    buf_reset(&batcher->bytes);
+    int r = batch_writer_finish(sealed->writer, &envelope, layouts, &batcher->bytes);
+    if (r == 0) {
+        r = spool_append(batcher->spool, &envelope, buf_view(&batcher->bytes), &id);
+        batch_writer_release(sealed->writer, layouts);
+    }
+    if (r < 0) {
+        lose_batch(batcher, sealed, r);
+        return;
+    }
+    batcher->seq++;
+    ++*part;
+    batcher->lost_records = 0;
+    count_batch(batcher, sealed->writer);
+    start_sync(batcher);
+}
+
+void batcher_take(struct batcher *batcher, unsigned worker, struct pipeline_sealed *sealed, int64_t closed_through_ms)
+{
+    ASSERT(worker < batcher->options.workers);
+    batcher->closed_through_ms[worker] = MAX(batcher->closed_through_ms[worker], closed_through_ms);
+    append(batcher, sealed);
+    batch_writer_free(STEAL(sealed->writer));
+}
+
+void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stats)
+{
+    *ret_stats = batcher->stats;
+    ret_stats->closed_through_ms = closed_through((struct batcher *)batcher);
+}

@@ -1,0 +1,147 @@
+#include "targets.h"
+
+#include "base/fail.h"
+#include "base/map.h"
+
+#include <stdio.h>
+
+struct targets {
+    targets_fn *fn;
+    void *arg;
+    struct map by_key; /* struct target, a reference each */
+    struct target_counts counts;
+    uint64_t round;
+};
+
+struct targets *targets_new(targets_fn *fn, void *arg)
+{
+    struct targets *targets = mem_zalloc(sizeof(*targets));
+    targets->fn = fn;
+    targets->arg = arg;
+    map_init(&targets->by_key);
+    return targets;
+}
+
+void targets_free(struct targets *targets)
+{
+    if (!targets)
+        return;
+    size_t at = 0;
+    for (struct target *target; (target = map_next(&targets->by_key, &at));)
+        target_unref(target);
+    map_done(&targets->by_key);
+    mem_free(targets);
+}
+
+static bool equal(const void *item, const void *key)
+{
+    return target_equal(item, key);
+}
+
+static struct target *find(const struct targets *targets, const struct target *target)
+{
+    return map_get(&targets->by_key, target->key, equal, target);
+}
+
+static void add(struct targets *targets, struct target *target)
+{
+    map_put(&targets->by_key, target->key, target_ref(target));
+    target->round = targets->round;
+    targets->counts.now[TARGET_PENDING]++;
+    targets->fn(targets->arg, TARGETS_ADDED, target, target->job);
+}
+
+static void end(struct targets *targets, struct target *target)
+{
+    map_remove(&targets->by_key, target->key, equal, target);
+    target_set_state(target, TARGET_ENDED, &targets->counts);
+    targets->fn(targets->arg, TARGETS_REMOVED, target, target->job);
+    target_unref(target);
+}
+
+static bool same_job(const struct job *a, const struct job *b)
+{
+    return strcmp(a->name, b->name) == 0;
+}
+
+static bool job_is_kept(const struct job *job, struct job *const *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (same_job(job, jobs[i]))
+            return true;
+    return false;
+}
+
+/* Ends what fits: of the job what the round has not seen, or (job NULL) what is of no job of the list. */
+static size_t end_others(struct targets *targets, const struct job *job, struct job *const *jobs, size_t count)
+{
+    struct target **gone = mem_array(targets->by_key.count, sizeof(struct target *));
+    size_t gone_count = 0, at = 0;
+    for (struct target *target; (target = map_next(&targets->by_key, &at));) {
+        bool ends = job ? same_job(target->job, job) && target->round != targets->round
+                        : !job_is_kept(target->job, jobs, count);
+        if (ends)
+            gone[gone_count++] = target;
+    }
+    for (size_t i = 0; i < gone_count; i++)
+        end(targets, gone[i]);
+    mem_free(gone);
+    return gone_count;
+}
+
+void targets_sync(struct targets *targets, struct job *job, struct target *const *list, size_t count,
+                  size_t targets_max, struct targets_outcome *ret_outcome)
+{
+    struct targets_outcome outcome = {0};
+    size_t kept = 0;
+    targets->round++;
+    for (size_t i = 0; i < count; i++) {
+        struct target *live = find(targets, list[i]);
+        if (!live || live->round == targets->round || kept == targets_max)
+            continue;
+        live->round = targets->round;
+        kept++;
+        targets->fn(targets->arg, TARGETS_JOB, live, job);
+    }
+    outcome.removed = end_others(targets, job, NULL, 0);
+    for (size_t i = 0; i < count; i++) {
+        if (find(targets, list[i]))
+            outcome.repeated++; /* the live ones are taken off below */
+        else if (kept + outcome.added == targets_max)
+            outcome.over_limit++;
+        else {
+            add(targets, list[i]);
+            outcome.added++;
+        }
+    }
+    outcome.repeated -= kept;
+    *ret_outcome = outcome;
+}
+
+void targets_keep_jobs(struct targets *targets, struct job *const *jobs, size_t count)
+{
+    end_others(targets, NULL, jobs, count);
+}
+
+void targets_report(struct targets *targets, struct target *target, bool up, const char *error)
+{
+    if (target->state == TARGET_ENDED)
+        return;
+    snprintf(target->last_error, sizeof(target->last_error), "%s", error);
+    target_set_state(target, up ? TARGET_UP : TARGET_DOWN, &targets->counts);
+}
+
+size_t targets_count(const struct targets *targets)
+{
+    return targets->by_key.count;
+}
+
+const struct target_counts *targets_counts(const struct targets *targets)
+{
+    return &targets->counts;
+}
+
+struct target *targets_next(const struct targets *targets, size_t *at)
+{
+    return map_next(&targets->by_key, at);
+}
