@@ -22,6 +22,7 @@ struct batcher {
     struct seams seams;
     struct spool *spool;
     struct batcher_options options;
+    char *datacenter, *secondary;
     int64_t *closed_through_ms; /* of each worker; INT64_MIN: it has said nothing yet */
     struct part_counter parts[PART_COUNTERS];
     uint64_t seq;          /* of the last batch of this epoch */
@@ -43,6 +44,8 @@ struct batcher *batcher_new(const struct seams *seams, struct spool *spool, cons
     batcher->seams = *seams;
     batcher->spool = spool;
     batcher->options = *options;
+    batcher->datacenter = mem_strdup(options->datacenter);
+    batcher->secondary = mem_strdup(options->secondary);
     batcher->closed_through_ms = mem_array(options->workers, sizeof(int64_t));
     for (unsigned i = 0; i < options->workers; i++)
         batcher->closed_through_ms[i] = INT64_MIN;
@@ -61,6 +64,8 @@ void batcher_free(struct batcher *batcher)
     log_limit_done(&batcher->log_limit);
     buf_done(&batcher->bytes);
     mem_free(batcher->closed_through_ms);
+    mem_free(batcher->datacenter);
+    mem_free(batcher->secondary);
     mem_free(batcher);
 }
 
@@ -190,8 +195,8 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
     uint32_t *part = part_number(batcher, sealed->window_start_ms);
     struct layout_table *layouts = spool_layouts(batcher->spool);
     struct envelope envelope = {
-        .source = {.datacenter = str_from(batcher->options.datacenter),
-                   .secondary = str_from(batcher->options.secondary),
+        .source = {.datacenter = str_from(batcher->datacenter),
+                   .secondary = str_from(batcher->secondary),
                    .incarnation = spool_incarnation(batcher->spool)},
         .epoch = spool_epoch(batcher->spool),
         .seq = batcher->seq + 1,

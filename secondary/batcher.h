@@ -7,8 +7,8 @@
 struct batcher;
 
 struct batcher_options {
-    const char *datacenter, *secondary; /* must outlive the batcher */
-    unsigned workers;                   /* closed_through is the smallest of theirs */
+    const char *datacenter, *secondary;
+    unsigned workers; /* closed_through is the smallest of theirs */
 };
 
 struct batcher *batcher_new(const struct seams *seams, struct spool *spool, const struct batcher_options *options);
