@@ -1,0 +1,210 @@
+/* tributary targets: which targets there are, and whether they answer. Asks a global for `up` and its companions, or a
+ * secondary for its own list. */
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/map.h"
+#include "output.h"
+#include "query_result.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FORM_BYTES_MAX (256 * KIB)
+
+struct targets_view {
+    const struct output *output;
+    bool down_only;
+    struct table *table;
+    size_t total, down;
+};
+
+static const struct table_column columns[] = {
+    {.title = "STATE"},
+    {.title = "DATACENTER"},
+    {.title = "JOB"},
+    {.title = "INSTANCE"},
+    {.title = "SECONDS", .right = true, .minor = true},
+    {.title = "SAMPLES", .right = true, .minor = true},
+    {.title = "ERROR", .minor = true},
+};
+
+static void add_row(struct targets_view *view, bool up, const struct str cells[static ARRAY_LEN(columns) - 1])
+{
+    view->total++;
+    view->down += !up;
+    if (up && view->down_only)
+        return;
+    table_cell_style(view->table, up ? STR("up") : STR("DOWN"), up ? STYLE_GOOD : STYLE_BAD);
+    for (size_t i = 0; i < ARRAY_LEN(columns) - 1; i++)
+        table_cell(view->table, cells[i]);
+}
+
+/* ---- From a global ---- */
+
+/* The value of the series with the same labels but for the name. Both results are in order of these labels where the
+ * server sorts them; nothing is taken for granted, so each is looked up. */
+struct companion {
+    struct query_result result;
+    struct map by_labels;
+};
+
+static struct labels *without_name(const struct labels *labels)
+{
+    struct labels_builder builder;
+    labels_builder_init(&builder, labels);
+    labels_builder_delete(&builder, STR(LABEL_NAME));
+    return labels_builder_build(&builder);
+}
+
+static bool same_labels(const void *item, const void *key)
+{
+    return labels_equal(((const struct query_series *)item)->labels, key);
+}
+
+static enum cli_exit fetch(const struct remote *remote, const char *name, const char *matchers,
+                           struct query_result *ret_result)
+{
+    CLEANUP(buf_done) struct buf form = BUF_INIT(FORM_BYTES_MAX);
+    CLEANUP_FREE char *expression = mem_printf("%s%s", name, matchers);
+    form_add(&form, "query", str_from(expression));
+    return query_fetch(remote, "/api/v1/query", &form, expression, ret_result);
+}
+
+static enum cli_exit companion_fetch(const struct remote *remote, const char *name, const char *matchers,
+                                     struct companion *companion)
+{
+    map_init(&companion->by_labels);
+    enum cli_exit exit_code = fetch(remote, name, matchers, &companion->result);
+    if (exit_code != CLI_OK)
+        return exit_code;
+    for (size_t i = 0; i < companion->result.count; i++) {
+        struct query_series *series = &companion->result.series[i];
+        struct labels *key = without_name(series->labels);
+        labels_unref(series->labels);
+        series->labels = key;
+        if (!map_get(&companion->by_labels, labels_hash(key), same_labels, key))
+            map_put(&companion->by_labels, labels_hash(key), series);
+    }
+    return CLI_OK;
+}
+
+static struct str companion_text(const struct companion *companion, const struct labels *key)
+{
+    const struct query_series *series = map_get(&companion->by_labels, labels_hash(key), same_labels, key);
+    return series ? str_from(series->points[0].text) : STR_NULL;
+}
+
+static void companion_done(struct companion *companion)
+{
+    map_done(&companion->by_labels);
+    query_result_done(&companion->result);
+}
+
+static enum cli_exit from_global(const struct remote *remote, const char *matchers, struct targets_view *view)
+{
+    CLEANUP(query_result_done) struct query_result up = {0};
+    CLEANUP(companion_done) struct companion seconds = {0};
+    CLEANUP(companion_done) struct companion samples = {0};
+    enum cli_exit exit_code = fetch(remote, "up", matchers, &up);
+    if (exit_code == CLI_OK)
+        exit_code = companion_fetch(remote, "scrape_duration_seconds", matchers, &seconds);
+    if (exit_code == CLI_OK)
+        exit_code = companion_fetch(remote, "scrape_samples_scraped", matchers, &samples);
+    if (exit_code != CLI_OK)
+        return exit_code;
+    for (size_t i = 0; i < up.count; i++) {
+        const struct query_series *series = &up.series[i];
+        CLEANUP(labels_unrefp) struct labels *key = without_name(series->labels);
+        add_row(view, series->points[0].value == 1,
+                (const struct str[]){labels_get(key, STR("datacenter")), labels_get(key, STR("job")),
+                                     labels_get(key, STR("instance")), companion_text(&seconds, key),
+                                     companion_text(&samples, key), STR_NULL});
+    }
+    query_result_warn(&up);
+    return CLI_OK;
+}
+
+/* ---- From a secondary ---- */
+
+static struct str text_of(const json_t *object, const char *name)
+{
+    return str_from(json_string_value(json_object_get(object, name)));
+}
+
+static int from_secondary(json_t *json, struct targets_view *view)
+{
+    json_t *list = json_object_get(json_object_get(json, "data"), "activeTargets");
+    if (!json_is_array(list))
+        return -EBADMSG;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *target = json_array_get(list, i);
+        const json_t *labels = json_object_get(target, "labels");
+        char seconds[32] = "";
+        if (json_is_number(json_object_get(target, "lastScrapeDuration")))
+            snprintf(seconds, sizeof(seconds), "%.3g",
+                     json_number_value(json_object_get(target, "lastScrapeDuration")));
+        add_row(view, str_equal(text_of(target, "health"), STR("up")),
+                (const struct str[]){text_of(labels, "datacenter"), text_of(labels, "job"), text_of(labels, "instance"),
+                                     str_from(seconds), STR_NULL, text_of(target, "lastError")});
+    }
+    return 0;
+}
+
+/* ---- The command ---- */
+
+/* A daemon with a list of its own is a secondary; a global has none and is asked by queries. */
+static enum cli_exit collect(const struct remote *remote, const char *matchers, struct targets_view *view)
+{
+    CLEANUP(remote_answer_done) struct remote_answer answer = {0};
+    enum cli_exit exit_code = matchers[0] ? CLI_OK : remote_call(remote, "/api/v1/targets", NULL, &answer);
+    if (exit_code != CLI_OK)
+        return exit_code;
+    if (answer.status != 200)
+        return from_global(remote, matchers, view);
+    CLEANUP(json_freep) json_t *json = remote_json(remote, &answer);
+    if (!json)
+        return CLI_FAILED;
+    if (from_secondary(json, view) == 0)
+        return CLI_OK;
+    cli_error("the answer of %s is no list of targets", remote->url);
+    return CLI_FAILED;
+}
+
+static enum cli_exit targets(const struct cli_arguments *arguments)
+{
+    struct output output = output_of_stdout();
+    CLEANUP(remote_done) struct remote remote = {0};
+    enum cli_exit exit_code = remote_init(&remote, arguments);
+    if (exit_code != CLI_OK)
+        return exit_code;
+    CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
+    struct targets_view view = {.output = &output, .down_only = cli_flag(arguments, "down"), .table = table};
+    exit_code = collect(&remote, arguments->word_count > 0 ? arguments->words[0] : "", &view);
+    if (exit_code != CLI_OK)
+        return exit_code;
+    if (table_rows(table) > 0)
+        table_print(table, &output, "");
+    fflush(stdout);
+    fprintf(stderr, "%zu targets, %zu down\n", view.total, view.down);
+    return view.down > 0 && cli_flag(arguments, "fail") ? CLI_FAILED : CLI_OK;
+}
+
+const struct cli_command command_targets = {
+    .name = "targets",
+    .words = "[{MATCHERS}]",
+    .purpose = "lists the targets of the global view, or of a secondary, and whether they answer",
+    .help = "A global is asked for up, scrape_duration_seconds and scrape_samples_scraped;\n"
+            "a secondary (--url) for its own list, which has the reason why a target is down.\n\n"
+            "  tributary targets --down\n"
+            "  tributary targets '{datacenter=\"dc1\",job=\"node\"}'\n"
+            "  tributary targets --url 127.0.0.1:9410\n\n"
+            "Exit status: 0 answered, 1 the answer is an error (or, with --fail, a target is down),\n"
+            "2 usage, 3 no answer.\n",
+    .options = (const struct cli_option[]){{"down", 'd', NULL, "only those that do not answer"},
+                                           {"fail", 0, NULL, "exit 1 when a target is down"},
+                                           REMOTE_OPTIONS,
+                                           {0}},
+    .words_min = 0,
+    .words_max = 1,
+    .run = targets,
+};
