@@ -161,9 +161,11 @@ class Tributary(Scraper):
     def counters(self):
         page = fetch(self.url + "/metrics")
         upper = fetch(self.global_url + "/metrics")
-        return {"scrapes": metric_needed(page, "tributary_scrapes_total"),
-                "samples": metric_needed(page, "tributary_scrape_samples_total"),
-                "failures": metric_needed(page, "tributary_scrape_failures_total"),
+        scrapes = metric_needed(page, "tributary_secondary_scrapes_total")
+        answered = metric_needed(page, 'tributary_secondary_scrapes_total{outcome="ok"}')
+        return {"scrapes": scrapes,
+                "samples": metric_needed(page, "tributary_secondary_samples_total"),
+                "failures": scrapes - answered,
                 "pending_bytes": metric_needed(page, "tributary_upstream_pending_bytes"),
                 "records": metric_needed(upper, "tributary_global_records_total")}
 
