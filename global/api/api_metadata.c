@@ -30,14 +30,6 @@ static void scope_done(struct scope *scope)
         promql_expression_free(scope->expressions[i]);
 }
 
-static bool matches_everything(const struct ast *selector)
-{
-    for (size_t i = 0; i < selector->selector.matcher_count; i++)
-        if (!matcher_matches_empty(&selector->selector.matchers[i]))
-            return false;
-    return true;
-}
-
 /* Adds the nth match[]; false: it is answered why not. */
 static bool add_match(struct api_request *request, struct scope *scope, struct str text)
 {
@@ -54,10 +46,7 @@ static bool add_match(struct api_request *request, struct scope *scope, struct s
     const struct ast *selector = promql_expression_root(expression);
     scope->expressions[scope->count] = expression;
     scope->sets[scope->count++] = (struct match_set){selector->selector.matchers, selector->selector.matcher_count};
-    if (!matches_everything(selector))
-        return true;
-    request_fail_parameter(request, "match[]", "match[] must contain at least one non-empty matcher");
-    return false;
+    return true;
 }
 
 static bool read_limit(struct api_request *request, struct scope *scope)

@@ -73,9 +73,8 @@ static void write_points(struct answer *answer, const struct promql_value *value
 
 static void write_string(struct json_writer *json, int64_t time_ms, struct str string)
 {
-    char seconds[32];
     json_array(json);
-    json_raw(json, str_of(seconds, (size_t)print_seconds(time_ms, seconds, sizeof(seconds))));
+    json_double(json, (double)time_ms / 1000);
     json_str(json, string);
     json_array_end(json);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_query, &command_targets, &command_status, &command_check_config, &command_format_query,
+    &command_query, &command_targets, &command_status, &command_check_config, &command_inspect, &command_format_query,
 };
 
 void cli_error(const char *format, ...)
