@@ -150,7 +150,8 @@ void page_cache_keep_text(struct page_cache *cache, struct page *page, uint64_t 
         return;
     page->hash = hash64(text->text.data, text->text.len, key);
     page->text = (char *)buf_steal(&text->text, &page->text_bytes);
-    page->lines = STEAL(text->lines);
+    /* An empty page is kept too: that lines are there says that the text is. */
+    page->lines = text->lines ? STEAL(text->lines) : mem_array(0, sizeof(*text->lines));
     cache->text_bytes += page->text_bytes;
     if (!map_get(&cache->pages, page->hash, NULL, NULL))
         map_put(&cache->pages, page->hash, page);

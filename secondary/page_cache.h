@@ -3,7 +3,8 @@
  * that of the other hosts of its fleet: a page keeps the series part of every sample line, in order, and the slot it
  * belongs to. Reading a known page is a memcmp and a number per line (measured: 18-24 ns per sample; keeping old bodies
  * or hashing lines was slower). Pages are shared by all targets of a worker that show the same text under the same
- * rules. */
+ * rules. (A TYPE or HELP line that changes while every series line stays is noticed when the target's page
+ * next changes.) */
 #include "metric/exposition.h"
 #include "metric/layout.h"
 #include "pipeline.h"
@@ -67,6 +68,9 @@ uint32_t page_match(const struct page *old, const struct page *next, uint32_t *r
 /* A page with the slots of `next` and those slots of `old` that keep[] names, for a window in which series went: no
  * text. NULL when it would pass a limit. */
 struct page *page_union(struct page_cache *cache, const struct page *next, const struct page *old, const bool *keep);
-/* The fixed page of what the scraper adds itself. */
-struct page *page_of_gauges(struct page_cache *cache, const char *const *names, const char *const *helps,
-                            uint32_t count);
+/* A page that is not scraped: what the scraper adds itself. label_name NULL: none. */
+struct page_gauge {
+    const char *name, *help;
+    const char *label_name, *label_value;
+};
+struct page *page_of_gauges(struct page_cache *cache, const struct page_gauge *gauges, uint32_t count);

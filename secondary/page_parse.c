@@ -42,6 +42,7 @@ struct draft {
 /* What pass one reads: lines, and their values by line. */
 struct reading {
     struct page_text text;
+    uint64_t metadata; /* hash of all TYPE and HELP lines: pages that differ in them are not the same */
     uint32_t line_capacity;
     double *values;
     int64_t *times; /* INT64_MIN: none */
@@ -84,6 +85,15 @@ static void add_line(struct reading *reading, const struct exposition *expositio
     reading->times[text->line_count++] = timed ? exposition->time_ms : INT64_MIN;
 }
 
+static void add_metadata(struct reading *reading, const struct exposition *exposition, enum exposition_event event)
+{
+    uint64_t seed = hash64(exposition->name.ptr, exposition->name.len, reading->metadata);
+    if (event == EXPOSITION_TYPE)
+        reading->metadata = hash64(&exposition->type, sizeof(exposition->type), seed);
+    else
+        reading->metadata = hash64(exposition->text.ptr, exposition->text.len, seed);
+}
+
 /* The job's limits are checked when the page is made; here only what no page may have. */
 static const struct exposition_limits hard_limits = {
     .labels_max = LABELS_MAX - 1, .name_bytes_max = UINT32_MAX, .value_bytes_max = UINT32_MAX};
@@ -102,6 +112,8 @@ static enum scrape_failure read_lines(const struct pipeline_job *job, struct str
             return SCRAPE_OK;
         if (event == EXPOSITION_ERROR)
             return fail_with(report, SCRAPE_PARSE, exposition.line, exposition.error);
+        if (event == EXPOSITION_TYPE || event == EXPOSITION_HELP)
+            add_metadata(reading, &exposition, event);
         if (event != EXPOSITION_SAMPLE)
             continue;
         add_line(reading, &exposition, job->honor_timestamps);
@@ -157,30 +169,46 @@ static struct draft_family *family_of(struct draft *draft, struct str name)
     return family ? family : make_family(draft, name);
 }
 
-static bool scraped_has(const struct exposition *exposition, struct str name)
+static bool has_name(const struct label *labels, uint32_t count, struct str name)
 {
-    for (uint32_t i = 0; i < exposition->label_count; i++)
-        if (str_equal(exposition->labels[i].name, name))
+    for (uint32_t i = 0; i < count; i++)
+        if (str_equal(labels[i].name, name))
             return true;
     return false;
 }
 
-/* A scraped label that the target has too becomes exported_<name>, as often as it takes. */
-static struct str exported_name(struct draft *draft, const struct exposition *exposition, struct str name)
+/* A scraped label that the target has too becomes exported_<name>, as often as it takes. `settled` are the labels that
+ * have their names already. */
+static struct str exported_name(struct draft *draft, const struct exposition *exposition, const struct label *settled,
+                                uint32_t settled_count, struct str name)
 {
     do {
         char *longer = arena_printf(&draft->arena, "exported_" STR_FMT, STR_ARG(name));
         name = str_from(longer);
     } while (name.ptr && name.len < SCRAPE_LABEL_NAME_BYTES_MAX &&
-             (labels_get(draft->target, name).ptr || scraped_has(exposition, name)));
+             (labels_get(draft->target, name).ptr || has_name(exposition->labels, exposition->label_count, name) ||
+              has_name(settled, settled_count, name)));
     return name;
+}
+
+/* Sorts by the length of the name, which is the order in which Prometheus gives them new ones; few, nearly sorted. */
+static void sort_by_length(struct label *labels, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        struct label label = labels[i];
+        uint32_t at = i;
+        for (; at > 0 && labels[at - 1].name.len > label.name.len; at--)
+            labels[at] = labels[at - 1];
+        labels[at] = label;
+    }
 }
 
 /* The sample's own labels with conflicts settled, the name first. */
 static bool own_labels(struct draft *draft, const struct exposition *exposition, struct label *ret_labels,
                        uint32_t *ret_count)
 {
-    uint32_t count = 0;
+    struct label conflicts[LABELS_MAX];
+    uint32_t count = 0, conflict_count = 0;
     ret_labels[count++] = (struct label){STR(LABEL_NAME), exposition->name};
     for (uint32_t i = 0; i < exposition->label_count; i++) {
         struct label label = exposition->labels[i];
@@ -189,10 +217,16 @@ static bool own_labels(struct draft *draft, const struct exposition *exposition,
         if (label.value.len == 0 && !(draft->job->honor_labels && conflict))
             continue;
         if (conflict && !draft->job->honor_labels)
-            label.name = exported_name(draft, exposition, label.name);
-        if (!label.name.ptr)
+            conflicts[conflict_count++] = label;
+        else
+            ret_labels[count++] = label;
+    }
+    sort_by_length(conflicts, conflict_count);
+    for (uint32_t i = 0; i < conflict_count; i++) {
+        conflicts[i].name = exported_name(draft, exposition, ret_labels, count, conflicts[i].name);
+        if (!conflicts[i].name.ptr)
             return false;
-        ret_labels[count++] = label;
+        ret_labels[count++] = conflicts[i];
     }
     *ret_count = count;
     return true;
@@ -231,7 +265,11 @@ static const char *limit_passed(const struct draft *draft, const struct label *l
             return "a label name is longer than label_name_length_limit";
         if (labels[i].value.len > job->label_value_bytes_max)
             return "a label value is longer than label_value_length_limit";
-        total += labels_get(draft->target, labels[i].name).ptr == NULL;
+        bool of_target = labels_get(draft->target, labels[i].name).ptr != NULL;
+        if (labels[i].value.len == 0)
+            total -= of_target; /* deleted */
+        else
+            total += !of_target;
     }
     return total > job->label_limit || total > LABELS_MAX ? "a series has more labels than label_limit" : NULL;
 }
@@ -426,9 +464,9 @@ static enum scrape_failure make_page(struct page_cache *cache, struct draft *dra
 }
 
 /* Which pages may be shared: same job, and the same target labels as far as they matter. */
-static uint64_t key_of(const struct pipeline_job *job, const struct labels *target)
+static uint64_t key_of(const struct pipeline_job *job, const struct labels *target, uint64_t metadata)
 {
-    uint64_t key = hash64(&job, sizeof(job), 0);
+    uint64_t key = hash64(&job, sizeof(job), metadata);
     if (job->metric_relabel)
         return hash64(&(uint64_t){labels_hash(target)}, sizeof(uint64_t), key);
     for (size_t i = 0; i < labels_count(target); i++) {
@@ -470,7 +508,7 @@ enum scrape_failure page_parse(struct page_cache *cache, const struct pipeline_j
     enum scrape_failure failure = read_lines(job, body, &reading, report);
     if (failure != SCRAPE_OK)
         return failure;
-    uint64_t key = key_of(job, target);
+    uint64_t key = key_of(job, target, reading.metadata);
     struct page *page = page_cache_find(cache, key, buf_view(&reading.text.text));
     if (page && same_lines(page, &reading.text)) {
         take_values(page, page->lines, &reading, values);

@@ -177,14 +177,14 @@ struct page *page_union(struct page_cache *cache, const struct page *next, const
     return page;
 }
 
-struct page *page_of_gauges(struct page_cache *cache, const char *const *names, const char *const *helps,
-                            uint32_t count)
+struct page *page_of_gauges(struct page_cache *cache, const struct page_gauge *gauges, uint32_t count)
 {
     struct layout **families = mem_array(count, sizeof(struct layout *));
-    static const struct layout_slot slot = {0};
     for (uint32_t i = 0; i < count; i++) {
-        struct layout_family_spec spec = {.name = str_from(names[i]),
-                                          .help = str_from(helps[i]),
+        const struct label label = {str_from(gauges[i].label_name), str_from(gauges[i].label_value)};
+        const struct layout_slot slot = {.labels = &label, .label_count = gauges[i].label_name ? 1 : 0};
+        struct layout_family_spec spec = {.name = str_from(gauges[i].name),
+                                          .help = str_from(gauges[i].help),
                                           .metric_type = METRIC_GAUGE,
                                           .slots = &slot,
                                           .count = 1};

@@ -5,26 +5,22 @@
 
 #include <errno.h>
 
-/* The series that the scraper adds, in the order of their slots. */
-enum { OWN_UP, OWN_DURATION, OWN_SCRAPED, OWN_KEPT, OWN_ADDED, OWN_BODY_BYTES, OWN_COUNT };
+/* The series that the scraper adds, in the order of their slots. The last is there while scrapes fail. */
+enum { OWN_UP, OWN_DURATION, OWN_SCRAPED, OWN_KEPT, OWN_ADDED, OWN_BODY_BYTES, OWN_FAILURE, OWN_COUNT };
 
-static const char *const own_names[OWN_COUNT] = {"up",
-                                                 "scrape_duration_seconds",
-                                                 "scrape_samples_scraped",
-                                                 "scrape_samples_post_metric_relabeling",
-                                                 "scrape_series_added",
-                                                 "scrape_body_size_bytes"};
-static const char *const own_helps[OWN_COUNT] = {"1 when the last scrape gave samples, 0 when it failed",
-                                                 "How long the scrape took",
-                                                 "Samples on the page",
-                                                 "Samples left after metric_relabel_configs",
-                                                 "Series that were not on the page before",
-                                                 "Size of the page, uncompressed"};
+static const struct page_gauge own_gauges[OWN_COUNT] = {
+    {"up", "1 when the last scrape gave samples, 0 when it failed", NULL, NULL},
+    {"scrape_duration_seconds", "How long the scrape took", NULL, NULL},
+    {"scrape_samples_scraped", "Samples on the page", NULL, NULL},
+    {"scrape_samples_post_metric_relabeling", "Samples left after metric_relabel_configs", NULL, NULL},
+    {"scrape_series_added", "Series that were not on the page before", NULL, NULL},
+    {"scrape_body_size_bytes", "Size of the page, uncompressed", NULL, NULL},
+    {"scrape_failure", "1 while scrapes fail, and why", "reason", NULL}};
 
 struct pipeline {
     struct pipeline_options options;
     struct page_cache *pages;
-    struct page *own_page;
+    struct page *own_pages[SCRAPE_FAILURE_COUNT]; /* by how the scrape ended */
     struct page_values values, own_values;
     struct window_scratch scratch;
     struct pipeline_stats stats;
@@ -56,7 +52,12 @@ struct pipeline *pipeline_new(const struct pipeline_options *options)
     struct pipeline *pipeline = mem_zalloc(sizeof(*pipeline));
     pipeline->options = *options;
     pipeline->pages = page_cache_new(options->page_bytes_max);
-    pipeline->own_page = page_of_gauges(pipeline->pages, own_names, own_helps, OWN_COUNT);
+    for (int i = 0; i < SCRAPE_FAILURE_COUNT; i++) {
+        struct page_gauge gauges[OWN_COUNT];
+        memcpy(gauges, own_gauges, sizeof(gauges));
+        gauges[OWN_FAILURE].label_value = scrape_failure_name((enum scrape_failure)i);
+        pipeline->own_pages[i] = page_of_gauges(pipeline->pages, gauges, i == SCRAPE_OK ? OWN_FAILURE : OWN_COUNT);
+    }
     pipeline->own_values = (struct page_values){.values = mem_array(OWN_COUNT, sizeof(double)), .capacity = OWN_COUNT};
     return pipeline;
 }
@@ -66,7 +67,8 @@ void pipeline_free(struct pipeline *pipeline)
     if (!pipeline)
         return;
     window_scratch_done(&pipeline->scratch);
-    page_unref(pipeline->pages, pipeline->own_page);
+    for (int i = 0; i < SCRAPE_FAILURE_COUNT; i++)
+        page_unref(pipeline->pages, pipeline->own_pages[i]);
     page_cache_free(pipeline->pages);
     page_values_done(&pipeline->values);
     page_values_done(&pipeline->own_values);
@@ -128,7 +130,7 @@ static void take_body(struct pipeline_target *target, const struct scrape_outcom
             page_parse(pipeline->pages, target->job, target->labels, outcome->body, &pipeline->values, &page, report);
         if (report->failure != SCRAPE_OK)
             return;
-        report->page_changed = page != old;
+        report->page_changed = !old || !hash128_equal(page->layout->hash, old->layout->hash);
         if (report->page_changed)
             report->series_added = series_added(old, page);
         pipeline->stats.page_changes_total += report->page_changed;
@@ -151,7 +153,8 @@ static void take_own(struct pipeline_target *target, const struct scrape_outcome
     values->values[OWN_ADDED] = report->series_added;
     /* -1 says: larger than the limit, as Prometheus says it. */
     values->values[OWN_BODY_BYTES] = report->failure == SCRAPE_BODY_LIMIT ? -1 : (double)outcome->body.len;
-    window_add(target->own, target->pipeline->own_page, values, outcome->time_ms);
+    values->values[OWN_FAILURE] = 1;
+    window_add(target->own, target->pipeline->own_pages[report->failure], values, outcome->time_ms);
 }
 
 void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome *outcome,
@@ -215,6 +218,7 @@ static void close_one(struct pipeline_target *target, struct window *window, str
     struct window_closed closed;
     if (!window_close(window, &pipeline->scratch, &closed))
         return;
+    part->samples_dropped_total += closed.dropped;
     if (add_window(target, &closed, part) == 0)
         return;
     /* The part is full. */
@@ -223,7 +227,7 @@ static void close_one(struct pipeline_target *target, struct window *window, str
     *part = new_part(pipeline, window_start_ms);
     /* One page alone that no batch can hold is past every limit of a scrape: its samples are counted as dropped. */
     if (add_window(target, &closed, part) < 0)
-        part->samples_dropped_total += closed.count;
+        part->samples_dropped_total += (uint64_t)closed.count * window_series(window);
 }
 
 void pipeline_close(struct pipeline *pipeline, int64_t window_start_ms, struct pipeline_target *const *targets,
@@ -241,6 +245,8 @@ void pipeline_close(struct pipeline *pipeline, int64_t window_start_ms, struct p
         target->repeated = 0;
     }
     seal(pipeline, &part);
+    /* A page of a job that ends now must not be found by a later one that lies at the same address. */
+    window_scratch_release(&pipeline->scratch);
 }
 
 void pipeline_stats(const struct pipeline *pipeline, struct pipeline_stats *ret_stats)

@@ -24,7 +24,8 @@ struct pipeline_job {
     uint32_t label_value_bytes_max;
 };
 
-/* Why a scrape gave no samples: fixed words, in `up`'s companion scrape_failure{reason="..."} and in the envelope. */
+/* Why a scrape gave no samples: fixed words, in `up`'s companion scrape_failure{reason="..."}, which is there while scrapes fail,
+ * and in the envelope. */
 enum scrape_failure {
     SCRAPE_OK,
     SCRAPE_RESOLVE, SCRAPE_CONNECT, SCRAPE_TLS, SCRAPE_TIMEOUT, SCRAPE_BROKEN, /* no whole answer */
@@ -55,7 +56,7 @@ struct pipeline_sealed { /* a part of a closed window, ready to be numbered and 
     int64_t window_start_ms, resolution_ms;
     uint64_t targets_expected, targets_answered;
     uint64_t failed[SCRAPE_FAILURE_COUNT]; /* targets by their last failure in the window */
-    uint64_t samples_dropped_total;        /* duplicates in a page, values before the epoch and the like */
+    uint64_t samples_dropped_total;        /* repeated series, impossible times, resets past the bound */
 };
 typedef void pipeline_sealed_fn(void *arg, struct pipeline_sealed *sealed);
 

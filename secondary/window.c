@@ -3,10 +3,14 @@
 
 #include <stdlib.h>
 
+/* Room for extras that stays from window to window; all counters of a new target need more, once. */
+#define EXTRAS_KEPT_MAX 16
+
 enum {
-    SLOT_SEEN = 1, /* has a value in this window */
-    SLOT_LIVE = 2, /* was on the last good scrape, and the target has not gone since */
-    SLOT_KNOWN = 4 /* `last` is the value before, of this window or an earlier one */
+    SLOT_SEEN = 1,  /* has a value in this window */
+    SLOT_LIVE = 2,  /* was on the last good scrape, and no stale marker for it has gone out since */
+    SLOT_KNOWN = 4, /* `last` is the value before, of this window or an earlier one */
+    SLOT_FIRST = 8  /* a counter that has not moved since its first value, which came in this window */
 };
 
 struct range { /* of a gauge in this window */
@@ -31,7 +35,7 @@ struct window {
     struct side *sides;          /* NULL in most windows */
     struct record_extra *extras; /* index = slot of page */
     size_t extra_count, extra_capacity;
-    uint64_t extras_lost;
+    uint64_t dropped; /* samples of this window that are lost: past the bound of extras, at impossible times */
     int64_t last_ms;  /* of the last good scrape, of any window */
     uint32_t count;   /* good scrapes in this window */
     int64_t stale_ms; /* the target is gone since then; 0: it is there */
@@ -200,8 +204,9 @@ static void change_page(struct window *window, struct page *page, int64_t time_m
     if (sides)
         make_sides(window);
     for (uint32_t i = 0; i < window->page->slot_count && any; i++) {
+        /* Gone with the target already, if that came in this window: its own marker will not be said any more. */
         if (leaving[i] && window->flags[i] & SLOT_LIVE && !window->sides[i].timed)
-            window->sides[i].gone_ms = time_ms;
+            window->sides[i].gone_ms = window->stale_ms > 0 ? window->stale_ms : time_ms;
         if (leaving[i])
             window->flags[i] &= (uint8_t)~SLOT_LIVE;
     }
@@ -219,7 +224,7 @@ static void add_extra(struct window *window, uint32_t slot, int64_t time_ms, dou
 {
     size_t extras_max = (size_t)window->page->slot_count * WINDOW_EXTRAS_PER_SLOT + WINDOW_EXTRAS_MIN;
     if (window->extra_count == extras_max) {
-        window->extras_lost++;
+        window->dropped++;
         return;
     }
     if (window->extra_count == window->extra_capacity) {
@@ -230,12 +235,14 @@ static void add_extra(struct window *window, uint32_t slot, int64_t time_ms, dou
         (struct record_extra){.index = slot, .sample = {.time_ms = time_ms, .value = value}};
 }
 
-/* The counter fell: what stood before (unless it went out with the window before) and what stands now are kept. */
-static void note_reset(struct window *window, uint32_t slot, double value, int64_t time_ms)
+/* A counter moved for the first time (its first value is where its increase begins), or it fell: what stood before is
+ * kept, unless it went out with the window before, and after a fall what stands now. */
+static void note_step(struct window *window, uint32_t slot, double value, int64_t time_ms)
 {
     if (window->flags[slot] & SLOT_SEEN)
         add_extra(window, slot, window->sides ? window->sides[slot].seen_ms : window->last_ms, window->last[slot]);
-    add_extra(window, slot, time_ms, value);
+    if (value < window->last[slot])
+        add_extra(window, slot, time_ms, value);
 }
 
 static inline void add_range(struct range *range, double value, bool first)
@@ -253,13 +260,17 @@ static inline void add_range(struct range *range, double value, bool first)
 
 static inline void add_value(struct window *window, uint32_t slot, double value, int64_t time_ms)
 {
-    uint8_t flags = window->flags[slot];
+    uint8_t flags = window->flags[slot], first = 0;
     if (window->page->kinds[slot] == KIND_GAUGE)
         add_range(&window->ranges[window->page->gauges[slot]], value, !(flags & SLOT_SEEN));
-    else if (flags & SLOT_KNOWN && value < window->last[slot])
-        note_reset(window, slot, value, time_ms);
+    else if (!(flags & SLOT_KNOWN))
+        first = SLOT_FIRST;
+    else if (value < window->last[slot] || (flags & SLOT_FIRST && value > window->last[slot]))
+        note_step(window, slot, value, time_ms);
+    else
+        first = flags & SLOT_FIRST;
     window->last[slot] = value;
-    window->flags[slot] = SLOT_SEEN | SLOT_LIVE | SLOT_KNOWN;
+    window->flags[slot] = SLOT_SEEN | SLOT_LIVE | SLOT_KNOWN | first;
 }
 
 static void add_aside(struct window *window, uint32_t slot, int64_t time_ms, bool timed)
@@ -271,9 +282,17 @@ static void add_aside(struct window *window, uint32_t slot, int64_t time_ms, boo
     side->timed = timed;
 }
 
+static bool time_is_possible(int64_t at_ms, int64_t now_ms)
+{
+    return at_ms >= 0 && at_ms - now_ms <= WINDOW_AHEAD_MS_MAX;
+}
+
 void window_add(struct window *window, struct page *page, const struct page_values *values, int64_t time_ms)
 {
-    if (window->shown != page)
+    /* Another text may say the same series in the same places. */
+    if (window->shown && window->shown != page && hash128_equal(window->shown->layout->hash, page->layout->hash))
+        show(window, page);
+    else if (window->shown != page)
         change_page(window, page, time_ms);
     if (values->any_time)
         make_sides(window);
@@ -281,6 +300,10 @@ void window_add(struct window *window, struct page *page, const struct page_valu
         uint32_t slot = window->slots ? window->slots[i] : i;
         bool timed = values->any_time && values->times[i] != INT64_MIN;
         int64_t at = timed ? values->times[i] : time_ms;
+        if (timed && !time_is_possible(at, time_ms)) {
+            window->dropped++;
+            continue;
+        }
         /* The same sample again, as exporters with times of their own show it until they have a newer one. */
         if (timed && window->flags[slot] & SLOT_KNOWN && window->sides[slot].timed &&
             at <= window->sides[slot].seen_ms) {
@@ -303,18 +326,21 @@ void window_stale(struct window *window, int64_t time_ms)
         return;
     window->stale_ms = time_ms;
     window->stale_new = true;
-    for (uint32_t i = 0; i < window->page->slot_count; i++)
-        window->flags[i] &= (uint8_t)~SLOT_LIVE;
 }
 
 /* ---- Closing ---- */
 
+void window_scratch_release(struct window_scratch *scratch)
+{
+    if (scratch->page)
+        page_unref(scratch->cache, STEAL(scratch->page));
+}
+
 void window_scratch_done(struct window_scratch *scratch)
 {
+    window_scratch_release(scratch);
     mem_free(scratch->records);
     mem_free(scratch->extras);
-    if (scratch->page)
-        page_unref(scratch->cache, scratch->page);
     *scratch = (struct window_scratch){0};
 }
 
@@ -383,28 +409,46 @@ static size_t write_extras(struct window *window, struct window_scratch *scratch
     return count;
 }
 
+/* Sides go on only for series that bring their times along, to know a sample that is shown again. */
+static void end_sides(struct window *window)
+{
+    bool any_timed = false;
+    for (uint32_t i = 0; window->sides && i < window->page->slot_count; i++) {
+        struct side *side = &window->sides[i];
+        any_timed |= side->timed;
+        *side = (struct side){.seen_ms = side->seen_ms, .timed = side->timed};
+    }
+    if (!any_timed)
+        mem_free(STEAL(window->sides));
+}
+
 /* The next window begins with the page that the target shows. */
 static void begin_next(struct window *window)
 {
-    mem_free(STEAL(window->sides));
+    end_sides(window);
     window->extra_count = 0;
+    if (window->extra_capacity > EXTRAS_KEPT_MAX) {
+        mem_free(STEAL(window->extras));
+        window->extra_capacity = 0;
+    }
+    window->dropped = 0;
     window->count = 0;
     window->stale_new = false;
     if (window->page != window->shown) {
         CLEANUP_FREE uint32_t *to = mem_array(window->page->slot_count, sizeof(*to));
         page_match(window->page, window->shown, to);
-        move_to(window, window->shown, to, false);
+        move_to(window, window->shown, to, window->sides != NULL);
     }
+    uint8_t ended = SLOT_SEEN | SLOT_FIRST | (window->stale_ms > 0 ? SLOT_LIVE : 0);
     for (uint32_t i = 0; i < window->page->slot_count; i++)
-        window->flags[i] &= (uint8_t)~SLOT_SEEN;
+        window->flags[i] &= (uint8_t)~ended;
 }
 
 bool window_close(struct window *window, struct window_scratch *scratch, struct window_closed *ret_closed)
 {
     if (!window->page || (window->count == 0 && !window->stale_new))
         return false;
-    if (scratch->page)
-        page_unref(scratch->cache, scratch->page);
+    window_scratch_release(scratch);
     scratch->cache = window->cache;
     scratch->page = page_ref(window->page);
     *ret_closed = (struct window_closed){.page = window->page->layout,
@@ -414,6 +458,7 @@ bool window_close(struct window *window, struct window_scratch *scratch, struct 
                                          .stale_ms = window->stale_new ? window->stale_ms : 0};
     if (window->count > 0) {
         write_records(window, scratch);
+        ret_closed->dropped = window->dropped;
         ret_closed->extra_count = write_extras(window, scratch);
         ret_closed->records = scratch->records;
         ret_closed->extras = scratch->extras;

@@ -8,6 +8,8 @@
 /* Extras kept per window: two per series and some, more resets than that keep no samples of their own (counted). */
 #define WINDOW_EXTRAS_PER_SLOT 2
 #define WINDOW_EXTRAS_MIN      256
+/* A sample's own time may be so far ahead of its scrape, as in Prometheus; what is past it is dropped. */
+#define WINDOW_AHEAD_MS_MAX (10 * 60 * INT64_C(1000))
 
 struct window;
 
@@ -19,9 +21,11 @@ struct page *window_page(const struct window *window); /* what the target shows,
 
 /* Takes the values of a scrape of `page` in. When the page is another than the window's, the window goes over to what
  * both have, and series that are gone get a stale marker at time_ms. Counters that fell since the value before (of this
- * window or the one before) keep the values on both sides as extras. Times of one window rise. */
+ * window or the one before) keep the values on both sides as extras, and one that begins in this window its first value
+ * if it moved since: so increases and resets are those of all samples. Times of one window rise. */
 void window_add(struct window *window, struct page *page, const struct page_values *values, int64_t time_ms);
-/* The scrape failed, or the target ended: every live series is stale from time_ms on. */
+/* The scrape failed, or the target ended: every live series is stale from time_ms on, until the next good scrape (a
+ * marker between values of one window is not kept). */
 void window_stale(struct window *window, int64_t time_ms);
 
 /* What a closed window says: an item of a batch but for its target. Pointers live until the next call. */
@@ -34,6 +38,7 @@ struct window_closed {
     const struct record *records;
     const struct record_extra *extras;
     size_t extra_count;
+    uint64_t dropped; /* samples that are lost: at impossible times, or extras past the bound */
 };
 /* Scratch that window_close writes to, reused from target to target. */
 struct window_scratch {
@@ -44,6 +49,7 @@ struct window_scratch {
     struct page *page; /* keeps what was closed last */
     struct page_cache *cache;
 };
+void window_scratch_release(struct window_scratch *scratch); /* lets the page go: what was closed is not read again */
 void window_scratch_done(struct window_scratch *scratch);
 
 /* Writes the window out and begins the next: last values of counters stay for resets, series that are gone leave the

@@ -167,8 +167,7 @@ static int open_bins(struct batch_reader *reader)
 static int read_entries(struct batch_reader *reader)
 {
     uint64_t count = reader_uvarint(&reader->header);
-    /* A target has at most two pages in a window, so the known target list backs the claim. */
-    if (reader->header.bad || count > 2 * (uint64_t)reader->targets->count || count > BATCH_ENTRIES_MAX)
+    if (reader->header.bad || count > BATCH_ENTRIES_MAX)
         return -EBADMSG;
     reader->entries = mem_array(count, sizeof(*reader->entries));
     reader->entry_count = (size_t)count;

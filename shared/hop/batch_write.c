@@ -5,6 +5,7 @@
 #include "hop/pack.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <zstd.h>
 
 /* What records take at most before zstd, to keep a part near BATCH_PART_BYTES; real ones take a quarter of it. */
@@ -309,6 +310,12 @@ static void write_lasts(struct batch_writer *writer, const struct block *block)
     write_values(writer, block);
 }
 
+/* The difference of two times; exporters may bring any, so it may wrap around, and does so back in the reader. */
+static void append_time(struct buf *out, int64_t time_ms, int64_t base_ms)
+{
+    column_append_signed(out, (int64_t)((uint64_t)time_ms - (uint64_t)base_ms));
+}
+
 static bool is_odd(const struct block *block, size_t index)
 {
     const struct item *item = block->members[index % block->member_count].item;
@@ -326,7 +333,7 @@ static void write_odd(struct batch_writer *writer, const struct block *block)
             continue;
         const struct item *item = block->members[i % block->member_count].item;
         buf_append_uvarint(&writer->header, i - last);
-        column_append_signed(&writer->header, block->records[i].time_ms - item->time_ms);
+        append_time(&writer->header, block->records[i].time_ms, item->time_ms);
         buf_append_uvarint(&writer->header, block->records[i].count);
         last = i;
     }
@@ -377,37 +384,54 @@ static void write_ranges(struct batch_writer *writer, const struct block *block)
 
 struct found_extra {
     size_t index; /* of its record in the block */
+    size_t order; /* as it was found */
     struct sample sample;
 };
 
-/* Extras of a member that lie in the family, in order of their records: they are gathered slot-major. */
+static int compare_found(const void *a, const void *b)
+{
+    const struct found_extra *x = a, *y = b;
+    if (x->index != y->index)
+        return x->index < y->index ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The first of an item's extras that belongs to this record or a later one. */
+static uint32_t extras_from(const struct batch_writer *writer, const struct item *item, size_t record)
+{
+    uint32_t low = 0, high = item->extra_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (writer->extras[item->first_extra + middle].index < record)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Extras of the members that lie in the family; they come member by member and are written slot-major. */
 static void write_extras(struct batch_writer *writer, const struct block *block)
 {
     size_t total = 0, capacity = 0;
     CLEANUP_FREE struct found_extra *found = NULL;
     for (size_t m = 0; m < block->member_count; m++) {
-        const struct member *member = &block->members[m];
-        size_t base = member->first_record - member->item->first_record;
-        for (uint32_t e = 0; e < member->item->extra_count; e++) {
-            const struct record_extra *extra = &writer->extras[member->item->first_extra + e];
-            if (extra->index < base || extra->index >= base + block->slots)
-                continue;
+        const struct item *item = block->members[m].item;
+        size_t base = block->members[m].first_record - item->first_record;
+        uint32_t end = extras_from(writer, item, base + block->slots);
+        for (uint32_t e = extras_from(writer, item, base); e < end; e++) {
+            const struct record_extra *extra = &writer->extras[item->first_extra + e];
             found = grown(found, total, 1, sizeof(*found), &capacity);
-            found[total++] = (struct found_extra){(extra->index - base) * block->member_count + m, extra->sample};
+            found[total] = (struct found_extra){(extra->index - base) * block->member_count + m, total, extra->sample};
+            total++;
         }
     }
-    /* By index, stable: insertion, as there are few and they come nearly in order. */
-    for (size_t i = 1; i < total; i++) {
-        struct found_extra item = found[i];
-        size_t at = i;
-        for (; at > 0 && found[at - 1].index > item.index; at--)
-            found[at] = found[at - 1];
-        found[at] = item;
-    }
+    if (total > 0)
+        qsort(found, total, sizeof(*found), compare_found);
     buf_append_uvarint(&writer->header, total);
     for (size_t i = 0; i < total; i++) {
         buf_append_uvarint(&writer->header, found[i].index - (i ? found[i - 1].index : 0));
-        column_append_signed(&writer->header, block->records[found[i].index].time_ms - found[i].sample.time_ms);
+        append_time(&writer->header, block->records[found[i].index].time_ms, found[i].sample.time_ms);
         buf_append_le64(&writer->payload, double_bits(found[i].sample.value));
     }
 }
@@ -458,7 +482,8 @@ static void write_entries(struct batch_writer *writer, int64_t window_start_ms)
     for (int column = 0; column < 5; column++) {
         for (size_t i = 0; i < count; i++) {
             const struct item *item = &writer->items[i];
-            const int64_t fields[] = {item->target, item->page, item->time_ms - window_start_ms, item->count,
+            const int64_t fields[] = {item->target, item->page,
+                                      (int64_t)((uint64_t)item->time_ms - (uint64_t)window_start_ms), item->count,
                                       item->stale_ms};
             numbers[i] = fields[column];
         }
