@@ -6,9 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* Of one request. */
-#define FRAMES_MAX      4096
-#define MISSING_MAX     16384
+/* Of one request: batches and gaps are bounded by what an answer holds, layouts by what a few batches may name. */
+#define LAYOUTS_MAX     (4 * ENVELOPE_HASHES_MAX)
 #define ARENA_BYTES_MAX (64 * MIB)
 #define RETRY_AFTER_MS  1000
 /* A sender may have so much in flight, of all that may be. */
@@ -64,6 +63,31 @@ void receiver_stats(const struct receiver *receiver, struct receiver_stats *ret_
     *ret_stats = receiver->stats;
 }
 
+/* ---- Layouts whose batches are still to come ---- */
+
+static void unpark_first(struct receiver *receiver)
+{
+    struct parked_layout *first = &receiver->parked[receiver->parked_first];
+    receiver->parked_bytes -= first->bytes;
+    receiver->parked_first = (receiver->parked_first + 1) % PARKED_LAYOUTS_MAX;
+    receiver->parked_count--;
+    layout_table_release(spool_layouts(receiver->spool), first->hash);
+}
+
+/* Takes over one hold of the layout. */
+static void park(struct receiver *receiver, struct hash128 hash)
+{
+    size_t bytes = layout_table_get(spool_layouts(receiver->spool), hash)->bytes_len;
+    if (!receiver->parked)
+        receiver->parked = mem_array(PARKED_LAYOUTS_MAX, sizeof(*receiver->parked));
+    while (receiver->parked_count == PARKED_LAYOUTS_MAX ||
+           (receiver->parked_count > 0 && receiver->parked_bytes + bytes > PARKED_BYTES_MAX))
+        unpark_first(receiver);
+    size_t place = (receiver->parked_first + receiver->parked_count++) % PARKED_LAYOUTS_MAX;
+    receiver->parked[place] = (struct parked_layout){hash, bytes};
+    receiver->parked_bytes += bytes;
+}
+
 /* ---- A request's life ---- */
 
 static struct receiver_request *request_new(struct receiver *receiver, struct http_exchange *exchange)
@@ -82,14 +106,19 @@ static struct receiver_request *request_new(struct receiver *receiver, struct ht
     return request;
 }
 
-/* Off the receiver's list; layouts that no segment took leave the table. */
+/* Off the receiver's list. */
 static void request_leave(struct receiver_request *request)
 {
     struct receiver *receiver = request->receiver;
     if (!receiver)
         return;
-    for (uint32_t i = 0; i < request->held_count; i++)
-        layout_table_release(spool_layouts(receiver->spool), request->held[i]);
+    bool others_follow = request->missing_count > 0 || request->taken_count == 0;
+    for (uint32_t i = 0; i < request->held_count; i++) {
+        if (others_follow)
+            park(receiver, request->held[i]);
+        else
+            layout_table_release(spool_layouts(receiver->spool), request->held[i]);
+    }
     receiver->in_flight_bytes -= request->bytes;
     *request->previous = request->next;
     if (request->next)
@@ -118,6 +147,9 @@ void receiver_free(struct receiver *receiver)
         http_exchange_answer_text(STEAL(request->exchange), 503, "stopping\n");
         request_leave(request);
     }
+    while (receiver->parked_count > 0)
+        unpark_first(receiver);
+    mem_free(receiver->parked);
     receiver_sources_free(receiver);
     mem_free(receiver->datacenter);
     mem_free(receiver->rejects_dir);
@@ -130,7 +162,7 @@ static void refuse(struct receiver_request *request, const struct source_id *sou
 {
     struct receiver *receiver = request->receiver;
     if (source) {
-        struct source_entry *entry = receiver_source_find(receiver, source);
+        struct source_entry *entry = receiver_source_get(receiver, source);
         if (entry)
             entry->public.refused_total++;
     }
@@ -161,7 +193,7 @@ static bool note_missing(struct receiver_request *request, struct hash128 hash, 
     struct layout *layout = layout_table_get(spool_layouts(request->receiver->spool), hash);
     if (layout && layout->type == type)
         return false;
-    if (request->missing_count < MISSING_MAX) {
+    if (request->missing_count < ANSWER_MISSING_MAX) {
         if (request->missing_count % 64 == 0)
             request->missing = mem_resize(request->missing, request->missing_count + 64, sizeof(*request->missing));
         request->missing[request->missing_count++] = hash;
@@ -212,7 +244,7 @@ static enum batch_verdict conflict(struct receiver_request *request, const struc
 
 static enum batch_verdict duplicate(struct receiver_request *request, const struct source_id *source)
 {
-    struct source_entry *entry = receiver_source_find(request->receiver, source);
+    struct source_entry *entry = receiver_source_get(request->receiver, source);
     request->receiver->stats.duplicates_total++;
     if (entry)
         entry->public.duplicates_total++;
@@ -251,7 +283,7 @@ static enum batch_verdict take_batch(struct receiver_request *request, struct ta
         return unauthorised(request, &envelope->source, reason);
     if (envelope->body_version > BATCH_BODY_VERSION)
         return unsupported(request, &envelope->source);
-    if (!receiver_source_find(receiver, &envelope->source))
+    if (!receiver_source_make(receiver, &envelope->source))
         return unauthorised(request, NULL, "there are too many sources");
     switch (seqlog_check(spool_seen(receiver->spool), &envelope->source, envelope->epoch, envelope->seq, checksum)) {
     case SEQLOG_CONFLICT:
@@ -316,6 +348,8 @@ static void add_mark(struct receiver_request *request, const struct source_id *s
             str_equal(mark->source.datacenter, source->datacenter))
             return;
     }
+    if (request->mark_count == ANSWER_MARKS_MAX)
+        return; /* asked again later */
     if (request->mark_count % 64 == 0)
         request->marks = mem_resize(request->marks, request->mark_count + 64, sizeof(*request->marks));
     uint64_t delivered = receiver->options.is_end ? seqlog_highest(spool_seen(receiver->spool), source, epoch)
@@ -340,20 +374,30 @@ static void take_frame(struct receiver_request *request, const struct frame *fra
         frame->type == FRAME_BATCH ? take_batch(request, taken, frame->checksum) : take_gap(request, taken);
 }
 
-/* All frames of the body. -EBADMSG: it is not whole; what came before is taken in all the same. */
-static int take_frames(struct receiver_request *request)
+/* Before anything is taken in: a request is whole frames within the limits, or it is nothing. */
+static bool frames_are_sound(struct str body)
+{
+    size_t at = 0;
+    uint32_t batches = 0;
+    uint32_t others = 0;
+    struct frame frame;
+    while (frame_next(body, &at, &frame) > 0) {
+        bool counts = frame.type == FRAME_BATCH || frame.type == FRAME_GAP;
+        batches += counts;
+        others += !counts;
+        if (frame.damaged_bytes > 0 || batches > ANSWER_VERDICTS_MAX || others > LAYOUTS_MAX)
+            return false;
+    }
+    return at == body.len;
+}
+
+static void take_frames(struct receiver_request *request)
 {
     struct str body = http_exchange_body(request->exchange);
     size_t at = 0;
     struct frame frame;
-    for (int frames = 0;; frames++) {
-        int more = frame_next(body, &at, &frame);
-        if (frame.damaged_bytes > 0 || (more == 0 && frame.offset < body.len) || frames == FRAMES_MAX)
-            return -EBADMSG;
-        if (more == 0)
-            return 0;
+    while (frame_next(body, &at, &frame) > 0)
         take_frame(request, &frame);
-    }
 }
 
 /* Who asks without sending anything. After all is taken in, so that marks see it. */
@@ -365,7 +409,8 @@ static void take_asks(struct receiver_request *request)
     while (frame_next(body, &at, &frame) > 0) {
         struct source_id source;
         uint64_t epoch;
-        if (frame.type == FRAME_ASK && answer_ask_decode(frame.payload, &source, &epoch) == 0)
+        if (frame.type == FRAME_ASK && answer_ask_decode(frame.payload, &source, &epoch) == 0 &&
+            !why_not(request, &source))
             add_mark(request, &source, epoch);
     }
 }
@@ -379,7 +424,7 @@ static void hand_on(struct receiver_request *request, struct taken *taken)
     if (taken->batch.is_gap) {
         receiver->stats.gaps_total++;
     } else {
-        struct source_entry *entry = receiver_source_find(receiver, &taken->batch.source);
+        struct source_entry *entry = receiver_source_get(receiver, &taken->batch.source);
         receiver->stats.batches_total++;
         receiver->stats.bytes_total += taken->bytes.len;
         receiver->stats.ahead_total += taken->batch.window_end_ms > now_ms + receiver->options.ahead_max_ms;
@@ -430,11 +475,12 @@ static void synced(void *arg, int error)
         struct taken *taken = &request->taken[i];
         bool kept = taken->verdict == VERDICT_STORED || taken->verdict == VERDICT_DUPLICATE;
         if (error < 0 && kept) {
-            taken->verdict = VERDICT_BUSY; /* it is not on disk, so it was never here */
+            taken->verdict = VERDICT_BUSY; /* not known to be on disk */
             request->receiver->stats.busy_total++;
-        } else if (taken->is_new) {
-            hand_on(request, taken);
         }
+        /* What the spool still has will be called a duplicate when it comes again: this is the time to hand it on. */
+        if (taken->is_new && (error == 0 || spool_has(request->receiver->spool, taken->batch.id)))
+            hand_on(request, taken);
     }
     if (error < 0)
         refuse(request, NULL, strerror(-error));
@@ -465,12 +511,13 @@ void receiver_handle(struct receiver *receiver, struct http_exchange *exchange)
     int64_t sent_at_ms;
     if (str_to_i64(http_exchange_header(exchange, "X-Tributary-Sent-At"), &sent_at_ms) == 0)
         request->sent_at_ms = sent_at_ms;
-    if (take_frames(request) < 0) {
+    if (!frames_are_sound(http_exchange_body(exchange))) {
         receiver->stats.malformed_total++;
         refuse(request, NULL, "the request is cut or damaged");
         http_exchange_answer_text(STEAL(request->exchange), 400, "the request is cut or damaged\n");
         request_free(request);
         return;
     }
+    take_frames(request);
     spool_sync(receiver->spool, synced, request);
 }

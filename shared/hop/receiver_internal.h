@@ -15,6 +15,14 @@ struct source_entry {
     char datacenter[SOURCE_NAME_BYTES_MAX + 1], secondary[SOURCE_NAME_BYTES_MAX + 1];
 };
 
+#define PARKED_BYTES_MAX   (32 * MIB) /* two requests' worth */
+#define PARKED_LAYOUTS_MAX 65536      /* what one batch may name */
+
+struct parked_layout {
+    struct hash128 hash;
+    size_t bytes;
+};
+
 struct receiver {
     struct seams seams;
     struct spool *spool;
@@ -28,11 +36,19 @@ struct receiver {
     struct receiver_request *requests; /* that wait for the disk */
     uint64_t in_flight_bytes;
     uint64_t reject_number; /* of the next file */
+    int64_t reject_next_ms; /* not before */
+    /* Layouts of requests whose batches lacked others, held a while: a batch may need more than one request can carry.
+     * A ring. */
+    struct parked_layout *parked;
+    size_t parked_first, parked_count;
+    uint64_t parked_bytes;
     struct receiver_stats stats;
 };
 
-/* The source's entry, made if absent; NULL past SEQLOG_SOURCES_MAX. */
-struct source_entry *receiver_source_find(struct receiver *receiver, const struct source_id *source);
+/* The source's entry, NULL: none yet. One per name, whatever its incarnation. */
+struct source_entry *receiver_source_get(const struct receiver *receiver, const struct source_id *source);
+/* Made if absent: for sources that may write. NULL past SEQLOG_SOURCES_MAX. */
+struct source_entry *receiver_source_make(struct receiver *receiver, const struct source_id *source);
 void receiver_source_stored(struct source_entry *entry, const struct envelope *envelope, struct str peer,
                             int64_t sent_at_ms, int64_t now_ms);
 void receiver_sources_free(struct receiver *receiver);

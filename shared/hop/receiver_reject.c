@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 /* Files kept at most; with small rejects the bytes alone would allow millions. */
-#define REJECT_FILES_MAX 1000
+#define REJECT_FILES_MAX 100
+/* A sample for people to look at, not a store: a peer that sends nothing else must not keep the loop at it. */
+#define REJECT_INTERVAL_MS 1000
 
 /* Names are "N.batch" with N of 20 digits, so that the order of names is that of time. */
 static void next_number(struct receiver *receiver, char **names, size_t count)
@@ -48,6 +50,10 @@ void receiver_reject(struct receiver *receiver, struct str bytes)
     if (!receiver->rejects_dir || bytes.len > receiver->options.rejects_bytes_max ||
         file_make_dirs(receiver->seams.fs, receiver->rejects_dir) < 0)
         return;
+    int64_t now_ms = clock_mono_ms(loop_clock(receiver->seams.loop));
+    if (now_ms < receiver->reject_next_ms)
+        return;
+    receiver->reject_next_ms = now_ms + REJECT_INTERVAL_MS;
     make_room(receiver, bytes.len);
     CLEANUP_FREE char *path =
         mem_printf("%s/%020llu.batch", receiver->rejects_dir, (unsigned long long)receiver->reject_number++);

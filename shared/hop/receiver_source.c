@@ -2,7 +2,7 @@
 
 static uint64_t hash_of(const struct source_id *source)
 {
-    uint64_t hash = hash64(source->datacenter.ptr, source->datacenter.len, source->incarnation);
+    uint64_t hash = hash64(source->datacenter.ptr, source->datacenter.len, 0);
     return hash64(source->secondary.ptr, source->secondary.len, hash);
 }
 
@@ -10,14 +10,18 @@ static bool is_source(const void *item, const void *key)
 {
     const struct source_entry *entry = item;
     const struct source_id *wanted = key;
-    return entry->public.source.incarnation == wanted->incarnation &&
-           str_equal(entry->public.source.datacenter, wanted->datacenter) &&
+    return str_equal(entry->public.source.datacenter, wanted->datacenter) &&
            str_equal(entry->public.source.secondary, wanted->secondary);
 }
 
-struct source_entry *receiver_source_find(struct receiver *receiver, const struct source_id *source)
+struct source_entry *receiver_source_get(const struct receiver *receiver, const struct source_id *source)
 {
-    struct source_entry *entry = map_get(&receiver->source_map, hash_of(source), is_source, source);
+    return map_get(&receiver->source_map, hash_of(source), is_source, source);
+}
+
+struct source_entry *receiver_source_make(struct receiver *receiver, const struct source_id *source)
+{
+    struct source_entry *entry = receiver_source_get(receiver, source);
     if (entry || receiver->source_count == SEQLOG_SOURCES_MAX)
         return entry;
     if (receiver->source_count == receiver->source_capacity) {
@@ -65,7 +69,10 @@ void receiver_source_stored(struct source_entry *entry, const struct envelope *e
                             int64_t sent_at_ms, int64_t now_ms)
 {
     struct receiver_source *source = &entry->public;
-    source->epoch = MAX(source->epoch, envelope->epoch);
+    /* A new data directory begins to count anew. */
+    source->epoch = source->source.incarnation == envelope->source.incarnation ? MAX(source->epoch, envelope->epoch)
+                                                                               : envelope->epoch;
+    source->source.incarnation = envelope->source.incarnation;
     source->last_received_ms = now_ms;
     source->closed_through_ms = MAX(source->closed_through_ms, envelope->closed_through_ms);
     source->batches_total++;

@@ -1,62 +1,17 @@
-#include "hop/sender.h"
-#include "base/fail.h"
-#include "base/map.h"
-#include "hop/answer.h"
-#include "hop/receiver.h"
+#include "hop/sender_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#define REQUEST_BYTES_MAX                                                                                              \
-    (8 * MIB) /* aimed at; one batch and its layouts may take it further, to the receiver's limit */
-#define REQUEST_BATCHES_MAX 64
-#define REQUESTS_DEFAULT    2
-#define REQUESTS_MAX        16
-#define TIMEOUT_MS          30000
-#define BACKOFF_FIRST_MS    200
-#define BACKOFF_MAX_MS      15000
+#define REQUESTS_DEFAULT 2
+#define TIMEOUT_MS       30000
+#define BACKOFF_FIRST_MS 200
+#define BACKOFF_MAX_MS   15000
 /* What the upstream refuses for its version or ours, or for who we are, is tried this slowly: people must act first. */
 #define BACKOFF_SLOW_MS   60000
-#define ASK_MS            5000 /* how often we ask what has been delivered, when there is nothing to send */
-#define ASKS_MAX          64   /* sources in one such request */
+#define ASK_MS            5000                     /* how often we ask what has been delivered */
 #define PREFERRED_MS      (5 * 60 * INT64_C(1000)) /* the first address is tried again after so long */
 #define KNOWN_LAYOUTS_MAX 262144 /* hashes remembered as known upstream; past it they are learnt anew */
-
-struct sender_request {
-    struct sender *sender;
-    struct http_call *call;
-    uint64_t ids[REQUEST_BATCHES_MAX];
-    uint32_t count;
-    struct hash128 *layouts; /* sent along */
-    uint32_t layout_count, layout_capacity;
-    size_t bytes;
-    size_t url;
-};
-
-struct sender {
-    struct seams seams;
-    struct spool *spool;
-    size_t consumer;
-    struct http_client *client;
-    const struct sender_options *options;
-    struct sender_request requests[REQUESTS_MAX];
-    unsigned requests_max, in_flight;
-    uint64_t in_flight_bytes, credit_bytes;
-    size_t url; /* of the options, in use */
-    int64_t url_since_ms;
-    struct map known; /* low halves of hashes of layouts that the upstream has; items are (void *)1 */
-    struct backoff backoff;
-    struct loop_timer next_turn, retry, ask;
-    struct buf body;
-    bool started, resting; /* resting: until retry runs */
-    bool noted;            /* a turn is due already */
-    bool ask_due;
-    bool draining;
-    loop_fn *drained;
-    void *drained_arg;
-    struct loop_timer drain;
-    struct sender_stats stats;
-};
 
 static void turn(void *arg);
 
@@ -89,6 +44,26 @@ static void ask_now(void *arg)
     turn(sender);
 }
 
+static void give_back(struct sender_request *request)
+{
+    for (uint32_t i = 0; i < request->count; i++)
+        spool_set_in_flight(request->sender->spool, request->sender->consumer, request->ids[i], false);
+}
+
+static void give_back_aside(struct sender *sender)
+{
+    for (size_t i = 0; i < sender->aside_count; i++)
+        spool_set_in_flight(sender->spool, sender->consumer, sender->aside[i], false);
+    sender->aside_count = 0;
+}
+
+static void slow_over(void *arg)
+{
+    struct sender *sender = arg;
+    give_back_aside(sender);
+    turn(sender);
+}
+
 static void drain_over(void *arg)
 {
     struct sender *sender = arg;
@@ -111,11 +86,13 @@ struct sender *sender_new(const struct seams *seams, struct spool *spool, size_t
     sender->requests_max = MIN(options->requests_max ? options->requests_max : REQUESTS_DEFAULT, REQUESTS_MAX);
     sender->credit_bytes = REQUEST_BYTES_MAX;
     map_init(&sender->known);
+    map_init(&sender->along);
     backoff_init(&sender->backoff, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
     buf_init(&sender->body, RECEIVER_REQUEST_BYTES_MAX);
     loop_timer_init(&sender->next_turn, seams->loop, turn, sender);
     loop_timer_init(&sender->retry, seams->loop, retry_now, sender);
     loop_timer_init(&sender->ask, seams->loop, ask_now, sender);
+    loop_timer_init(&sender->slow, seams->loop, slow_over, sender);
     loop_timer_init(&sender->drain, seams->loop, drain_over, sender);
     return sender;
 }
@@ -128,14 +105,20 @@ void sender_free(struct sender *sender)
         spool_off_append(sender->spool, wake, sender);
     loop_timer_stop(&sender->retry);
     loop_timer_stop(&sender->ask);
+    loop_timer_stop(&sender->slow);
     loop_timer_stop(&sender->drain);
     loop_timer_stop(&sender->next_turn);
     for (unsigned i = 0; i < REQUESTS_MAX; i++) {
-        if (sender->requests[i].call)
+        if (sender->requests[i].call) {
             http_call_cancel(sender->requests[i].call);
+            give_back(&sender->requests[i]);
+        }
         mem_free(sender->requests[i].layouts);
     }
+    give_back_aside(sender);
+    mem_free(sender->aside);
     map_done(&sender->known);
+    map_done(&sender->along);
     buf_done(&sender->body);
     mem_free(sender);
 }
@@ -165,140 +148,12 @@ void sender_stats(const struct sender *sender, struct sender_stats *ret_stats)
     ret_stats->in_flight = sender->in_flight;
 }
 
-/* ---- What goes into a request ---- */
-
-static bool is_known(const struct sender *sender, struct hash128 hash)
-{
-    return map_get(&sender->known, hash128_low(hash), NULL, NULL) != NULL;
-}
-
-static void note_layout(struct sender_request *request, struct hash128 hash)
-{
-    if (request->layout_count == request->layout_capacity) {
-        request->layout_capacity = MAX(2 * request->layout_capacity, 64U);
-        request->layouts = mem_resize(request->layouts, request->layout_capacity, sizeof(*request->layouts));
-    }
-    request->layouts[request->layout_count++] = hash;
-}
-
-static bool is_along(const struct sender_request *request, struct hash128 hash)
-{
-    for (uint32_t i = request->layout_count; i-- > 0;)
-        if (hash128_equal(request->layouts[i], hash))
-            return true;
-    return false;
-}
-
-/* Frames of the layouts that a batch names and the upstream may lack. -ENOENT: we lack it ourselves. */
-static int add_layout(struct sender_request *request, struct hash128 hash)
-{
-    struct sender *sender = request->sender;
-    if (is_known(sender, hash) || is_along(request, hash))
-        return 0;
-    const struct layout *layout = layout_table_get(spool_layouts(sender->spool), hash);
-    if (!layout)
-        return -ENOENT;
-    int error = frame_append(&sender->body, FRAME_LAYOUT, layout->bytes, layout->bytes_len);
-    if (error == 0)
-        note_layout(request, hash);
-    return error;
-}
-
-static int add_layouts(struct sender_request *request, struct str batch)
-{
-    struct arena arena;
-    struct envelope envelope;
-    struct str body;
-    arena_init(&arena, 4 * ENVELOPE_BYTES_MAX);
-    int error = envelope_decode(batch.ptr, batch.len, &arena, &envelope, &body);
-    if (error == 0)
-        error = add_layout(request, envelope.targets);
-    for (uint32_t i = 0; i < envelope.page_count && error == 0; i++)
-        error = add_layout(request, envelope.pages[i]);
-    for (uint32_t i = 0; i < envelope.family_count && error == 0; i++)
-        error = add_layout(request, envelope.families[i]);
-    arena_done(&arena);
-    return error;
-}
-
-/* Back to where the body and the request's layouts stood. */
-static void take_back(struct sender_request *request, size_t len, uint32_t layout_count)
-{
-    request->sender->body.len = len;
-    request->sender->body.full = false;
-    request->layout_count = layout_count;
-}
-
-/* Adds a batch or gap. False: it does not fit any more. */
-static bool add_batch(struct sender_request *request, uint64_t id)
-{
-    struct sender *sender = request->sender;
-    size_t len = sender->body.len;
-    uint32_t layout_count = request->layout_count;
-    struct spool_batch batch;
-    CLEANUP(buf_done) struct buf bytes = BUF_INIT(FRAME_PAYLOAD_BYTES_MAX);
-    int error = spool_read(sender->spool, id, &batch, &bytes);
-    if (error == 0 && !batch.is_gap)
-        error = add_layouts(request, buf_view(&bytes));
-    if (error == 0)
-        error = frame_append(&sender->body, batch.is_gap ? FRAME_GAP : FRAME_BATCH, bytes.data, bytes.len);
-    bool first = request->count == 0;
-    bool too_much = sender->body.len > REQUEST_BYTES_MAX && !first;
-    if (error == 0 && !too_much) {
-        spool_set_in_flight(sender->spool, sender->consumer, id, true);
-        request->ids[request->count++] = id;
-        return true;
-    }
-    take_back(request, len, layout_count);
-    if (too_much || (error == -EMSGSIZE && !first))
-        return false;
-    /* It cannot be read here, or not be sent at all: it is lost, counted, and holds up no other. */
-    spool_set_refused(sender->spool, sender->consumer, id);
-    sender->stats.batches_refused_total++;
-    snprintf(sender->stats.last_error, sizeof(sender->stats.last_error), "a batch of the spool cannot be sent: %s",
-             strerror(-error));
-    return true;
-}
-
-/* The newest first, then the oldest: what is new goes out at once, what piled up with the room that is left. */
-static void fill(struct sender_request *request)
-{
-    struct sender *sender = request->sender;
-    buf_reset(&sender->body);
-    request->count = request->layout_count = 0;
-    for (int tries = 0; tries < 2 * REQUEST_BATCHES_MAX && request->count < REQUEST_BATCHES_MAX; tries++) {
-        uint64_t id = spool_next_pending(sender->spool, sender->consumer, request->count == 0);
-        if (id == 0 || !add_batch(request, id))
-            return;
-    }
-}
-
-/* Nothing to send, but something that was stored is not known to be delivered: asks for that. */
-static void fill_asks(struct sender *sender)
-{
-    struct source_id source;
-    uint64_t epoch;
-    size_t at = 0;
-    CLEANUP(buf_done) struct buf ask = BUF_INIT(4 * KIB);
-    for (int i = 0; i < ASKS_MAX && spool_next_stored(sender->spool, sender->consumer, &at, &source, &epoch); i++) {
-        buf_reset(&ask);
-        if (answer_ask_encode(&source, epoch, &ask) == 0)
-            (void)!frame_append(&sender->body, FRAME_ASK, ask.data, ask.len);
-    }
-}
-
 /* ---- What comes back ---- */
 
 static void rest(struct sender *sender, int64_t ms)
 {
     sender->resting = true;
     loop_timer_start(&sender->retry, ms, 0);
-}
-
-static void give_back(struct sender_request *request)
-{
-    for (uint32_t i = 0; i < request->count; i++)
-        spool_set_in_flight(request->sender->spool, request->sender->consumer, request->ids[i], false);
 }
 
 static void failed(struct sender_request *request, const char *reason, int64_t rest_ms)
@@ -312,7 +167,7 @@ static void failed(struct sender_request *request, const char *reason, int64_t r
     if (request->url == sender->url && sender->options->url_count > 1) {
         sender->url = (sender->url + 1) % sender->options->url_count;
         sender->url_since_ms = mono_ms(sender);
-        map_clear(&sender->known);
+        sender_forget_layouts(sender);
     }
     rest(sender, MAX(rest_ms, backoff_next_ms(&sender->backoff, sender->seams.random)));
 }
@@ -327,14 +182,27 @@ static void learn_layouts(struct sender_request *request)
 {
     struct sender *sender = request->sender;
     if (sender->known.count + request->layout_count > KNOWN_LAYOUTS_MAX)
-        map_clear(&sender->known);
+        sender_forget_layouts(sender);
     for (uint32_t i = 0; i < request->layout_count; i++)
-        if (!is_known(sender, request->layouts[i]))
+        if (!sender_knows_layout(sender, request->layouts[i]))
             map_put(&sender->known, hash128_low(request->layouts[i]), sender);
 }
 
-static void take_verdict(struct sender *sender, uint64_t id, enum batch_verdict verdict, int64_t *rest_ms,
-                         const struct answer *answer)
+/* Stays in flight for the spool until the slow timer. */
+static void set_aside(struct sender *sender, uint64_t id)
+{
+    if (sender->aside_count == ASIDE_MAX) {
+        spool_set_in_flight(sender->spool, sender->consumer, id, false);
+        return;
+    }
+    if (!sender->aside)
+        sender->aside = mem_array(ASIDE_MAX, sizeof(*sender->aside));
+    sender->aside[sender->aside_count++] = id;
+    if (!sender->slow.active)
+        loop_timer_start(&sender->slow, BACKOFF_SLOW_MS, 0);
+}
+
+static void take_verdict(struct sender *sender, uint64_t id, enum batch_verdict verdict)
 {
     switch (verdict) {
     case VERDICT_STORED:
@@ -347,52 +215,73 @@ static void take_verdict(struct sender *sender, uint64_t id, enum batch_verdict 
     case VERDICT_CONFLICT:
         sender->stats.batches_refused_total++;
         spool_set_refused(sender->spool, sender->consumer, id);
-        break;
-    case VERDICT_MISSING:
-        /* At once, with what it asked for; a receiver that asks again and again is met by the back-off. */
-        spool_set_in_flight(sender->spool, sender->consumer, id, false);
-        *rest_ms = MAX(*rest_ms, backoff_next_ms(&sender->backoff, sender->seams.random));
         return;
-    case VERDICT_BUSY:
-        spool_set_in_flight(sender->spool, sender->consumer, id, false);
-        *rest_ms = MAX(*rest_ms, MIN(answer->retry_after_ms, (int64_t)BACKOFF_SLOW_MS));
-        break;
     case VERDICT_UNSUPPORTED:
     case VERDICT_UNAUTHORISED:
-    default:
-        spool_set_in_flight(sender->spool, sender->consumer, id, false);
-        *rest_ms = MAX(*rest_ms, (int64_t)BACKOFF_SLOW_MS);
+        set_aside(sender, id);
+        return;
+    case VERDICT_MISSING:
+    case VERDICT_BUSY:
+    case VERDICT_COUNT:
         break;
     }
-    snprintf(sender->stats.last_error, sizeof(sender->stats.last_error), "the upstream answered: %s",
-             batch_verdict_name(verdict));
+    spool_set_in_flight(sender->spool, sender->consumer, id, false);
+}
+
+/* How long to rest after verdicts of these kinds (a count each). What is busy says so itself; who asks for layouts
+ * again and again, and takes nothing in, is met by the back-off. */
+static int64_t rest_after(struct sender *sender, const uint32_t *kinds, const struct answer *answer)
+{
+    bool moved = kinds[VERDICT_STORED] + kinds[VERDICT_DUPLICATE] > 0;
+    if (moved || answer->verdict_count == 0)
+        backoff_reset(&sender->backoff);
+    if (sender->aside_count == ASIDE_MAX)
+        return BACKOFF_SLOW_MS;
+    if (kinds[VERDICT_BUSY] > 0)
+        return MIN(MAX(answer->retry_after_ms, (int64_t)1), (int64_t)BACKOFF_SLOW_MS);
+    return kinds[VERDICT_MISSING] > 0 && !moved ? backoff_next_ms(&sender->backoff, sender->seams.random) : 0;
+}
+
+/* The worst of what was answered, for people. */
+static void note_verdicts(struct sender *sender, const uint32_t *kinds)
+{
+    static const enum batch_verdict worst_first[] = {VERDICT_CONFLICT, VERDICT_UNAUTHORISED, VERDICT_UNSUPPORTED,
+                                                     VERDICT_MALFORMED, VERDICT_BUSY};
+    for (size_t i = 0; i < ARRAY_LEN(worst_first); i++) {
+        if (kinds[worst_first[i]] == 0)
+            continue;
+        snprintf(sender->stats.last_error, sizeof(sender->stats.last_error), "the upstream answered: %s",
+                 batch_verdict_name(worst_first[i]));
+        return;
+    }
+    if (sender->aside_count == 0)
+        sender->stats.last_error[0] = 0;
 }
 
 static void take_answer(struct sender_request *request, const struct answer *answer)
 {
     struct sender *sender = request->sender;
-    int64_t rest_ms = 0;
-    bool moved = false; /* something was taken in */
+    uint32_t kinds[VERDICT_COUNT] = {0};
     if (spool_set_upstream(sender->spool, sender->consumer, answer->receiver_incarnation))
-        map_clear(&sender->known);
-    learn_layouts(request);
-    forget_missing(sender, answer);
+        sender_forget_layouts(sender);
     for (uint32_t i = 0; i < request->count; i++) {
-        take_verdict(sender, request->ids[i], answer->verdicts[i], &rest_ms, answer);
-        moved |= answer->verdicts[i] == VERDICT_STORED || answer->verdicts[i] == VERDICT_DUPLICATE;
+        kinds[answer->verdicts[i]]++;
+        take_verdict(sender, request->ids[i], (enum batch_verdict)answer->verdicts[i]);
     }
+    /* A receiver keeps layouts that came with a batch it took, or that others are to follow. */
+    if (kinds[VERDICT_STORED] + kinds[VERDICT_MISSING] > 0 || request->count == 0)
+        learn_layouts(request);
+    forget_missing(sender, answer);
     for (uint32_t i = 0; i < answer->mark_count; i++)
         spool_set_delivered(sender->spool, sender->consumer, &answer->marks[i].source, answer->marks[i].epoch,
                             answer->marks[i].delivered_seq);
     sender->credit_bytes = MAX(answer->credit_bytes, (uint64_t)1);
     sender->stats.up = true;
     sender->stats.last_success_ms = clock_wall_ms(loop_clock(sender->seams.loop));
-    if (rest_ms == 0) {
-        backoff_reset(&sender->backoff);
-        sender->stats.last_error[0] = 0;
-    } else if (!moved) {
+    note_verdicts(sender, kinds);
+    int64_t rest_ms = rest_after(sender, kinds, answer);
+    if (rest_ms > 0)
         rest(sender, rest_ms);
-    }
 }
 
 static void take_result(struct sender_request *request, const struct http_result *result)
@@ -484,7 +373,7 @@ static void prefer_first(struct sender *sender)
         return;
     sender->url = 0;
     sender->url_since_ms = mono_ms(sender);
-    map_clear(&sender->known);
+    sender_forget_layouts(sender);
 }
 
 static bool send_one(struct sender *sender)
@@ -495,10 +384,7 @@ static bool send_one(struct sender *sender)
     if (!request)
         return false;
     request->sender = sender;
-    fill(request);
-    if (request->count == 0 && sender->ask_due && sender->in_flight == 0)
-        fill_asks(sender);
-    sender->ask_due = false;
+    sender_fill(request);
     return sender->body.len > 0 && post(request);
 }
 

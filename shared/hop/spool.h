@@ -73,6 +73,10 @@ void spool_sync(struct spool *spool, spool_synced_fn *fn, void *arg);
 
 /* For senders. */
 MUST_CHECK int spool_read(struct spool *spool, uint64_t id, struct spool_batch *ret_batch, struct buf *ret_bytes);
+/* False: it is gone, or was given up as not synced. */
+bool spool_has(const struct spool *spool, uint64_t id);
+/* Batches and gaps that the consumer's upstream has not stored yet, those in flight included. */
+uint64_t spool_pending(const struct spool *spool, size_t consumer);
 /* The next pending batch of the consumer: the newest where newest is true, else the oldest. 0: none. */
 uint64_t spool_next_pending(const struct spool *spool, size_t consumer, bool newest);
 void spool_set_in_flight(struct spool *spool, size_t consumer, uint64_t id, bool in_flight);

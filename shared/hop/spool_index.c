@@ -293,6 +293,17 @@ static uint64_t pending_in(struct segment *segment, size_t consumer, bool newest
     return 0;
 }
 
+bool spool_has(const struct spool *spool, uint64_t id)
+{
+    return index_find(spool, id, NULL) != NULL;
+}
+
+uint64_t spool_pending(const struct spool *spool, size_t consumer)
+{
+    ASSERT(consumer < spool->consumer_count);
+    return spool->consumers[consumer].pending;
+}
+
 uint64_t spool_next_pending(const struct spool *spool, size_t consumer, bool newest)
 {
     ASSERT(consumer < spool->consumer_count);
