@@ -62,11 +62,11 @@ struct finding {
     char first_error[256];
 };
 
-static void find_target(struct finding *finding, struct str address, const struct label *labels, size_t label_count)
+static void find_target(struct finding *finding, const struct target_found *source)
 {
     struct target *target = NULL;
     char error[256];
-    int r = target_make(&finding->source, address, labels, label_count, &target, error);
+    int r = target_make(&finding->source, source, &target, error);
     if (r == 0)
         finding->found.dropped++;
     if (r < 0 && finding->found.invalid++ == 0)
@@ -87,7 +87,7 @@ static void find_static(struct finding *finding, const struct static_config *gro
     for (size_t i = 0; i < label_count; i++)
         labels[i] = (struct label){str_from(group->labels.items[i].name), str_from(group->labels.items[i].value)};
     for (size_t i = 0; i < group->targets.count; i++)
-        find_target(finding, str_from(group->targets.items[i]), labels, label_count);
+        find_target(finding, &(struct target_found){str_from(group->targets.items[i]), labels, label_count});
 }
 
 static void find_group(struct finding *finding, const struct target_group *group, struct str path)
@@ -97,7 +97,7 @@ static void find_group(struct finding *finding, const struct target_group *group
     memcpy(labels, group->labels, count * sizeof(labels[0]));
     labels[count++] = (struct label){STR("__meta_filepath"), path};
     for (size_t i = 0; i < group->address_count; i++)
-        find_target(finding, group->addresses[i], labels, count);
+        find_target(finding, &(struct target_found){group->addresses[i], labels, count});
 }
 
 static void find_in_files(struct finding *finding, const struct file_source *files)

@@ -120,16 +120,21 @@ static void resize_set(struct rounds *rounds, struct round_set *set)
     }
 }
 
+/* What has ended and waits for its close is nowhere else any more. */
+static void free_ended(struct round_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (group->targets[i]->ended)
+            round_target_free(group->targets[i]);
+}
+
 void rounds_free_sets(struct rounds *rounds)
 {
     while (rounds->sets) {
         struct round_set *set = rounds->sets;
         rounds->sets = set->next;
-        /* What has ended and waits for its close is nowhere else any more. */
         for (size_t i = 0; i < set->group_count; i++)
-            for (size_t j = 0; j < set->groups[i].count; j++)
-                if (set->groups[i].targets[j]->ended)
-                    round_target_free(set->groups[i].targets[j]);
+            free_ended(&set->groups[i]);
         free_groups(set->groups, set->group_count);
         mem_free(set);
     }

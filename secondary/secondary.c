@@ -100,7 +100,8 @@ static void on_discovered(void *arg, const struct discovered *found)
     struct secondary_job *job = find_job(secondary, found->job);
     struct targets_outcome outcome;
     ASSERT(job);
-    targets_sync(secondary->targets, found->job, found->targets, found->count, job->targets_max, &outcome);
+    targets_sync(secondary->targets, &(struct targets_list){found->job, found->targets, found->count, job->targets_max},
+                 &outcome);
     struct secondary_job old = *job;
     job->repeated = outcome.repeated;
     job->over_limit = outcome.over_limit;

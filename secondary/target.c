@@ -265,21 +265,21 @@ static int fill_target(struct target *target, const struct target_source *source
     return r;
 }
 
-int target_make(const struct target_source *source, struct str address, const struct label *labels, size_t label_count,
-                struct target **ret_target, char ret_error[static 256])
+int target_make(const struct target_source *source, const struct target_found *found, struct target **ret_target,
+                char ret_error[static 256])
 {
     CLEANUP(arena_done) struct arena arena;
     struct labels_builder builder;
     arena_init(&arena, RELABEL_BYTES_MAX);
     labels_builder_init(&builder, NULL);
-    for (size_t i = 0; i < label_count; i++)
-        labels_builder_set(&builder, labels[i].name, labels[i].value);
-    labels_builder_set(&builder, STR("__address__"), address);
+    for (size_t i = 0; i < found->label_count; i++)
+        labels_builder_set(&builder, found->labels[i].name, found->labels[i].value);
+    labels_builder_set(&builder, STR("__address__"), found->address);
     set_defaults(&builder, source->config, &arena);
     if (source->relabel && !relabel_apply(source->relabel, &builder, &arena, NULL))
         return 0;
     if (builder.overflow)
-        return refuse(ret_error, "too many labels, or relabel_configs made too much text", address);
+        return refuse(ret_error, "too many labels, or relabel_configs made too much text", found->address);
     CLEANUP(target_unrefp) struct target *target = mem_zalloc(sizeof(*target));
     atomic_init(&target->references, 1);
     target->job = job_ref(source->job);

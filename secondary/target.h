@@ -53,7 +53,13 @@ struct target_source { /* of one scrape_config */
     int64_t interval_max_ms;       /* a window: longer ones would leave windows empty */
 };
 
-/* The target of an address and the labels of its group: defaults by the job, relabel_configs, then what is left without
- * the labels that begin with __. 1 and a target; 0: dropped by a rule; -EINVAL and the reason. */
-MUST_CHECK int target_make(const struct target_source *source, struct str address, const struct label *labels,
-                           size_t label_count, struct target **ret_target, char ret_error[static 256]);
+struct target_found { /* by discovery */
+    struct str address;
+    const struct label *labels; /* of its group */
+    size_t label_count;
+};
+
+/* The target of an address: defaults by the job, relabel_configs, then what is left without the labels that begin with
+ * __. 1 and a target; 0: dropped by a rule; -EINVAL and the reason. */
+MUST_CHECK int target_make(const struct target_source *source, const struct target_found *found,
+                           struct target **ret_target, char ret_error[static 256]);

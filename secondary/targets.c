@@ -89,28 +89,27 @@ static size_t end_others(struct targets *targets, const struct job *job, struct 
     return gone_count;
 }
 
-void targets_sync(struct targets *targets, struct job *job, struct target *const *list, size_t count,
-                  size_t targets_max, struct targets_outcome *ret_outcome)
+void targets_sync(struct targets *targets, const struct targets_list *list, struct targets_outcome *ret_outcome)
 {
     struct targets_outcome outcome = {0};
     size_t kept = 0;
     targets->round++;
-    for (size_t i = 0; i < count; i++) {
-        struct target *live = find(targets, list[i]);
-        if (!live || live->round == targets->round || kept == targets_max)
+    for (size_t i = 0; i < list->count; i++) {
+        struct target *live = find(targets, list->items[i]);
+        if (!live || live->round == targets->round || kept == list->count_max)
             continue;
         live->round = targets->round;
         kept++;
-        targets->fn(targets->arg, TARGETS_JOB, live, job);
+        targets->fn(targets->arg, TARGETS_JOB, live, list->job);
     }
-    outcome.removed = end_others(targets, job, NULL, 0);
-    for (size_t i = 0; i < count; i++) {
-        if (find(targets, list[i]))
+    outcome.removed = end_others(targets, list->job, NULL, 0);
+    for (size_t i = 0; i < list->count; i++) {
+        if (find(targets, list->items[i]))
             outcome.repeated++; /* the live ones are taken off below */
-        else if (kept + outcome.added == targets_max)
+        else if (kept + outcome.added == list->count_max)
             outcome.over_limit++;
         else {
-            add(targets, list[i]);
+            add(targets, list->items[i]);
             outcome.added++;
         }
     }

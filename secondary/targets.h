@@ -15,10 +15,15 @@ DEFINE_CLEANUP(struct targets *, targets_free)
 struct targets_outcome {
     size_t added, removed, repeated, over_limit;
 };
-/* The targets of a job are these (borrowed). Identical ones count once. Past targets_max those that are scraped already
- * stay, and of the others the first come in. */
-void targets_sync(struct targets *targets, struct job *job, struct target *const *list, size_t count,
-                  size_t targets_max, struct targets_outcome *ret_outcome);
+struct targets_list { /* of one job, borrowed */
+    struct job *job;
+    struct target *const *items;
+    size_t count;
+    size_t count_max;
+};
+/* The targets of the job are these. Identical ones count once. Past count_max those that are scraped already stay, and
+ * of the others the first come in. */
+void targets_sync(struct targets *targets, const struct targets_list *list, struct targets_outcome *ret_outcome);
 /* Only the jobs named remain; the targets of the others end. */
 void targets_keep_jobs(struct targets *targets, struct job *const *jobs, size_t count);
 /* What a worker says of a target's last scrape. Of one that has ended: nothing happens. */
