@@ -202,7 +202,8 @@ static void end_segment(struct replay *replay, struct scan *scan, bool is_newest
         spool->stats.damaged_bytes_total += tail;
     if (tail > 0 && is_torn) {
         spool->stats.torn_bytes_total += tail;
-        if (file_truncate(scan->file, scan->good_end) == 0)
+        /* Synced, or a crash could bring the tail back when this segment is not the newest any more. */
+        if (file_truncate(scan->file, scan->good_end) == 0 && file_sync(scan->file) == 0)
             kept = scan->good_end;
     }
     replay->segment->bytes = replay->segment->synced_bytes = kept;
@@ -224,6 +225,9 @@ static int replay_segment(struct replay *replay, uint64_t number, bool is_newest
         replay->headless++;
         return error == -ENOMEM || error == -EMFILE || error == -ENFILE ? error : 0;
     }
+    /* What a killed process left in the page cache is read as well as what is on disk, and is promised from now on. */
+    if (file_sync(scan.file) < 0)
+        spool->stats.errors_total++;
     scan.size = file_size(scan.file);
     error = read_frames(replay, &scan);
     end_segment(replay, &scan, is_newest);
