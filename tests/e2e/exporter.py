@@ -1,6 +1,7 @@
 """A target that the test controls: each path is a function that says what its page is, or does anything to the
 connection."""
 import http.server
+import socket
 import threading
 import time
 
@@ -9,6 +10,30 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.lock = threading.Lock()
+        self.connections = set()
+
+    def process_request(self, request, client_address):
+        with self.lock:
+            self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        with self.lock:
+            self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self):
+        """Ends kept connections too, as the end of a process does."""
+        with self.lock:
+            for connection in self.connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it has gone by itself
 
     def handle_error(self, request, client_address):
         pass  # daemons are killed here; their connections end anyhow
@@ -50,10 +75,11 @@ class Exporter:
         self.thread.start()
 
     def close(self):
-        """Nobody answers at its address any more; what is under way ends by itself."""
+        """Nobody answers at its address any more."""
         if self.thread:
             self.server.shutdown()
             self.server.server_close()
+            self.server.hang_up()
             self.thread.join()
             self.thread = None
 
