@@ -56,10 +56,8 @@ void rounds_free(struct rounds *rounds)
     if (!rounds)
         return;
     size_t at = 0;
-    for (struct round_target *target; (target = map_next(&rounds->targets, &at));) {
+    for (struct round_target *target; (target = map_next(&rounds->targets, &at));)
         stop_target(target);
-        round_target_free(target);
-    }
     rounds_free_sets(rounds);
     loop_timer_stop(&rounds->close_timer);
     loop_timer_stop(&rounds->idle_timer);

@@ -120,12 +120,11 @@ static void resize_set(struct rounds *rounds, struct round_set *set)
     }
 }
 
-/* What has ended and waits for its close is nowhere else any more. */
-static void free_ended(struct round_group *group)
+/* Each target stands in one group, those too that have ended and wait for its close. */
+static void free_targets(struct round_group *group)
 {
     for (size_t i = 0; i < group->count; i++)
-        if (group->targets[i]->ended)
-            round_target_free(group->targets[i]);
+        round_target_free(group->targets[i]);
 }
 
 void rounds_free_sets(struct rounds *rounds)
@@ -134,7 +133,7 @@ void rounds_free_sets(struct rounds *rounds)
         struct round_set *set = rounds->sets;
         rounds->sets = set->next;
         for (size_t i = 0; i < set->group_count; i++)
-            free_ended(&set->groups[i]);
+            free_targets(&set->groups[i]);
         free_groups(set->groups, set->group_count);
         mem_free(set);
     }
