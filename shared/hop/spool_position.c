@@ -143,6 +143,7 @@ static void on_position_timer(void *arg)
     if (!spool->file) {
         if (segment_open(spool) < 0) /* its head has the positions */
             log_debug("spool %s: positions wait for room", spool->dir);
+        segments_free_delivered(spool);
         return;
     }
     for (size_t i = 0; i < spool->consumer_count; i++) {

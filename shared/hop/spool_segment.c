@@ -142,6 +142,7 @@ int segment_open(struct spool *spool)
         segment->synced_bytes = segment->bytes;
         for (size_t i = 0; i < spool->consumer_count; i++)
             spool->consumers[i].moved = false;
+        spool->segment_done = true; /* the one before may go now, if all of it is delivered */
         return 0;
     }
     spool->stats.errors_total++;
