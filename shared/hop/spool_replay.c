@@ -39,7 +39,8 @@ static int read_more(struct scan *scan, const struct frame *cut)
 {
     size_t kept = scan->window.len - cut->offset;
     scan->skipped += cut->offset - scan->at;
-    memmove(scan->window.data, scan->window.data + cut->offset, kept);
+    if (kept > 0)
+        memmove(scan->window.data, scan->window.data + cut->offset, kept);
     scan->base += cut->offset;
     scan->window.len = kept;
     scan->at = 0;
