@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "page_make.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -232,17 +233,20 @@ static bool own_labels(struct draft *draft, const struct exposition *exposition,
     return true;
 }
 
-/* After metric_relabel_configs: what the slot must say so that the target's labels and it give the result. */
-static bool relabelled(struct draft *draft, struct label *labels, uint32_t *count)
+/* After metric_relabel_configs: what the slot must say so that the target's labels and it give the result. 0: dropped
+ * by a rule, -EMSGSIZE: the rules made too much. */
+static int relabelled(struct draft *draft, struct label *labels, uint32_t *count)
 {
     static const struct str gone = {"", 0};
     struct labels_builder builder;
     labels_builder_init(&builder, draft->target);
     for (uint32_t i = 0; i < *count; i++)
         labels_builder_set(&builder, labels[i].name, labels[i].value);
-    if (!relabel_apply(draft->job->metric_relabel, &builder, &draft->arena, NULL) || builder.overflow ||
-        labels_builder_get(&builder, STR(LABEL_NAME)).len == 0)
-        return false;
+    bool kept_by_rules = relabel_apply(draft->job->metric_relabel, &builder, &draft->arena, NULL);
+    if (builder.overflow)
+        return -EMSGSIZE;
+    if (!kept_by_rules || labels_builder_get(&builder, STR(LABEL_NAME)).len == 0)
+        return 0;
     uint32_t kept = 0;
     for (size_t i = 0; i < builder.count && kept < LABELS_MAX; i++)
         if (!str_equal(labels_get(draft->target, builder.items[i].name), builder.items[i].value))
@@ -253,7 +257,7 @@ static bool relabelled(struct draft *draft, struct label *labels, uint32_t *coun
             labels[kept++] = (struct label){name, gone};
     }
     *count = kept;
-    return true;
+    return 1;
 }
 
 static const char *limit_passed(const struct draft *draft, const struct label *labels, uint32_t count)
@@ -359,11 +363,13 @@ static enum scrape_failure draft_sample(struct draft *draft, const struct exposi
     struct label labels[LABELS_MAX];
     uint32_t count = 0;
     ret_place->index = PAGE_SLOT_NONE;
+    const char *limit = "the page's labels take too much memory";
     if (!own_labels(draft, exposition, labels, &count))
-        return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, "the page's labels take too much memory");
-    if (draft->job->metric_relabel && !relabelled(draft, labels, &count))
-        return SCRAPE_OK; /* dropped by a rule */
-    const char *limit = limit_passed(draft, labels, count);
+        return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, limit);
+    int kept = draft->job->metric_relabel ? relabelled(draft, labels, &count) : 1;
+    if (kept == 0)
+        return SCRAPE_OK;
+    limit = kept < 0 ? "the rules make more labels than a series can have" : limit_passed(draft, labels, count);
     if (limit)
         return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, limit);
     if (draft->kept >= draft->job->sample_limit)
