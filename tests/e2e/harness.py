@@ -119,9 +119,10 @@ class Daemon(Process):
         self.write_config()
 
     def write_config(self):
-        """The configuration as JSON, which is YAML."""
+        """A line per key; its value as JSON, which is YAML."""
         with open(self.config_path, "w", encoding="utf-8") as file:
-            json.dump(self.config, file, indent=1)
+            for key, value in self.config.items():
+                file.write(f"{key}: {json.dumps(value)}\n")
 
     def start(self, wait=True):
         super().start()
