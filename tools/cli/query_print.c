@@ -137,6 +137,12 @@ static void print_csv(const struct query_result *result)
 
 /* ---- Tables ---- */
 
+static void cell_value(struct table *table, const char *text)
+{
+    char room[OUTPUT_NUMBER_BYTES];
+    table_cell_style(table, output_number(str_from(text), room), STYLE_BOLD);
+}
+
 /* Each label in a column of its own, the value last; NULL where that is wider than the terminal. */
 static struct table *wide_table(const struct query_result *result, const struct output *output)
 {
@@ -158,7 +164,7 @@ static struct table *wide_table(const struct query_result *result, const struct 
     for (size_t i = 0; i < result->count; i++) {
         for (size_t j = 0; j < names.count; j++)
             table_cell(table, labels_get(result->series[i].labels, names.items[j]));
-        table_cell_style(table, str_from(result->series[i].points[0].text), STYLE_BOLD);
+        cell_value(table, result->series[i].points[0].text);
     }
     if (table_width(table) > (size_t)output->width)
         return NULL;
@@ -176,7 +182,7 @@ static void print_vector_table(const struct query_result *result, const struct o
     CLEANUP(buf_done) struct buf labels = BUF_INIT(OUTPUT_TEXT_BYTES_MAX);
     for (size_t i = 0; i < result->count; i++) {
         print_labels(result->series[i].labels, &labels);
-        table_cell_style(table, str_from(result->series[i].points[0].text), STYLE_BOLD);
+        cell_value(table, result->series[i].points[0].text);
         table_cell(table, buf_view(&labels));
     }
     table_print(table, output, "");
@@ -257,7 +263,7 @@ static void print_matrix_table(const struct query_result *result, const struct o
         struct summary summary = summarise(series, &extent);
         char count[32];
         snprintf(count, sizeof(count), "%zu", series->count);
-        table_cell_style(table, str_from(series->points[series->count - 1].text), STYLE_BOLD);
+        cell_value(table, series->points[series->count - 1].text);
         cell_number(table, summary.min);
         cell_number(table, summary.max);
         table_cell(table, str_from(count));
@@ -305,7 +311,7 @@ void query_print(const struct query_result *result, enum query_format format, co
         print_plain(result);
         break;
     case QUERY_FORMAT_JSON:
-        json_dumpf(result->json, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT);
+        json_dumpf(result->json, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT | JSON_REAL_PRECISION(15));
         putchar('\n');
         break;
     case QUERY_FORMAT_CSV:
