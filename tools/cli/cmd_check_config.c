@@ -122,8 +122,10 @@ static enum cli_exit check_config(const struct cli_arguments *arguments)
     if (name && !kind)
         return CLI_USAGE;
     enum cli_exit worst = CLI_OK;
-    for (int i = 0; i < arguments->word_count; i++)
-        worst = MAX(worst, check_file(arguments->words[i], kind));
+    for (int i = 0; i < arguments->word_count; i++) {
+        enum cli_exit exit_code = check_file(arguments->words[i], kind);
+        worst = MAX(worst, exit_code);
+    }
     return worst;
 }
 

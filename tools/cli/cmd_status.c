@@ -11,6 +11,7 @@
 #define DEPTH_MAX   6 /* of sections: ours have three */
 #define COLUMNS_MAX 64
 #define NAME_BYTES  64
+#define ROWS_MAX    50 /* of a list on a terminal: what a person reads */
 
 /* ---- One value ---- */
 
@@ -71,6 +72,20 @@ static void print_text(const char *text, int64_t now_ms, struct buf *out)
     buf_append_text(out, time_ms > now_ms ? " ahead" : " ago");
 }
 
+/* Inside of a table's cell: labels, mostly. */
+static void print_small_object(const json_t *object, struct buf *out)
+{
+    const char *name;
+    json_t *value;
+    bool first = true;
+    json_object_foreach((json_t *)object, name, value)
+    {
+        const char *text = json_string_value(value);
+        buf_printf(out, "%s%s=%s", first ? "" : " ", name, text ? text : "...");
+        first = false;
+    }
+}
+
 static void print_value(const char *name, const json_t *value, int64_t now_ms, struct buf *out)
 {
     buf_reset(out);
@@ -82,13 +97,19 @@ static void print_value(const char *name, const json_t *value, int64_t now_ms, s
         buf_append_text(out, json_is_true(value) ? "yes" : "no");
     else if (json_is_null(value))
         buf_append_text(out, "-");
+    else if (json_is_object(value))
+        print_small_object(value, out);
     else
-        buf_printf(out, "(%zu)", json_is_array(value) ? json_array_size(value) : json_object_size(value));
+        buf_printf(out, "(%zu)", json_array_size(value));
 }
 
+/* Seconds and bytes are said by the value. */
 static void plain_name(const char *name, char ret_text[static NAME_BYTES])
 {
-    snprintf(ret_text, NAME_BYTES, "%s", name);
+    struct str text = str_from(name);
+    if (name_ends(name, "_seconds"))
+        text.len -= strlen("_seconds");
+    snprintf(ret_text, NAME_BYTES, STR_FMT, STR_ARG(text));
     for (char *at = ret_text; *at; at++)
         if (*at == '_')
             *at = ' ';
@@ -105,9 +126,23 @@ struct view {
 /* What tells less to a person goes first where there is no room. */
 static bool is_minor(const char *name)
 {
-    static const char *const minor[] = {"incarnation",   "epoch",          "peer",           "url",
-                                        "batches",       "duplicates",     "refused",        "clock_skew_seconds",
-                                        "last_received", "stored_batches", "refused_batches"};
+    static const char *const minor[] = {"incarnation",
+                                        "epoch",
+                                        "peer",
+                                        "url",
+                                        "batches",
+                                        "duplicates",
+                                        "refused",
+                                        "clock_skew_seconds",
+                                        "last_received",
+                                        "stored_batches",
+                                        "refused_batches",
+                                        "scrapePool",
+                                        "scrapeInterval",
+                                        "scrapeTimeout",
+                                        "lastScrapeDuration",
+                                        "lastSamples",
+                                        "labels"};
     for (size_t i = 0; i < ARRAY_LEN(minor); i++)
         if (strcmp(name, minor[i]) == 0)
             return true;
@@ -133,7 +168,8 @@ static void print_list(struct view *view, json_t *list, const char *indent)
     if (count == 0)
         return;
     CLEANUP(table_freep) struct table *table = table_new(columns, count);
-    for (size_t i = 0; i < json_array_size(list); i++) {
+    size_t rows = view->output->terminal ? MIN(json_array_size(list), (size_t)ROWS_MAX) : json_array_size(list);
+    for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < count; j++) {
             const json_t *cell = json_object_get(json_array_get(list, i), names[j]);
             print_value(names[j], cell ? cell : json_null(), view->now_ms, &view->text);
@@ -143,6 +179,8 @@ static void print_list(struct view *view, json_t *list, const char *indent)
         }
     }
     table_print(table, view->output, indent);
+    if (rows < json_array_size(list))
+        printf("%s(and %zu more; -o json has all)\n", indent, json_array_size(list) - rows);
 }
 
 /* ---- Objects ---- */
@@ -159,7 +197,9 @@ static void print_fields(struct view *view, json_t *object, const char *indent)
     int width = 0;
     json_object_foreach(object, name, value)
     {
-        width = is_section(value) ? width : MAX(width, (int)strlen(name));
+        char title[NAME_BYTES];
+        plain_name(name, title);
+        width = is_section(value) ? width : MAX(width, (int)strlen(title));
     }
     json_object_foreach(object, name, value)
     {
@@ -170,7 +210,7 @@ static void print_fields(struct view *view, json_t *object, const char *indent)
         print_value(name, value, view->now_ms, &view->text);
         CLEANUP(buf_done) struct buf safe = BUF_INIT(OUTPUT_TEXT_BYTES_MAX);
         output_safe(buf_view(&view->text), &safe);
-        printf("%s%-*s  " STR_FMT "\n", indent, MIN(width, NAME_BYTES - 1), title, STR_ARG(buf_view(&safe)));
+        printf("%s%-*s  " STR_FMT "\n", indent, width, title, STR_ARG(buf_view(&safe)));
     }
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define FORM_BYTES_MAX (256 * KIB)
+#define NUMBER_BYTES   32
 
 struct targets_view {
     const struct output *output;
@@ -25,8 +26,10 @@ static const struct table_column columns[] = {
     {.title = "INSTANCE"},
     {.title = "SECONDS", .right = true, .minor = true},
     {.title = "SAMPLES", .right = true, .minor = true},
-    {.title = "ERROR", .minor = true},
+    {.title = "ERROR"},
 };
+
+#define SECONDS_CELL 3 /* of those behind STATE */
 
 static void add_row(struct targets_view *view, bool up, const struct str cells[static ARRAY_LEN(columns) - 1])
 {
@@ -34,9 +37,10 @@ static void add_row(struct targets_view *view, bool up, const struct str cells[s
     view->down += !up;
     if (up && view->down_only)
         return;
+    char room[OUTPUT_NUMBER_BYTES];
     table_cell_style(view->table, up ? STR("up") : STR("DOWN"), up ? STYLE_GOOD : STYLE_BAD);
     for (size_t i = 0; i < ARRAY_LEN(columns) - 1; i++)
-        table_cell(view->table, cells[i]);
+        table_cell(view->table, i == SECONDS_CELL ? output_number(cells[i], room) : cells[i]);
 }
 
 /* ---- From a global ---- */
@@ -131,6 +135,14 @@ static struct str text_of(const json_t *object, const char *name)
     return str_from(json_string_value(json_object_get(object, name)));
 }
 
+static void number_of(const json_t *object, const char *name, char ret_text[static NUMBER_BYTES])
+{
+    const json_t *value = json_object_get(object, name);
+    snprintf(ret_text, NUMBER_BYTES, "%.9g", json_number_value(value));
+    if (!json_is_number(value))
+        ret_text[0] = 0;
+}
+
 static int from_secondary(json_t *json, struct targets_view *view)
 {
     json_t *list = json_object_get(json_object_get(json, "data"), "activeTargets");
@@ -139,13 +151,12 @@ static int from_secondary(json_t *json, struct targets_view *view)
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *target = json_array_get(list, i);
         const json_t *labels = json_object_get(target, "labels");
-        char seconds[32] = "";
-        if (json_is_number(json_object_get(target, "lastScrapeDuration")))
-            snprintf(seconds, sizeof(seconds), "%.3g",
-                     json_number_value(json_object_get(target, "lastScrapeDuration")));
+        char seconds[NUMBER_BYTES], samples[NUMBER_BYTES];
+        number_of(target, "lastScrapeDuration", seconds);
+        number_of(target, "lastSamples", samples);
         add_row(view, str_equal(text_of(target, "health"), STR("up")),
                 (const struct str[]){text_of(labels, "datacenter"), text_of(labels, "job"), text_of(labels, "instance"),
-                                     str_from(seconds), STR_NULL, text_of(target, "lastError")});
+                                     str_from(seconds), str_from(samples), text_of(target, "lastError")});
     }
     return 0;
 }

@@ -5,13 +5,15 @@
 #include "base/utf8.h"
 
 #include <langinfo.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WIDTH_DEFAULT 80
-#define COLUMN_GAP    2
+#define WIDTH_DEFAULT      80
+#define COLUMN_GAP         2
+#define SIGNIFICANT_DIGITS 9
 
 struct output output_of_stdout(void)
 {
@@ -73,6 +75,15 @@ size_t output_columns(struct str text)
     return columns;
 }
 
+struct str output_number(struct str text, char ret_room[static OUTPUT_NUMBER_BYTES])
+{
+    double value;
+    if (str_to_double(text, &value) < 0 || !isfinite(value) || value == rint(value) || text.len <= SIGNIFICANT_DIGITS)
+        return text;
+    int len = snprintf(ret_room, OUTPUT_NUMBER_BYTES, "%.*g", SIGNIFICANT_DIGITS, value);
+    return str_of(ret_room, (size_t)len);
+}
+
 /* ---- Tables ---- */
 
 struct cell {
@@ -84,6 +95,7 @@ struct table {
     struct arena arena;
     struct table_column *columns;
     size_t *widths;
+    bool *filled; /* columns that hold any text */
     size_t column_count;
     struct cell *cells; /* row by row */
     size_t cell_count, cell_capacity;
@@ -103,6 +115,7 @@ struct table *table_new(const struct table_column *columns, size_t count)
     arena_init(&table->arena, 0); /* as large as the answer it shows, which has a ceiling */
     table->columns = mem_array(count, sizeof(*columns));
     table->widths = mem_array(count, sizeof(*table->widths));
+    table->filled = mem_array(count, sizeof(*table->filled));
     table->column_count = count;
     for (size_t i = 0; i < count; i++) {
         table->columns[i] = columns[i];
@@ -119,6 +132,7 @@ void table_free(struct table *table)
     arena_done(&table->arena);
     mem_free(table->columns);
     mem_free(table->widths);
+    mem_free(table->filled);
     mem_free(table->cells);
     mem_free(table);
 }
@@ -131,8 +145,9 @@ void table_cell_style(struct table *table, struct str text, enum output_style st
     }
     struct cell *cell = &table->cells[table->cell_count];
     *cell = (struct cell){keep_text(table, text), style};
-    size_t *width = &table->widths[table->cell_count % table->column_count];
-    *width = MAX(*width, output_columns(cell->text));
+    size_t column = table->cell_count % table->column_count;
+    table->widths[column] = MAX(table->widths[column], output_columns(cell->text));
+    table->filled[column] = table->filled[column] || cell->text.len > 0;
     table->cell_count++;
 }
 
@@ -160,13 +175,15 @@ size_t table_width(const struct table *table)
     return width_of(table, NULL);
 }
 
-/* hidden: which columns are left out. Returns how many. */
+/* hidden: which columns are left out. Returns how many that hold something. */
 static size_t fit(const struct table *table, size_t width, bool *hidden)
 {
     size_t count = 0;
+    for (size_t i = 0; i < table->column_count; i++)
+        hidden[i] = !table->filled[i];
     for (size_t i = table->column_count; i-- > 0 && width_of(table, hidden) > width;) {
-        hidden[i] = table->columns[i].minor;
-        count += hidden[i];
+        count += !hidden[i] && table->columns[i].minor;
+        hidden[i] = hidden[i] || table->columns[i].minor;
     }
     return count;
 }
@@ -178,13 +195,19 @@ static void print_cell(const struct table *table, size_t column, struct str text
     printf("%*s" STR_FMT "%*s", right ? pad : 0, "", STR_ARG(text), right || last ? 0 : pad, "");
 }
 
+static size_t last_shown(const struct table *table, const bool *hidden)
+{
+    size_t last = table->column_count - 1;
+    while (last > 0 && hidden[last])
+        last--;
+    return last;
+}
+
 static void print_row(const struct table *table, const struct output *output, size_t row, const bool *hidden)
 {
     const struct cell *cells = &table->cells[row * table->column_count];
     bool first = true;
-    size_t last = table->column_count - 1;
-    while (last > 0 && hidden[last])
-        last--;
+    size_t last = last_shown(table, hidden);
     for (size_t i = 0; i < table->column_count; i++) {
         if (hidden[i])
             continue;
@@ -199,12 +222,13 @@ static void print_row(const struct table *table, const struct output *output, si
 static void print_titles(const struct table *table, const struct output *output, const bool *hidden)
 {
     bool first = true;
+    size_t last = last_shown(table, hidden);
     fputs(output_on(output, STYLE_BOLD), stdout);
     for (size_t i = 0; i < table->column_count; i++) {
         if (hidden[i])
             continue;
         printf("%*s", first ? 0 : COLUMN_GAP, "");
-        print_cell(table, i, str_from(table->columns[i].title), false);
+        print_cell(table, i, str_from(table->columns[i].title), i == last);
         first = false;
     }
     printf("%s\n", output_off(output, STYLE_BOLD));
@@ -223,6 +247,6 @@ void table_print(struct table *table, const struct output *output, const char *i
         print_row(table, output, row, hidden);
     }
     if (left_out > 0)
-        printf("%s%s(%zu columns left out; -o json has all)%s\n", indent, output_on(output, STYLE_DIM), left_out,
-               output_off(output, STYLE_DIM));
+        printf("%s%s(columns left out, for the terminal is too narrow: %zu)%s\n", indent, output_on(output, STYLE_DIM),
+               left_out, output_off(output, STYLE_DIM));
 }

@@ -20,6 +20,9 @@ const char *output_off(const struct output *output, enum output_style style);
 /* Text from outside so that it takes one line and does not steer the terminal: what does not print as \xNN. */
 void output_safe(struct str text, struct buf *out);
 size_t output_columns(struct str text); /* places on a terminal */
+/* A number for people: whole ones as they are, others in nine digits. text: as the API wrote it. */
+#define OUTPUT_NUMBER_BYTES 1200
+struct str output_number(struct str text, char ret_room[static OUTPUT_NUMBER_BYTES]);
 
 /* Rows of text in aligned columns. */
 struct table;
@@ -36,5 +39,5 @@ void table_cell(struct table *table, struct str text);
 void table_cell_style(struct table *table, struct str text, enum output_style style);
 size_t table_rows(const struct table *table);
 size_t table_width(const struct table *table); /* of all columns */
-/* Prints, with minor columns left out from the right until it fits. */
+/* Prints. Columns without any text are left out, and minor ones from the right until it fits. */
 void table_print(struct table *table, const struct output *output, const char *indent);
