@@ -169,7 +169,8 @@ static void failed(struct sender_request *request, const char *reason, int64_t r
         sender->url_since_ms = mono_ms(sender);
         sender_forget_layouts(sender);
     }
-    rest(sender, MAX(rest_ms, backoff_next_ms(&sender->backoff, sender->seams.random)));
+    int64_t backoff_ms = backoff_next_ms(&sender->backoff, sender->seams.random);
+    rest(sender, MAX(rest_ms, backoff_ms));
 }
 
 static void forget_missing(struct sender *sender, const struct answer *answer)

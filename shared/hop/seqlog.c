@@ -7,6 +7,7 @@
 #include <errno.h>
 
 struct seen_source {
+    struct seen_source *next;    /* another incarnation of the same name */
     struct source_id id;         /* texts are owned */
     uint64_t used;               /* seqlog->uses when last added to */
     uint64_t epoch_floor;        /* epochs below are taken as seen */
@@ -16,6 +17,7 @@ struct seen_source {
 
 struct seqlog {
     struct map sources;
+    struct map names; /* the first source of each name */
     uint64_t uses;
 };
 
@@ -23,6 +25,7 @@ struct seqlog *seqlog_new(void)
 {
     struct seqlog *seqlog = mem_zalloc(sizeof(*seqlog));
     map_init(&seqlog->sources);
+    map_init(&seqlog->names);
     return seqlog;
 }
 
@@ -44,6 +47,7 @@ void seqlog_free(struct seqlog *seqlog)
     for (size_t at = 0; (source = map_next(&seqlog->sources, &at));)
         source_free(source);
     map_done(&seqlog->sources);
+    map_done(&seqlog->names);
     mem_free(seqlog);
 }
 
@@ -77,38 +81,68 @@ static struct seen_source *source_get(const struct seqlog *seqlog, const struct 
     return map_get(&seqlog->sources, source_hash(id), source_is, id);
 }
 
+static uint64_t name_hash(const struct source_id *id)
+{
+    return hash64(id->secondary.ptr, id->secondary.len, hash64(id->datacenter.ptr, id->datacenter.len, 0));
+}
+
+static bool name_is(const void *item, const void *key)
+{
+    const struct seen_source *source = item;
+    return same_name(&source->id, key);
+}
+
+/* Off the list of its name, and gone. */
+static void forget_source(struct seqlog *seqlog, struct seen_source *source)
+{
+    uint64_t hash = name_hash(&source->id);
+    struct seen_source *first = map_remove(&seqlog->names, hash, name_is, &source->id);
+    struct seen_source **link = &first;
+    while (*link != source)
+        link = &(*link)->next;
+    *link = source->next;
+    if (first)
+        map_put(&seqlog->names, hash, first);
+    map_remove(&seqlog->sources, source_hash(&source->id), source_is, &source->id);
+    source_free(source);
+}
+
 /* A new incarnation of a name that has its share already: the one unused for longest makes room, so that a source that
  * draws a new one at every start crowds out nobody but itself. */
-static void forget_oldest_incarnation(struct seqlog *seqlog, const struct source_id *id)
+static void make_room(struct seqlog *seqlog, const struct source_id *id)
 {
     struct seen_source *oldest = NULL;
-    struct seen_source *source;
     size_t incarnations = 0;
-    for (size_t at = 0; (source = map_next(&seqlog->sources, &at));) {
-        if (!same_name(&source->id, id))
-            continue;
+    struct seen_source *source = map_get(&seqlog->names, name_hash(id), name_is, id);
+    for (; source; source = source->next) {
         incarnations++;
         if (!oldest || source->used < oldest->used)
             oldest = source;
     }
-    if (incarnations < SEQLOG_INCARNATIONS_MAX)
-        return;
-    map_remove(&seqlog->sources, source_hash(&oldest->id), source_is, &oldest->id);
-    source_free(oldest);
+    if (incarnations >= SEQLOG_INCARNATIONS_MAX)
+        forget_source(seqlog, oldest);
+}
+
+static struct seen_source *source_new(struct seqlog *seqlog, const struct source_id *id)
+{
+    struct seen_source *source = mem_zalloc(sizeof(*source));
+    source->id.datacenter = str_of(mem_strndup(id->datacenter.ptr, id->datacenter.len), id->datacenter.len);
+    source->id.secondary = str_of(mem_strndup(id->secondary.ptr, id->secondary.len), id->secondary.len);
+    source->id.incarnation = id->incarnation;
+    source->next = map_remove(&seqlog->names, name_hash(id), name_is, id);
+    map_put(&seqlog->names, name_hash(id), source);
+    map_put(&seqlog->sources, source_hash(id), source);
+    return source;
 }
 
 static struct seen_source *source_make(struct seqlog *seqlog, const struct source_id *id)
 {
     struct seen_source *source = source_get(seqlog, id);
     if (!source) {
-        forget_oldest_incarnation(seqlog, id);
+        make_room(seqlog, id);
         if (seqlog->sources.count >= SEQLOG_SOURCES_MAX)
             return NULL;
-        source = mem_zalloc(sizeof(*source));
-        source->id.datacenter = str_of(mem_strndup(id->datacenter.ptr, id->datacenter.len), id->datacenter.len);
-        source->id.secondary = str_of(mem_strndup(id->secondary.ptr, id->secondary.len), id->secondary.len);
-        source->id.incarnation = id->incarnation;
-        map_put(&seqlog->sources, source_hash(id), source);
+        source = source_new(seqlog, id);
     }
     source->used = ++seqlog->uses;
     return source;
