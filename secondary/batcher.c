@@ -14,8 +14,9 @@ struct part_counter {
     uint32_t next;
 };
 
-struct batch_count {
-    uint64_t batches, records;
+struct unsynced { /* a batch in the spool, and not on disk for sure */
+    uint64_t id;
+    uint64_t records;
 };
 
 struct batcher {
@@ -30,9 +31,10 @@ struct batcher {
     struct buf bytes;
     struct log_limit log_limit;
     bool syncing, sync_again;
-    struct batch_count unsynced; /* appended, and not on disk for sure */
-    struct batch_count covered;  /* of these: what the sync under way covers */
-    loop_fn *synced;             /* of batcher_sync */
+    struct unsynced *unsynced; /* in order; at most what comes while one sync runs, twice */
+    size_t unsynced_count, unsynced_capacity;
+    size_t covered;  /* of these: by the sync under way */
+    loop_fn *synced; /* of batcher_sync */
     void *synced_arg;
     struct batcher_stats stats;
 };
@@ -64,6 +66,7 @@ void batcher_free(struct batcher *batcher)
     log_limit_done(&batcher->log_limit);
     buf_done(&batcher->bytes);
     mem_free(batcher->closed_through_ms);
+    mem_free(batcher->unsynced);
     mem_free(batcher->datacenter);
     mem_free(batcher->secondary);
     mem_free(batcher);
@@ -73,17 +76,28 @@ void batcher_free(struct batcher *batcher)
 
 static void start_sync(struct batcher *batcher);
 
-/* The spool has forgotten all that was not on disk. */
+/* After a sync that failed the spool has forgotten what was not on disk: which of ours, a look tells. */
 static void lose_unsynced(struct batcher *batcher, int error)
 {
+    size_t kept = 0, lost = 0;
+    for (size_t i = 0; i < batcher->unsynced_count; i++) {
+        struct spool_batch batch;
+        buf_reset(&batcher->bytes);
+        if (spool_read(batcher->spool, batcher->unsynced[i].id, &batch, &batcher->bytes) == 0) {
+            batcher->unsynced[kept++] = batcher->unsynced[i];
+        } else {
+            batcher->lost_records += batcher->unsynced[i].records;
+            lost++;
+        }
+    }
+    batcher->unsynced_count = kept;
+    batcher->covered = 0;
+    batcher->sync_again = batcher->sync_again || kept > 0;
     batcher->stats.sync_errors_total++;
-    batcher->stats.lost_total += batcher->unsynced.batches;
-    batcher->lost_records += batcher->unsynced.records;
+    batcher->stats.lost_total += lost;
     batcher->stats.last_error = strerrordesc_np(-error);
     if (log_limit_allow(&batcher->log_limit, 2, clock_mono_ms(loop_clock(batcher->seams.loop)), LOG_INTERVAL_MS))
-        log_error("spool: %llu batches could not be brought to disk and are lost: %s",
-                  (unsigned long long)batcher->unsynced.batches, strerrordesc_np(-error));
-    batcher->covered = batcher->unsynced;
+        log_error("spool: %zu batches could not be brought to disk and are lost: %s", lost, strerrordesc_np(-error));
 }
 
 static void on_synced(void *arg, int error)
@@ -94,8 +108,9 @@ static void on_synced(void *arg, int error)
         return; /* the spool is being closed */
     if (error < 0)
         lose_unsynced(batcher, error);
-    batcher->unsynced.batches -= batcher->covered.batches;
-    batcher->unsynced.records -= batcher->covered.records;
+    batcher->unsynced_count -= batcher->covered;
+    for (size_t i = 0; i < batcher->unsynced_count; i++)
+        batcher->unsynced[i] = batcher->unsynced[i + batcher->covered];
     if (batcher->sync_again) {
         start_sync(batcher);
         return;
@@ -111,7 +126,7 @@ static void start_sync(struct batcher *batcher)
     if (batcher->syncing)
         return;
     batcher->syncing = true;
-    batcher->covered = batcher->unsynced;
+    batcher->covered = batcher->unsynced_count;
     spool_sync(batcher->spool, on_synced, batcher);
 }
 
@@ -167,6 +182,15 @@ static uint32_t list_dropped(const struct batcher *batcher, const struct pipelin
     return count;
 }
 
+static void note_unsynced(struct batcher *batcher, uint64_t id, uint64_t records)
+{
+    if (batcher->unsynced_count == batcher->unsynced_capacity) {
+        batcher->unsynced_capacity = MAX(2 * batcher->unsynced_capacity, (size_t)64);
+        batcher->unsynced = mem_resize(batcher->unsynced, batcher->unsynced_capacity, sizeof(*batcher->unsynced));
+    }
+    batcher->unsynced[batcher->unsynced_count++] = (struct unsynced){id, records};
+}
+
 static void count_batch(struct batcher *batcher, const struct batch_writer *writer)
 {
     batcher->stats.batches_total++;
@@ -174,8 +198,6 @@ static void count_batch(struct batcher *batcher, const struct batch_writer *writ
     batcher->stats.records_total += batch_writer_records(writer);
     batcher->stats.empty_total += batch_writer_entries(writer) == 0;
     batcher->stats.bytes_total += batcher->bytes.len;
-    batcher->unsynced.batches++;
-    batcher->unsynced.records += batch_writer_records(writer);
     batcher->stats.last_error = NULL;
 }
 
@@ -227,6 +249,7 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
     ++*part;
     batcher->lost_records = 0;
     count_batch(batcher, sealed->writer);
+    note_unsynced(batcher, id, batch_writer_records(sealed->writer));
     start_sync(batcher);
 }
 

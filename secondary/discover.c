@@ -94,7 +94,8 @@ static void find_group(struct finding *finding, const struct target_group *group
 {
     struct label labels[LABELS_MAX];
     size_t count = MIN(group->label_count, ARRAY_LEN(labels) - 1);
-    memcpy(labels, group->labels, count * sizeof(labels[0]));
+    for (size_t i = 0; i < count; i++)
+        labels[i] = group->labels[i];
     labels[count++] = (struct label){STR("__meta_filepath"), path};
     for (size_t i = 0; i < group->address_count; i++)
         find_target(finding, &(struct target_found){group->addresses[i], labels, count});

@@ -77,7 +77,7 @@ static void add_file(struct look *look, char *path)
     struct read_file file = {.path = path};
     for (size_t i = 0; i < look->known_count; i++)
         if (strcmp(look->known[i].path, path) == 0)
-            file.known_hash = look->known[i].hash;
+            file.known_hash = look->known[i].known_hash;
     look->files = mem_resize(look->files, look->count + 1, sizeof(file));
     look->files[look->count++] = file;
 }

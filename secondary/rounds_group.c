@@ -201,7 +201,7 @@ static int by_key(const void *a, const void *b)
 
 static void sort_group(struct round_group *group)
 {
-    if (!group->sorted)
+    if (!group->sorted && group->count > 1)
         qsort(group->targets, group->count, sizeof(struct round_target *), by_key);
     group->sorted = true;
 }
