@@ -1,4 +1,4 @@
-"""End-to-end delay: how long after its scrape a sample answers a query at the global."""
+"""End-to-end delay: how long after its scrape a sample answers a query at the global, and how old what it shows is."""
 import json
 import time
 import urllib.parse
@@ -24,21 +24,20 @@ def newest(url, pattern):
 
 
 def measure(url, targets_path, seconds):
-    """Delays in seconds, one per record that came to sight. A record's time is that of its target's last scrape in the
-    window: so this is the delay of the window's newest sample."""
+    """Delays and ages in seconds. A delay is one record's that came to sight: a record's time is that of its target's
+    last scrape in the window, so this is the delay of the window's newest sample. An age is one host's at one poll."""
     pattern = "|".join(instance.replace(".", "\\\\.") for instance in instances_of(targets_path))
     seen = newest(url, pattern)
-    delays = []
+    delays, ages = [], []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(POLL_SECONDS)
         times = newest(url, pattern)
         now = time.time()
-        for instance, at in times.items():
-            if seen.get(instance, 0) < at:
-                delays.append(now - at)
+        ages.extend(now - at for at in times.values())
+        delays.extend(now - at for instance, at in times.items() if seen.get(instance, 0) < at)
         seen.update(times)
-    return delays
+    return delays, ages
 
 
 def quantile(values, share):

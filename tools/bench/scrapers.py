@@ -7,6 +7,7 @@ from proc import BenchError, Process, fetch, free_port, metric_needed, metric_su
 from wire import Relay, Sink
 
 BACKLOG_SHARE_MAX = 0.05  # of what was scraped; more that has not left yet makes bytes per sample wrong
+HOW_TO_BUILD = "cmake --preset release && cmake --build --preset release (or --bin DIR)"
 COMPANIONS = 5            # up and the scrape_* series, which Prometheus counts among its samples
 
 
@@ -134,8 +135,7 @@ class Tributary(Scraper):
     def missing(cls, options):
         for daemon in cls.daemons:
             if not os.access(os.path.join(options.bin, daemon), os.X_OK):
-                return (f"{options.bin}/{daemon} is not there: cmake --preset release && cmake --build --preset release "
-                        "(or --bin DIR)")
+                return f"{options.bin}/{daemon} is not there: {HOW_TO_BUILD}"
         return None
 
     @classmethod
@@ -180,8 +180,7 @@ def start_fleet(options, scratch, seconds):
     """A fleet of its own per scraper; it ends by itself."""
     program = os.path.join(options.bin, "fleet")
     if not os.access(program, os.X_OK):
-        raise BenchError(f"{program} is not there: cmake --preset release && cmake --build --preset release "
-                         "(or --bin DIR)")
+        raise BenchError(f"{program} is not there: {HOW_TO_BUILD}")
     port = free_port("127.1.0.1")
     targets = os.path.join(scratch, "targets.json")
     process = Process("fleet", [program, "--hosts", str(options.hosts), "--page", options.page, "--port", str(port),

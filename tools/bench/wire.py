@@ -1,6 +1,6 @@
 """Counts bytes on the wire: a sink that answers 204 to every POST, and a relay that passes a connection on. Both count
-what the client sends, HTTP headers included, as TCP carries it. They run in threads of the script itself, so that what they
-cost is on no scraper's account."""
+what the client sends, HTTP headers included, as TCP carries it. They run in threads of the script itself, so that what
+they cost is on no scraper's account."""
 import socket
 import threading
 
