@@ -3,29 +3,43 @@
 #include "base/fail.h"
 #include "metric/sample.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
-/* [seconds,"value"]: the longest value, and the rest of it. */
-#define POINT_TEXT_BYTES (VALUE_TEXT_BYTES + 48)
+#define SECONDS_TEXT_BYTES 32 /* a sign, 17 digits, a point, three digits */
+/* [seconds,"value"] */
+#define POINT_TEXT_BYTES (SECONDS_TEXT_BYTES + VALUE_TEXT_BYTES + 8)
 
 /* ---- Values ---- */
 
-/* Unix seconds; milliseconds only where there are some. */
-static int print_seconds(int64_t time_ms, char *text, size_t bytes)
+/* Unix seconds; milliseconds only where there are some. By hand: printf would cost more than all the rest of a point.
+ */
+static size_t print_seconds(int64_t time_ms, char ret_text[static SECONDS_TEXT_BYTES])
 {
+    char digits[SECONDS_TEXT_BYTES];
     uint64_t ms = time_ms < 0 ? 0 - (uint64_t)time_ms : (uint64_t)time_ms;
-    const char *sign = time_ms < 0 ? "-" : "";
-    if (ms % 1000 == 0)
-        return snprintf(text, bytes, "%s%" PRIu64, sign, ms / 1000);
-    return snprintf(text, bytes, "%s%" PRIu64 ".%03" PRIu64, sign, ms / 1000, ms % 1000);
+    uint64_t seconds = ms / 1000;
+    unsigned rest = (unsigned)(ms % 1000);
+    size_t len = 0, count = 0;
+    if (time_ms < 0)
+        ret_text[len++] = '-';
+    do {
+        digits[count++] = (char)('0' + seconds % 10);
+        seconds /= 10;
+    } while (seconds > 0);
+    while (count > 0)
+        ret_text[len++] = digits[--count];
+    if (rest > 0) {
+        ret_text[len++] = '.';
+        ret_text[len++] = (char)('0' + rest / 100);
+        ret_text[len++] = (char)('0' + rest / 10 % 10);
+        ret_text[len++] = (char)('0' + rest % 10);
+    }
+    return len;
 }
 
 static void write_point(struct json_writer *json, int64_t time_ms, double value)
 {
-    char text[POINT_TEXT_BYTES] = "[";
-    size_t len = 1;
-    len += (size_t)print_seconds(time_ms, text + len, 32);
+    char text[POINT_TEXT_BYTES];
+    text[0] = '[';
+    size_t len = 1 + print_seconds(time_ms, text + 1);
     text[len++] = ',';
     text[len++] = '"';
     len += value_print_api(value, text + len);
