@@ -212,7 +212,8 @@ bool page_read(const struct page *page, struct str body, bool honor_timestamps, 
         at = exposition_value(at + line->text_len, end, &value, &has_time, &time_ms);
         if (!at)
             return false;
-        uint32_t slot = line++->slot;
+        uint32_t slot = line->slot;
+        line++;
         if (slot == PAGE_SLOT_NONE)
             continue;
         values->values[slot] = value;

@@ -4,8 +4,8 @@
  *   body -> page_cache (what stood where last time) or exposition + relabel (a changed page)
  *        -> window (records of each series) -> batch_writer, group by group
  *
- * A pipeline belongs to one worker thread and shares nothing with others. Targets come in phase groups: a group is closed
- * when the last scrape of the window of all its targets has ended. */
+ * A pipeline belongs to one worker thread and shares nothing with others. Targets come in phase groups: a group is
+ * closed when the last scrape of the window of all its targets has ended. */
 #include "base/buf.h"
 #include "hop/batch.h"
 #include "metric/relabel.h"
@@ -24,34 +24,40 @@ struct pipeline_job {
     uint32_t label_value_bytes_max;
 };
 
-/* Why a scrape gave no samples: fixed words, in `up`'s companion scrape_failure{reason="..."}, which is there while scrapes fail,
- * and in the envelope. */
+/* Why a scrape gave no samples: fixed words, in `up`'s companion scrape_failure{reason="..."}, which is there while
+ * scrapes fail, and in the envelope. */
 enum scrape_failure {
     SCRAPE_OK,
-    SCRAPE_RESOLVE, SCRAPE_CONNECT, SCRAPE_TLS, SCRAPE_TIMEOUT, SCRAPE_BROKEN, /* no whole answer */
-    SCRAPE_STATUS,        /* answered, but not 200 */
-    SCRAPE_BODY_LIMIT, SCRAPE_SAMPLE_LIMIT, SCRAPE_LABEL_LIMIT,
-    SCRAPE_PARSE,         /* not the text format */
-    SCRAPE_OVERLOAD,      /* this secondary could not start it in time */
+    SCRAPE_RESOLVE,
+    SCRAPE_CONNECT,
+    SCRAPE_TLS,
+    SCRAPE_TIMEOUT,
+    SCRAPE_BROKEN, /* no whole answer */
+    SCRAPE_STATUS, /* answered, but not 200 */
+    SCRAPE_BODY_LIMIT,
+    SCRAPE_SAMPLE_LIMIT,
+    SCRAPE_LABEL_LIMIT,
+    SCRAPE_PARSE,    /* not the text format */
+    SCRAPE_OVERLOAD, /* this secondary could not start it in time */
     SCRAPE_FAILURE_COUNT
 };
 const char *scrape_failure_name(enum scrape_failure failure);
 
 struct scrape_outcome {
-    int64_t time_ms;      /* when the scrape was due: the samples' time */
+    int64_t time_ms; /* when the scrape was due: the samples' time */
     int64_t duration_ns;
     enum scrape_failure failure;
-    struct str body;      /* when SCRAPE_OK so far */
+    struct str body; /* when SCRAPE_OK so far */
 };
 
-struct scrape_report { /* what became of it */
+struct scrape_report {           /* what became of it */
     enum scrape_failure failure; /* parsing and limits included */
     char reason[160];            /* for people: "line 12: ...", empty when fine */
     uint32_t samples_scraped, samples_kept, series_added;
     bool page_changed;
 };
 
-struct pipeline_sealed { /* a part of a closed window, ready to be numbered and spooled */
+struct pipeline_sealed {         /* a part of a closed window, ready to be numbered and spooled */
     struct batch_writer *writer; /* owned by who gets it */
     int64_t window_start_ms, resolution_ms;
     uint64_t targets_expected, targets_answered;

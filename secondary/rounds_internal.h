@@ -76,4 +76,4 @@ void rounds_close_done(void *arg); /* timer */
 void rounds_idle(void *arg);       /* timer */
 void rounds_start_idle(struct rounds *rounds);
 void rounds_close_open(struct rounds *rounds); /* everything as it is */
-void rounds_free_sets(struct rounds *rounds); /* and all targets */
+void rounds_free_sets(struct rounds *rounds);  /* and all targets */

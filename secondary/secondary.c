@@ -175,6 +175,7 @@ static void apply_config(struct secondary *secondary, struct secondary_config *c
     struct secondary_job *old_jobs = secondary->jobs;
     size_t old_count = secondary->job_count, count = config->scrape_configs.count;
     struct job **list = mem_array(count, sizeof(*list));
+    ASSERT(jobs || count == 0);
     for (size_t i = 0; i < count; i++)
         list[i] = jobs[i].job;
     secondary->config = config;

@@ -74,7 +74,7 @@ size_t window_bytes(const struct window *window)
     size_t bytes = sizeof(*window) + window->extra_capacity * sizeof(*window->extras);
     if (window->page)
         bytes += window->page->slot_count * (sizeof(double) + 1) + window->page->gauge_count * sizeof(struct range);
-    if (window->sides)
+    if (window->page && window->sides)
         bytes += window->page->slot_count * sizeof(struct side);
     return bytes;
 }
@@ -127,6 +127,7 @@ static void move_extras(struct window *window, const uint32_t *to)
 /* The accumulators go over to `page`: to[old slot] = slot of page or PAGE_SLOT_NONE. Takes a reference to page. */
 static void move_to(struct window *window, struct page *page, const uint32_t *to, bool with_sides)
 {
+    ASSERT(to || !window->page);
     struct window next = *window;
     next.page = page_ref(page);
     next.last = mem_array(page->slot_count, sizeof(*next.last));
@@ -289,6 +290,7 @@ static bool time_is_possible(int64_t at_ms, int64_t now_ms)
 
 void window_add(struct window *window, struct page *page, const struct page_values *values, int64_t time_ms)
 {
+    ASSERT(page && page->layout);
     /* Another text may say the same series in the same places. */
     if (window->shown && window->shown != page && hash128_equal(window->shown->layout->hash, page->layout->hash))
         show(window, page);

@@ -299,7 +299,7 @@ enum promql_failure promql_eval(const struct promql_query *query, struct promql_
     int64_t now_ms = clock_mono_ms(query->clock);
     if (query->limits.timeout_ms > 0 && query->limits.timeout_ms < INT64_MAX - now_ms)
         eval.deadline_ms = now_ms + query->limits.timeout_ms;
-    struct grid grid;
+    struct grid grid = {0};
     if (eval_work_slow(&eval) < 0 || query_grid(&eval, &grid) < 0 ||
         eval_root(&eval, &grid, promql_expression_root(query->expression)) < 0) {
         ASSERT(eval.failure != PROMQL_OK);

@@ -1,4 +1,5 @@
 /* Functions over range vectors: one pass over each series with a window that slides from step to step. */
+#include "base/fail.h"
 #include "promql/functions.h"
 #include "promql/functions_range.h"
 #include "promql/label_set.h"
@@ -123,6 +124,7 @@ static int eval_args(struct range_call *call, const struct ast *ast, const struc
 
 static int scan_matrix(struct range_call *call, const struct ast *matrix)
 {
+    ASSERT(matrix);
     call->lookup = lookup_of(call->eval, call->grid, matrix);
     call->window.range_ms = call->lookup.range_ms;
     if (matrix->kind == AST_SUBQUERY)

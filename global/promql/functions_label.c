@@ -6,7 +6,6 @@
 
 #include <errno.h>
 
-
 struct relabelling {
     struct sink sink;
     struct eval *eval;

@@ -147,7 +147,8 @@ static double date_minute(double value)
 
 static double date_hour(double value)
 {
-    return (double)(date_of(value).seconds / 3600);
+    int64_t hour = date_of(value).seconds / 3600;
+    return (double)hour;
 }
 
 static double date_day_of_month(double value)
@@ -224,7 +225,9 @@ int call_date(struct eval *eval, const struct grid *grid, const struct ast *ast,
     CLEANUP_BUDGET double *values = budget_array(eval->budget, grid->steps, sizeof(double));
     if (!values)
         return eval_fail_memory(eval, ast);
-    for (size_t step = 0; step < grid->steps; step++)
-        values[step] = function((double)(grid_time_ms(grid, step) / 1000));
+    for (size_t step = 0; step < grid->steps; step++) {
+        int64_t seconds = grid_time_ms(grid, step) / 1000;
+        values[step] = function((double)seconds);
+    }
     return eval_emit_scalar(eval, grid, values, sink);
 }

@@ -138,6 +138,7 @@ static void run_add(struct chunk_notes *notes, uint32_t count, uint16_t flags, u
         notes->run_capacity = (uint16_t)(grown((notes->run_count + 1) * sizeof(*last)) / sizeof(*last));
         notes->runs = mem_resize(notes->runs, notes->run_capacity, sizeof(*last));
     }
+    ASSERT(notes->runs);
     notes->runs[notes->run_count++] = (struct chunk_run){.count = count, .repeat = repeat, .flags = flags};
 }
 
@@ -164,6 +165,7 @@ static void note(struct chunk *chunk, const struct chunk_entry *entry)
         notes->aggregate_capacity = (uint16_t)(bytes / sizeof(struct chunk_aggregates));
         notes->aggregates = mem_resize(notes->aggregates, notes->aggregate_capacity, sizeof(struct chunk_aggregates));
     }
+    ASSERT(notes->aggregates);
     notes->aggregates[notes->aggregate_count++] = (struct chunk_aggregates){entry->sum, entry->min, entry->max};
 }
 

@@ -15,7 +15,7 @@ void arena_init(struct arena *arena, size_t bytes_max);
 void arena_done(struct arena *arena);
 /* All memory back; the largest chunk is kept for the next round. */
 void arena_reset(struct arena *arena);
-void *arena_alloc(struct arena *arena, size_t bytes);                  /* aligned to 16, not zeroed */
-void *arena_array(struct arena *arena, size_t count, size_t size);     /* overflow checked, zeroed */
-struct str arena_str(struct arena *arena, struct str text);            /* a copy, terminated by 0 behind len */
+void *arena_alloc(struct arena *arena, size_t bytes);              /* aligned to 16, not zeroed */
+void *arena_array(struct arena *arena, size_t count, size_t size); /* overflow checked, zeroed */
+struct str arena_str(struct arena *arena, struct str text);        /* a copy, terminated by 0 behind len */
 char *arena_printf(struct arena *arena, const char *format, ...) PRINTF_LIKE(2, 3);

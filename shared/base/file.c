@@ -141,11 +141,12 @@ static int real_open(struct file_system *fs, const char *path, enum file_mode mo
 static int real_lock_dir(struct file_system *fs, const char *dir, struct file **ret_lock)
 {
     CLEANUP_FREE char *path = mem_printf("%s/lock", dir);
-    struct file *lock;
+    struct file *lock = NULL;
     int error = real_open(fs, path, FILE_APPEND, &lock);
     if (error) {
         return error;
     }
+    ASSERT(lock);
     if (flock(real_of(lock)->fd, LOCK_EX | LOCK_NB) != 0) {
         error = errno == EWOULDBLOCK ? -EBUSY : -errno;
         real_close(lock);

@@ -1,6 +1,7 @@
 #pragma once
-/* JSON, appended to a buffer: commas and escapes are done here. The caller keeps the order of calls right (a key before each
- * value of an object); a wrong order is our own mistake and ends in bug(). Text that is not UTF-8 is written with U+FFFD. */
+/* JSON, appended to a buffer: commas and escapes are done here. The caller keeps the order of calls right (a key before
+ * each value of an object); a wrong order is our own mistake and ends in bug(). Text that is not UTF-8 is written with
+ * U+FFFD. */
 #include "base/buf.h"
 #include "base/defs.h"
 

@@ -52,7 +52,7 @@ void log_at(enum log_level level, const char *format, ...)
     size_t len = start + (size_t)wanted;
     if (len > sizeof(line) - 1) {
         len = sizeof(line) - 1;
-        memcpy(line + len - 3, "...", 3);
+        memcpy(line + len - 3, "...", 3); // NOLINT(bugprone-not-null-terminated-result): its length is known
     }
     /* A peer's text must not be able to write lines of its own, nor to steer a terminal. */
     for (size_t i = start; i < len; i++) {

@@ -1,6 +1,6 @@
 #pragma once
-/* Lines on stderr: "2026-01-02T03:04:05.678Z level message". Libraries log at debug only; the daemon logs once, where it
- * knows host, batch and consequence. Secrets never come here. Safe from any thread. */
+/* Lines on stderr: "2026-01-02T03:04:05.678Z level message". Libraries log at debug only; the daemon logs once, where
+ * it knows host, batch and consequence. Secrets never come here. Safe from any thread. */
 #include "base/defs.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };

@@ -52,6 +52,7 @@ static void names_set(struct tree *tree, struct names *names, const char *name, 
             names->capacity = MAX(names->capacity * 2, (size_t)8);
             names->items = mem_resize(names->items, names->capacity, sizeof(*names->items));
         }
+        ASSERT(names->items);
         names->items[names->count++] = (struct entry){mem_strdup(name), tree_ref(node)};
     } else if (entry) {
         mem_free(entry->name);

@@ -9,10 +9,10 @@ struct str {
     size_t len;
 };
 
-#define STR(literal)   ((struct str){"" literal, sizeof(literal) - 1})
-#define STR_NULL       ((struct str){NULL, 0})
-#define STR_FMT        "%.*s"
-#define STR_ARG(view)  (int)MIN((view).len, (size_t)INT32_MAX), (view).ptr ? (view).ptr : ""
+#define STR(literal)  ((struct str){"" literal, sizeof(literal) - 1})
+#define STR_NULL      ((struct str){NULL, 0})
+#define STR_FMT       "%.*s"
+#define STR_ARG(view) (int)MIN((view).len, (size_t)INT32_MAX), (view).ptr ? (view).ptr : ""
 
 static inline struct str str_from(const char *text)
 {

@@ -32,7 +32,7 @@ const char *column_scale_name(uint8_t scale)
 
 int column_append_signed(struct buf *out, int64_t value)
 {
-    return buf_append_uvarint(out, ((uint64_t)value << 1) ^ (uint64_t)(value >> 63));
+    return buf_append_uvarint(out, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
 }
 
 int64_t column_read_signed(struct reader *reader)
@@ -212,8 +212,7 @@ int column_decode_ints(struct reader *header, struct reader *payload, size_t cou
     uint8_t zeros = reader_byte(header);
     uint64_t patches = reader_uvarint(header);
     struct str packed = reader_bytes(payload, packed_bytes(count, bits));
-    if (header->bad || payload->bad || zeros > 63 || patches > count ||
-        bits == (patches == 0 ? 0 : 64))
+    if (header->bad || payload->bad || zeros > 63 || patches > count || bits == (patches == 0 ? 0 : 64))
         return -EBADMSG;
     uint64_t *residuals = (uint64_t *)ret_values; /* the same bytes, before and after */
     if (bits > 0)

@@ -5,11 +5,11 @@
 #include "base/buf.h"
 #include "base/crc.h"
 
-#define ENVELOPE_VERSION         1
-#define ENVELOPE_BYTES_MAX       (4 * MIB)
-#define ENVELOPE_HASHES_MAX      65536 /* layouts one batch may name */
-#define ENVELOPE_REASONS_MAX     64
-#define SOURCE_NAME_BYTES_MAX    64
+#define ENVELOPE_VERSION      1
+#define ENVELOPE_BYTES_MAX    (4 * MIB)
+#define ENVELOPE_HASHES_MAX   65536 /* layouts one batch may name */
+#define ENVELOPE_REASONS_MAX  64
+#define SOURCE_NAME_BYTES_MAX 64
 
 /* A source: who made batches. Names match [A-Za-z0-9_.-]{1,64}. */
 struct source_id {
@@ -29,10 +29,10 @@ struct envelope {
     uint64_t seq;   /* batches of the epoch, from 1 */
     int64_t window_start_ms;
     int64_t resolution_ms;
-    uint32_t part;              /* of the window, from 0 */
-    int64_t sealed_at_ms;       /* the source's wall clock when it made the batch */
-    int64_t closed_through_ms;  /* all windows that end at or before this are complete with this batch */
-    struct hash128 targets;     /* target list */
+    uint32_t part;             /* of the window, from 0 */
+    int64_t sealed_at_ms;      /* the source's wall clock when it made the batch */
+    int64_t closed_through_ms; /* all windows that end at or before this are complete with this batch */
+    struct hash128 targets;    /* target list */
     const struct hash128 *pages;
     uint32_t page_count;
     const struct hash128 *families; /* all that the pages name */

@@ -56,8 +56,8 @@ struct layout_family_spec {
     uint32_t count;
 };
 
-/* Make a layout; one reference belongs to the caller. NULL for what layout_decode would refuse: past a limit, not UTF-8, an
- * empty family or label name, labels of a slot not sorted, a slot or a family of a page twice. */
+/* Make a layout; one reference belongs to the caller. NULL for what layout_decode would refuse: past a limit, not
+ * UTF-8, an empty family or label name, labels of a slot not sorted, a slot or a family of a page twice. */
 struct layout *layout_family_new(const struct layout_family_spec *spec);
 struct layout *layout_page_new(const struct hash128 *families, uint32_t count);
 struct layout *layout_targets_new(struct labels *const *targets, uint32_t count);

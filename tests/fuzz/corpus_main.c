@@ -1,4 +1,5 @@
-/* Runs a fuzz target over the files of its corpus: what once failed, or is hard to find, stays checked in every build. */
+/* Runs a fuzz target over the files of its corpus: what once failed, or is hard to find, stays checked in every build.
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #pragma once
-/* Expressions and what Prometheus 2.42.0 makes of them: how it prints a valid one (/api/v1/format_query), where and why it
- * refuses an invalid one. Each was asked of that version; where tributary differs on purpose the case is in
+/* Expressions and what Prometheus 2.42.0 makes of them: how it prints a valid one (/api/v1/format_query), where and why
+ * it refuses an invalid one. Each was asked of that version; where tributary differs on purpose the case is in
  * test_promql_parse.c instead, with the reason. */
 struct promql_case {
     const char *text;
@@ -86,7 +86,8 @@ static const struct promql_case promql_valid_cases[] = {
     {"x[5m] @ end() offset -5m", "x[5m] @ end() offset -5m"},
     {"x @ +5", "x @ 5.000"},
     {"x @ 1.0005", "x @ 1.001"},
-    {"sum by (a) (rate(x{b=~\"c.*\",d!~\"e\"}[5m] offset 1h)) / on (a) group_left (b) count(y) > bool 3", "sum by (a) (rate(x{b=~\"c.*\",d!~\"e\"}[5m] offset 1h)) / on (a) group_left (b) count(y) > bool 3"},
+    {"sum by (a) (rate(x{b=~\"c.*\",d!~\"e\"}[5m] offset 1h)) / on (a) group_left (b) count(y) > bool 3",
+     "sum by (a) (rate(x{b=~\"c.*\",d!~\"e\"}[5m] offset 1h)) / on (a) group_left (b) count(y) > bool 3"},
     {"a + b * c ^ d - e / f % g atan2 h", "a + b * c ^ d - e / f % g atan2 h"},
     {"a and b or c unless d", "a and b or c unless d"},
     {"a or b and c", "a or b and c"},
@@ -97,7 +98,8 @@ static const struct promql_case promql_valid_cases[] = {
     {"(a + b) * c", "(a + b) * c"},
     {"a < b <= c", "a < b <= c"},
     {"quantile_over_time(0.9, x[5m])", "quantile_over_time(0.9, x[5m])"},
-    {"histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))", "histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))"},
+    {"histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))",
+     "histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))"},
     {"label_replace(up, \"a\", \"$1\", \"b\", \"(.*)\")", "label_replace(up, \"a\", \"$1\", \"b\", \"(.*)\")"},
     {"absent(nonexistent{job=\"a\"})", "absent(nonexistent{job=\"a\"})"},
     {"max_over_time(rate(x[1m])[5m:30s] @ end() offset 1d)", "max_over_time(rate(x[1m])[5m:30s] @ end() offset 1d)"},
@@ -192,7 +194,8 @@ static const struct promql_case promql_invalid_cases[] = {
     {"x offset 5", "1:10: unexpected number \"5\" in offset, expected duration"},
     {"foo @ -", "1:8: unexpected end of input in @, expected timestamp"},
     {"foo @ 5m", "1:7: unexpected duration \"5m\" in @, expected timestamp"},
-    {"rate(x[5m]) offset 5m", "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+    {"rate(x[5m]) offset 5m",
+     "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
     {"x offset 5m offset 5m", "1:1: offset may not be set multiple times"},
     {"x @ 1 @ 2", "1:1: @ <timestamp> may not be set multiple times"},
     {"!", "1:1: unexpected character after '!': '\xef\xbf\xbd'"},
@@ -200,7 +203,8 @@ static const struct promql_case promql_invalid_cases[] = {
     {"'abc\\z'", "1:1: unknown escape sequence U+007A 'z'"},
     {"sum by (without) (x)", "1:9: unexpected <without> in grouping opts, expected label"},
     {"sum by (1) (x)", "1:9: unexpected number \"1\" in grouping opts, expected label"},
-    {"sum by (bool,group_left,ignoring,offset,unless,atan2,start,end,topk,a:b) (x)", "1:69: unexpected metric identifier \"a:b\" in grouping opts, expected label"},
+    {"sum by (bool,group_left,ignoring,offset,unless,atan2,start,end,topk,a:b) (x)",
+     "1:69: unexpected metric identifier \"a:b\" in grouping opts, expected label"},
     {"abs(x,)", "1:6: trailing commas not allowed in function call args"},
     {"abs(,x)", "1:5: unexpected \",\""},
     {"abs()", "1:1: expected 1 argument(s) in call to \"abs\", got 0"},
@@ -243,8 +247,10 @@ static const struct promql_case promql_invalid_cases[] = {
     {"count_values(1,x)", "1:14: expected type string in aggregation parameter, got scalar"},
     {"quantile(x,x)", "1:10: expected type scalar in aggregation parameter, got instant vector"},
     {"1 or x", "1:1: set operator \"or\" not allowed in binary scalar expression"},
-    {"(a) offset 5m", "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
-    {"1 offset 5m", "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+    {"(a) offset 5m",
+     "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+    {"1 offset 5m",
+     "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
     {"x{a=~}", "1:6: unexpected \"}\" in label matching, expected string"},
     {"x{a \"b\"}", "1:5: unexpected string \"\\\"b\\\"\" in label matching, expected label matching operator"},
     {"x{a=~b}", "1:6: unexpected identifier \"b\" in label matching, expected string"},
@@ -313,7 +319,8 @@ static const struct promql_case promql_invalid_cases[] = {
     {"\"a\"[5m:]", "1:1: subquery is only allowed on instant vector, got string instead"},
     {"(1)[5m:1s]", "1:1: subquery is only allowed on instant vector, got scalar instead"},
     {"(x[5m])[5m:]", "1:1: subquery is only allowed on instant vector, got matrix instead"},
-    {"-x[5m]", "1:1: unary expression only allowed on expressions of type scalar or instant vector, got \"range vector\""},
+    {"-x[5m]",
+     "1:1: unary expression only allowed on expressions of type scalar or instant vector, got \"range vector\""},
     {"- - \"a\"", "1:3: unary expression only allowed on expressions of type scalar or instant vector, got \"string\""},
     {"!x", "1:1: unexpected character after '!': 'x'"},
     {"x ! y", "1:3: unexpected character after '!': ' '"},
@@ -421,7 +428,9 @@ static const struct promql_case promql_invalid_cases[] = {
     {"x @ start() @ end()", "1:1: @ <timestamp> may not be set multiple times"},
     {"x offset 1m offset 1m", "1:1: offset may not be set multiple times"},
     {"x offset 1m @ 1 offset 1m", "1:1: offset may not be set multiple times"},
-    {"sum(x) offset 1m", "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
-    {"sum(x) @ 1", "1:1: @ modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+    {"sum(x) offset 1m",
+     "1:1: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+    {"sum(x) @ 1",
+     "1:1: @ modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
 };
 /* clang-format on */

@@ -40,9 +40,9 @@ static void strings_are_escaped_and_always_utf8(void **state)
     json_str(&json, STR("\xc3\xa4 \xf0\x9f\x98\x80"));
     json_str(&json, STR("\xff \xc3 \xed\xa0\x80"));
     json_array_end(&json);
-    assert_true(str_equal(buf_view(&out),
-                          STR("[\"q\\\" b\\\\ n\\n t\\t z\\u0001 d\\u007f\",\"\xc3\xa4 \xf0\x9f\x98\x80\","
-                              "\"\xef\xbf\xbd \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"]")));
+    assert_true(
+        str_equal(buf_view(&out), STR("[\"q\\\" b\\\\ n\\n t\\t z\\u0001 d\\u007f\",\"\xc3\xa4 \xf0\x9f\x98\x80\","
+                                      "\"\xef\xbf\xbd \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"]")));
 }
 
 static void doubles_read_back(void **state)

@@ -234,7 +234,7 @@ static void print_shape(const struct summary *summary, struct buf *out)
     buf_reset(out);
     for (size_t i = 0; i < SHAPE_PLACES; i++) {
         double share = span > 0 ? (summary->means[i] - summary->min) / span : 0;
-        size_t bar = (size_t)fmin(fmax(share, 0) * ARRAY_LEN(bars), ARRAY_LEN(bars) - 1);
+        size_t bar = (size_t)fmin(fmax(share, 0) * (double)ARRAY_LEN(bars), (double)ARRAY_LEN(bars) - 1);
         buf_append_text(out, summary->counts[i] > 0 ? bars[bar] : " ");
     }
 }

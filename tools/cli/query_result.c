@@ -174,7 +174,7 @@ static bool complain_parse(const struct remote_answer *answer, struct str expres
     CLEANUP(buf_done) struct buf safe = BUF_INIT(MESSAGE_BYTES_MAX);
     CLEANUP(buf_done) struct buf out = BUF_INIT(MESSAGE_BYTES_MAX);
     output_safe(rest, &safe);
-    struct promql_error error;
+    struct promql_error error = {0};
     promql_error_set(&error, (struct ast_position){place, place}, STR_FMT, STR_ARG(buf_view(&safe)));
     promql_error_print(&error, expression, &out);
     fprintf(stderr, STR_FMT, STR_ARG(buf_view(&out)));
