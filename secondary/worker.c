@@ -105,7 +105,7 @@ static void on_health(void *arg, struct target *target, enum scrape_failure fail
 static void publish(void *arg)
 {
     struct worker *worker = arg;
-    struct worker_stats stats = {.cpu_ns = worker->has_thread ? clock_thread_cpu_ns() : 0};
+    struct worker_stats stats = {.cpu_ns = worker->loop == worker->main_loop ? 0 : clock_thread_cpu_ns()};
     rounds_stats(worker->rounds, &stats.rounds);
     pthread_mutex_lock(&worker->lock);
     worker->published = stats;
@@ -251,7 +251,7 @@ static void stop_here(void *arg)
         publish(worker);
         drop_rounds(worker);
         loop_post(worker->main_loop, take_stopped, mailbox_ref(worker)); /* behind all that was sealed */
-        if (worker->has_thread)
+        if (worker->loop != worker->main_loop)
             loop_stop(worker->loop);
     }
     mailbox_unref(mailbox);

@@ -420,8 +420,8 @@ struct layout *layout_targets_new(struct labels *const *targets, uint32_t count)
 
 struct layout *layout_ref(struct layout *layout)
 {
-    ASSERT(layout->references > 0);
-    layout->references++;
+    uint32_t before = __atomic_fetch_add(&layout->references, 1, __ATOMIC_RELAXED);
+    ASSERT(before > 0);
     return layout;
 }
 
@@ -434,8 +434,9 @@ void layout_unref(struct layout *layout)
 {
     if (!layout)
         return;
-    ASSERT(layout->references > 0);
-    if (--layout->references > 0)
+    uint32_t left = __atomic_sub_fetch(&layout->references, 1, __ATOMIC_ACQ_REL);
+    ASSERT(left != UINT32_MAX);
+    if (left > 0)
         return;
     for (size_t i = 0; layout->type == LAYOUT_TARGETS && i < layout->count; i++)
         labels_unref(layout->targets[i]);
