@@ -1,6 +1,6 @@
 #pragma once
 /* What a receiver says to a request of frames, and the question how far a source's epoch has been delivered. msgpack;
- * docs/batch-format.md. */
+ * docs/spool-format.md. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "hop/envelope.h"

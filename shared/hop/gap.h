@@ -1,6 +1,6 @@
 #pragma once
 /* A gap: batches that were dropped past a bound, told in their place to every tier above. msgpack;
- * docs/batch-format.md. */
+ * docs/spool-format.md. */
 #include "hop/spool.h"
 
 #define GAP_BYTES_MAX 256 /* encoded: two names and six numbers */
