@@ -218,20 +218,28 @@ static int read_strings(struct api_request *request, const struct scope *scope, 
     return 0;
 }
 
+/* The next of one list; NULL at its end. */
+static const struct str *head_of(const struct strings_merge *merge, size_t index)
+{
+    const struct select_strings *list = &merge->lists[index];
+    return list->items && merge->at[index] < list->count ? &list->items[merge->at[index]] : NULL;
+}
+
 static bool next_string(struct strings_merge *merge, struct str *ret_text)
 {
     const struct str *best = NULL;
     for (size_t i = 0; i < merge->count; i++) {
-        const struct str *head = &merge->lists[i].items[merge->at[i]];
-        if (merge->at[i] < merge->lists[i].count && (!best || str_compare(*head, *best) < 0))
+        const struct str *head = head_of(merge, i);
+        if (head && (!best || str_compare(*head, *best) < 0))
             best = head;
     }
     if (!best)
         return false;
     *ret_text = *best;
-    for (size_t i = 0; i < merge->count; i++)
-        if (merge->at[i] < merge->lists[i].count && str_equal(merge->lists[i].items[merge->at[i]], *ret_text))
-            merge->at[i]++;
+    for (size_t i = 0; i < merge->count; i++) {
+        const struct str *head = head_of(merge, i);
+        merge->at[i] += head && str_equal(*head, *ret_text);
+    }
     return true;
 }
 

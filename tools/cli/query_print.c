@@ -230,11 +230,12 @@ static struct summary summarise(const struct query_series *series, const struct 
 static void print_shape(const struct summary *summary, struct buf *out)
 {
     static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    const unsigned bar_count = ARRAY_LEN(bars);
     double span = summary->max - summary->min;
     buf_reset(out);
     for (size_t i = 0; i < SHAPE_PLACES; i++) {
         double share = span > 0 ? (summary->means[i] - summary->min) / span : 0;
-        size_t bar = (size_t)fmin(fmax(share, 0) * (double)ARRAY_LEN(bars), (double)ARRAY_LEN(bars) - 1);
+        size_t bar = MIN((size_t)(fmax(share, 0) * bar_count), bar_count - 1);
         buf_append_text(out, summary->counts[i] > 0 ? bars[bar] : " ");
     }
 }
