@@ -34,6 +34,7 @@ struct pipeline_target {
     struct window *own;    /* of what the scraper adds */
     enum scrape_failure last_failure;
     bool answered;                        /* the last scrape gave samples */
+    bool ended;                           /* nobody expects anything of it any more */
     uint64_t repeated;                    /* lines dropped in this window as repeated series */
     size_t counted_bytes, counted_series; /* as they stand in the pipeline's stats */
 };
@@ -179,6 +180,7 @@ void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome
 
 void pipeline_target_end(struct pipeline_target *target, int64_t time_ms)
 {
+    target->ended = true;
     window_stale(target->window, time_ms);
     window_stale(target->own, time_ms);
 }
@@ -230,6 +232,16 @@ static void close_one(struct pipeline_target *target, struct window *window, str
         part->samples_dropped_total += (uint64_t)closed.count * window_series(window);
 }
 
+/* Of the targets at the end of the window: one that was taken away is not missing. */
+static void count_coverage(const struct pipeline_target *target, struct pipeline_sealed *part)
+{
+    if (target->ended)
+        return;
+    part->targets_expected++;
+    part->targets_answered += target->answered;
+    part->failed[target->last_failure] += !target->answered;
+}
+
 void pipeline_close(struct pipeline *pipeline, int64_t window_start_ms, struct pipeline_target *const *targets,
                     size_t count)
 {
@@ -238,9 +250,7 @@ void pipeline_close(struct pipeline *pipeline, int64_t window_start_ms, struct p
         struct pipeline_target *target = targets[i];
         close_one(target, target->window, &part);
         close_one(target, target->own, &part);
-        part.targets_expected++;
-        part.targets_answered += target->answered;
-        part.failed[target->last_failure] += !target->answered;
+        count_coverage(target, &part);
         part.samples_dropped_total += target->repeated;
         target->repeated = 0;
     }

@@ -304,7 +304,8 @@ static void test_removed(void **state)
     loop_advance(table->world.loop, 2 * R_MS);
     assert_int_equal(gone->scrapes, scrapes);
     check_windows(table, 1);
-    assert_int_equal(table->parts[1].entries, 4); /* its last words */
+    assert_int_equal(table->parts[1].entries, 4);  /* its last words */
+    assert_int_equal(table->parts[1].expected, 1); /* and it is not missed */
     assert_int_equal(table->parts[2].entries, 2);
     assert_int_equal(table->parts[2].expected, 1);
     rounds_remove(table->rounds, other); /* the last one: windows go on, empty */
