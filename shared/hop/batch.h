@@ -15,6 +15,7 @@
 #define BATCH_RAW_RATIO_MAX  128        /* raw bytes per compressed byte, above BATCH_RAW_FREE_BYTES */
 #define BATCH_RAW_FREE_BYTES (1 * MIB)
 #define BATCH_RECORDS_MAX    2000000
+#define BATCH_EXTRAS_MAX     (2 * BATCH_RECORDS_MAX) /* what windows keep at most: two per series */
 #define BATCH_ENTRIES_MAX    (2 * LAYOUT_TARGETS_MAX)
 #define BATCH_BODY_VERSION   1
 /* Members of a family from which on each slot has a column of its own; below, the family has one for all its slots. */
@@ -44,7 +45,9 @@ struct batch_item { /* an entry with what it shows; the writer takes references 
     int64_t time_ms;                /* as in batch_entry */
     uint32_t count;
     int64_t stale_ms;
-    const struct record *records;      /* one per slot, family after family, in slot order; none with count 0 */
+    /* One per slot, family after family, in slot order; none with count 0. A record of count 0 whose last value is not
+     * the stale marker says nothing: the series gave no value in this window. */
+    const struct record *records;
     const struct record_extra *extras; /* by index into records, ascending */
     size_t extra_count;
 };

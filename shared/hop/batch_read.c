@@ -29,11 +29,12 @@ struct batch_reader {
     /* Of the block last given. */
     struct record *records;
     size_t record_capacity;
-    double *values;
+    double *values, *bases;
+    int64_t *numbers;
     size_t *per_slot;
     uint8_t *changing; /* a byte per record */
     struct record_extra *extras;
-    size_t extra_capacity;
+    uint64_t extras_left; /* of BATCH_EXTRAS_MAX */
 };
 
 void batch_reader_free(struct batch_reader *reader)
@@ -56,6 +57,8 @@ void batch_reader_free(struct batch_reader *reader)
     mem_free(reader->member_starts);
     mem_free(reader->records);
     mem_free(reader->values);
+    mem_free(reader->bases);
+    mem_free(reader->numbers);
     mem_free(reader->per_slot);
     mem_free(reader->changing);
     mem_free(reader->extras);
@@ -299,6 +302,7 @@ int batch_reader_open(const void *batch, size_t len, struct layout_table *table,
 {
     struct batch_reader *reader = mem_zalloc(sizeof(*reader));
     arena_init(&reader->arena, 4 * ENVELOPE_BYTES_MAX);
+    reader->extras_left = BATCH_EXTRAS_MAX;
     struct str body;
     int error =
         len > BATCH_BYTES_MAX ? -EMSGSIZE : envelope_decode(batch, len, &reader->arena, &reader->envelope, &body);
@@ -328,8 +332,10 @@ struct block_shape {
     size_t slots, members, records;
 };
 
-/* Columns of values as batch_write.c's write_values() lays them out: per_slot values for each slot. */
-static int read_values(struct batch_reader *reader, const struct block_shape *shape, uint32_t *exceptions)
+/* Columns of values as batch_write.c's write_values() lays them out: per_slot values for each slot; bases may be NULL.
+ */
+static int read_values(struct batch_reader *reader, const struct block_shape *shape, const double *bases,
+                       uint32_t *exceptions)
 {
     size_t total = 0, at = 0;
     struct column_stats stats;
@@ -338,7 +344,7 @@ static int read_values(struct batch_reader *reader, const struct block_shape *sh
     if (shape->members < BATCH_SLOT_COLUMN_MEMBERS) {
         if (total == 0)
             return 0;
-        int error = column_decode_doubles(&reader->header, &reader->payload, total, reader->values, &stats);
+        int error = column_decode_doubles(&reader->header, &reader->payload, bases, total, reader->values, &stats);
         *exceptions += error == 0 ? stats.exceptions : 0;
         return error;
     }
@@ -346,7 +352,8 @@ static int read_values(struct batch_reader *reader, const struct block_shape *sh
         size_t count = reader->per_slot[slot];
         if (count == 0)
             continue;
-        int error = column_decode_doubles(&reader->header, &reader->payload, count, reader->values + at, &stats);
+        int error = column_decode_doubles(&reader->header, &reader->payload, bases ? bases + at : NULL, count,
+                                          reader->values + at, &stats);
         if (error < 0)
             return error;
         *exceptions += stats.exceptions;
@@ -359,7 +366,7 @@ static int read_lasts(struct batch_reader *reader, const struct block_shape *sha
 {
     for (size_t slot = 0; slot < shape->slots; slot++)
         reader->per_slot[slot] = shape->members;
-    if (read_values(reader, shape, &block->exceptions) < 0)
+    if (read_values(reader, shape, NULL, &block->exceptions) < 0)
         return -EBADMSG;
     for (size_t slot = 0; slot < shape->slots; slot++) {
         for (size_t m = 0; m < shape->members; m++) {
@@ -375,10 +382,9 @@ static int read_lasts(struct batch_reader *reader, const struct block_shape *sha
 }
 
 /* The next place of a list whose steps count from the one before; false when it is outside or does not rise. */
-static bool next_place(struct reader *header, size_t count, bool first, bool may_repeat, size_t *at)
+static bool next_place(int64_t step, size_t count, bool may_repeat, size_t *at)
 {
-    uint64_t step = reader_uvarint(header);
-    if (header->bad || step >= count - *at || (step == 0 && !first && !may_repeat))
+    if (step < 0 || (uint64_t)step >= count - *at || (step == 0 && !may_repeat))
         return false;
     *at += (size_t)step;
     return true;
@@ -387,18 +393,45 @@ static bool next_place(struct reader *header, size_t count, bool first, bool may
 static int read_odd(struct batch_reader *reader, const struct block_shape *shape)
 {
     uint64_t odd = reader_uvarint(&reader->header);
-    size_t at = 0;
     if (reader->header.bad || odd > shape->records)
         return -EBADMSG;
-    for (uint64_t i = 0; i < odd; i++) {
-        if (!next_place(&reader->header, shape->records, i == 0, false, &at))
+    /* Where the odd records stand is needed for all three columns. */
+    CLEANUP_FREE uint32_t *places = mem_array(odd, sizeof(*places));
+    for (int column = 0; column < 3 && odd > 0; column++) {
+        if (column_decode_ints(&reader->header, &reader->payload, (size_t)odd, reader->numbers, NULL) < 0)
             return -EBADMSG;
-        struct record *record = &reader->records[at];
-        record->time_ms = (int64_t)((uint64_t)record->time_ms + (uint64_t)column_read_signed(&reader->header));
-        uint64_t count = reader_uvarint(&reader->header);
-        if (reader->header.bad || count > UINT32_MAX)
-            return -EBADMSG;
-        record->count = (uint32_t)count;
+        size_t at = 0;
+        for (size_t i = 0; i < odd; i++) {
+            int64_t number = reader->numbers[i];
+            struct record *record = &reader->records[places[i]];
+            if (column == 0 && next_place(number, shape->records, i == 0, &at))
+                places[i] = (uint32_t)at;
+            else if (column == 1)
+                record->time_ms = (int64_t)((uint64_t)record->time_ms + (uint64_t)number);
+            else if (column == 2 && number >= 0 && number <= UINT32_MAX)
+                record->count = (uint32_t)number;
+            else
+                return -EBADMSG;
+        }
+    }
+    return 0;
+}
+
+/* Min, max or sum of the changing records. */
+static int read_field(struct batch_reader *reader, const struct block_shape *shape, int field, uint32_t *exceptions)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < shape->records; i++)
+        if (reader->changing[i])
+            reader->bases[n++] = field == 2 ? batch_expected_sum(&reader->records[i]) : reader->records[i].last;
+    if (read_values(reader, shape, reader->bases, exceptions) < 0)
+        return -EBADMSG;
+    n = 0;
+    for (size_t i = 0; i < shape->records; i++) {
+        if (!reader->changing[i])
+            continue;
+        struct record *record = &reader->records[i];
+        *(field == 0 ? &record->min : field == 1 ? &record->max : &record->sum) = reader->values[n++];
     }
     return 0;
 }
@@ -426,42 +459,50 @@ static int read_ranges(struct batch_reader *reader, const struct block_shape *sh
     for (size_t i = 0; i < shape->records; i++)
         if (!reader->changing[i])
             record_fill_constant(&reader->records[i]);
-    for (int field = 0; field < 3 && changing > 0; field++) {
-        if (read_values(reader, shape, &block->exceptions) < 0)
+    for (int field = 0; field < 3 && changing > 0; field++)
+        if (read_field(reader, shape, field, &block->exceptions) < 0)
             return -EBADMSG;
-        size_t n = 0;
-        for (size_t i = 0; i < shape->records; i++) {
-            if (!reader->changing[i])
-                continue;
-            double value = reader->values[n++];
-            struct record *record = &reader->records[i];
-            *(field == 0 ? &record->min : field == 1 ? &record->max : &record->sum) = value;
-        }
-    }
     block->changing = (uint32_t)changing;
+    return 0;
+}
+
+/* Columns of steps, of times and of values, count of each. */
+static int fill_extras(struct batch_reader *reader, const struct block_shape *shape, size_t count,
+                       struct record_extra *extras)
+{
+    CLEANUP_FREE int64_t *numbers = mem_resize(NULL, count, sizeof(*numbers));
+    CLEANUP_FREE double *values = mem_resize(NULL, count, 2 * sizeof(*values));
+    double *bases = values + count;
+    size_t at = 0;
+    if (column_decode_ints(&reader->header, &reader->payload, count, numbers, NULL) < 0)
+        return -EBADMSG;
+    for (size_t i = 0; i < count; i++) {
+        if (!next_place(numbers[i], shape->records, true, &at))
+            return -EBADMSG;
+        extras[i].index = (uint32_t)at;
+        bases[i] = reader->records[at].last;
+    }
+    if (column_decode_ints(&reader->header, &reader->payload, count, numbers, NULL) < 0 ||
+        column_decode_doubles(&reader->header, &reader->payload, bases, count, values, NULL) < 0)
+        return -EBADMSG;
+    for (size_t i = 0; i < count; i++) {
+        int64_t record_ms = reader->records[extras[i].index].time_ms;
+        extras[i].sample =
+            (struct sample){.time_ms = (int64_t)((uint64_t)record_ms - (uint64_t)numbers[i]), .value = values[i]};
+    }
     return 0;
 }
 
 static int read_extras(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
 {
     uint64_t count = reader_uvarint(&reader->header);
-    size_t at = 0;
-    /* Each takes at least two bytes of the header and eight of the payload. */
-    if (reader->header.bad || count > reader_left(&reader->payload) / 8 || count > BATCH_RECORDS_MAX)
+    if (reader->header.bad || count > reader->extras_left)
         return -EBADMSG;
-    if (count > reader->extra_capacity) {
+    reader->extras_left -= count;
+    if (count > 0) {
         reader->extras = mem_resize(reader->extras, (size_t)count, sizeof(*reader->extras));
-        reader->extra_capacity = (size_t)count;
-    }
-    for (uint64_t i = 0; i < count; i++) {
-        if (!next_place(&reader->header, shape->records, i == 0, true, &at))
+        if (fill_extras(reader, shape, (size_t)count, reader->extras) < 0)
             return -EBADMSG;
-        uint64_t before_ms = (uint64_t)column_read_signed(&reader->header);
-        struct sample sample = {.time_ms = (int64_t)((uint64_t)reader->records[at].time_ms - before_ms),
-                                .value = double_from_bits(reader_le64(&reader->payload))};
-        if (reader->header.bad || reader->payload.bad)
-            return -EBADMSG;
-        reader->extras[i] = (struct record_extra){.index = (uint32_t)at, .sample = sample};
     }
     block->extras = reader->extras;
     block->extra_count = (uint32_t)count;
@@ -474,6 +515,8 @@ static int read_block(struct batch_reader *reader, const struct block_shape *sha
         reader->record_capacity = shape->records;
         reader->records = mem_resize(reader->records, shape->records, sizeof(*reader->records));
         reader->values = mem_resize(reader->values, shape->records, sizeof(*reader->values));
+        reader->bases = mem_resize(reader->bases, shape->records, sizeof(*reader->bases));
+        reader->numbers = mem_resize(reader->numbers, shape->records, sizeof(*reader->numbers));
         reader->changing = mem_resize(reader->changing, shape->records, 1);
     }
     reader->per_slot = mem_resize(reader->per_slot, shape->slots, sizeof(*reader->per_slot));

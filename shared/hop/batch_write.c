@@ -11,7 +11,7 @@
 /* What records take at most before zstd, to keep a part near BATCH_PART_BYTES; real ones take a quarter of it. */
 #define BYTES_PER_RECORD 4
 #define BYTES_PER_RANGE  12
-#define BYTES_PER_EXTRA  14
+#define BYTES_PER_EXTRA  10
 #define BYTES_PER_ENTRY  16
 
 struct item {
@@ -210,7 +210,7 @@ int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
     size_t estimate = estimate_of(item, slots);
     bool over_part = writer->item_count > 0 && writer->estimate_bytes + estimate > BATCH_PART_BYTES;
     if (over_part || writer->record_count + slots > BATCH_RECORDS_MAX || writer->item_count == BATCH_ENTRIES_MAX ||
-        writer->target_count == LAYOUT_TARGETS_MAX ||
+        writer->extra_count + item->extra_count > BATCH_EXTRAS_MAX || writer->target_count == LAYOUT_TARGETS_MAX ||
         writer->page_count + 1 + writer->family_count + item->page->count > ENVELOPE_HASHES_MAX)
         return -EMSGSIZE;
     writer->estimate_bytes += estimate;
@@ -280,23 +280,27 @@ struct block {
     size_t slots;
     struct record *records; /* slots * member_count */
     double *values;         /* scratch of as many */
+    double *bases;          /* scratch of as many: what values are near to */
+    int64_t *numbers;       /* scratch of as many */
     size_t *per_slot;       /* scratch: values in each slot */
 };
 
-static void write_values(struct batch_writer *writer, const struct block *block)
+/* The values of the block, per_slot of them for each slot; bases may be NULL. */
+static void write_values(struct batch_writer *writer, const struct block *block, const double *bases)
 {
     size_t total = 0;
     for (size_t slot = 0; slot < block->slots; slot++)
         total += block->per_slot[slot];
     if (block->member_count < BATCH_SLOT_COLUMN_MEMBERS) {
         if (total > 0)
-            column_encode_doubles(block->values, total, &writer->header, &writer->payload);
+            column_encode_doubles(block->values, bases, total, &writer->header, &writer->payload);
         return;
     }
     size_t at = 0;
     for (size_t slot = 0; slot < block->slots; slot++) {
         if (block->per_slot[slot] > 0)
-            column_encode_doubles(block->values + at, block->per_slot[slot], &writer->header, &writer->payload);
+            column_encode_doubles(block->values + at, bases ? bases + at : NULL, block->per_slot[slot], &writer->header,
+                                  &writer->payload);
         at += block->per_slot[slot];
     }
 }
@@ -307,13 +311,13 @@ static void write_lasts(struct batch_writer *writer, const struct block *block)
         block->values[i] = block->records[i].last;
     for (size_t slot = 0; slot < block->slots; slot++)
         block->per_slot[slot] = block->member_count;
-    write_values(writer, block);
+    write_values(writer, block, NULL);
 }
 
 /* The difference of two times; exporters may bring any, so it may wrap around, and does so back in the reader. */
-static void append_time(struct buf *out, int64_t time_ms, int64_t base_ms)
+static int64_t time_between(int64_t time_ms, int64_t base_ms)
 {
-    column_append_signed(out, (int64_t)((uint64_t)time_ms - (uint64_t)base_ms));
+    return (int64_t)((uint64_t)time_ms - (uint64_t)base_ms);
 }
 
 static bool is_odd(const struct block *block, size_t index)
@@ -324,18 +328,22 @@ static bool is_odd(const struct block *block, size_t index)
 
 static void write_odd(struct batch_writer *writer, const struct block *block)
 {
-    size_t odd = 0, last = 0, records = block->slots * block->member_count;
+    size_t odd = 0, records = block->slots * block->member_count;
     for (size_t i = 0; i < records; i++)
         odd += is_odd(block, i);
     buf_append_uvarint(&writer->header, odd);
-    for (size_t i = 0; i < records && odd > 0; i++) {
-        if (!is_odd(block, i))
-            continue;
-        const struct item *item = block->members[i % block->member_count].item;
-        buf_append_uvarint(&writer->header, i - last);
-        append_time(&writer->header, block->records[i].time_ms, item->time_ms);
-        buf_append_uvarint(&writer->header, block->records[i].count);
-        last = i;
+    for (int column = 0; column < 3 && odd > 0; column++) {
+        size_t n = 0, last = 0;
+        for (size_t i = 0; i < records; i++) {
+            if (!is_odd(block, i))
+                continue;
+            int64_t base_ms = block->members[i % block->member_count].item->time_ms;
+            block->numbers[n++] = column == 0   ? (int64_t)(i - last)
+                                  : column == 1 ? time_between(block->records[i].time_ms, base_ms)
+                                                : block->records[i].count;
+            last = i;
+        }
+        column_encode_ints(block->numbers, odd, &writer->header, &writer->payload);
     }
 }
 
@@ -375,10 +383,14 @@ static void write_ranges(struct batch_writer *writer, const struct block *block)
     static record_field *const fields[] = {field_min, field_max, field_sum};
     for (size_t f = 0; f < ARRAY_LEN(fields); f++) {
         size_t n = 0;
-        for (size_t i = 0; i < records; i++)
-            if (bits[i / 8] >> (i % 8) & 1)
-                block->values[n++] = fields[f](&block->records[i]);
-        write_values(writer, block);
+        for (size_t i = 0; i < records; i++) {
+            if (!(bits[i / 8] >> (i % 8) & 1))
+                continue;
+            const struct record *record = &block->records[i];
+            block->values[n] = fields[f](record);
+            block->bases[n++] = fields[f] == field_sum ? batch_expected_sum(record) : record->last;
+        }
+        write_values(writer, block, block->bases);
     }
 }
 
@@ -410,6 +422,28 @@ static uint32_t extras_from(const struct batch_writer *writer, const struct item
     return low;
 }
 
+static void write_found(struct batch_writer *writer, const struct block *block, const struct found_extra *found,
+                        size_t count)
+{
+    buf_append_uvarint(&writer->header, count);
+    if (count == 0)
+        return;
+    CLEANUP_FREE int64_t *numbers = mem_resize(NULL, count, sizeof(*numbers));
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = (int64_t)(found[i].index - (i ? found[i - 1].index : 0));
+    column_encode_ints(numbers, count, &writer->header, &writer->payload);
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = time_between(block->records[found[i].index].time_ms, found[i].sample.time_ms);
+    column_encode_ints(numbers, count, &writer->header, &writer->payload);
+    CLEANUP_FREE double *values = mem_resize(NULL, count, 2 * sizeof(*values));
+    double *bases = values + count;
+    for (size_t i = 0; i < count; i++) {
+        values[i] = found[i].sample.value;
+        bases[i] = block->records[found[i].index].last;
+    }
+    column_encode_doubles(values, bases, count, &writer->header, &writer->payload);
+}
+
 /* Extras of the members that lie in the family; they come member by member and are written slot-major. */
 static void write_extras(struct batch_writer *writer, const struct block *block)
 {
@@ -428,12 +462,7 @@ static void write_extras(struct batch_writer *writer, const struct block *block)
     }
     if (total > 0)
         qsort(found, total, sizeof(*found), compare_found);
-    buf_append_uvarint(&writer->header, total);
-    for (size_t i = 0; i < total; i++) {
-        buf_append_uvarint(&writer->header, found[i].index - (i ? found[i - 1].index : 0));
-        append_time(&writer->header, block->records[found[i].index].time_ms, found[i].sample.time_ms);
-        buf_append_le64(&writer->payload, double_bits(found[i].sample.value));
-    }
+    write_found(writer, block, found, total);
 }
 
 static void write_family(struct batch_writer *writer, struct block *block)
@@ -458,7 +487,7 @@ static void write_families(struct batch_writer *writer, const struct members *me
         slots_max = MAX(slots_max, slots);
     }
     CLEANUP_FREE struct record *records = mem_resize(NULL, largest, sizeof(*records));
-    CLEANUP_FREE double *values = mem_resize(NULL, largest, sizeof(*values));
+    CLEANUP_FREE double *values = mem_resize(NULL, largest, 2 * sizeof(*values) + sizeof(int64_t));
     CLEANUP_FREE size_t *per_slot = mem_array(slots_max, sizeof(*per_slot));
     for (size_t f = 0; f < writer->family_count; f++) {
         struct block block = {.members = members->all + members->starts[f],
@@ -466,6 +495,8 @@ static void write_families(struct batch_writer *writer, const struct members *me
                               .slots = writer->families[f].layout->count,
                               .records = records,
                               .values = values,
+                              .bases = values + largest,
+                              .numbers = (int64_t *)(void *)(values + 2 * largest),
                               .per_slot = per_slot};
         if (block.member_count > 0 && block.slots > 0)
             write_family(writer, &block);
@@ -482,9 +513,8 @@ static void write_entries(struct batch_writer *writer, int64_t window_start_ms)
     for (int column = 0; column < 5; column++) {
         for (size_t i = 0; i < count; i++) {
             const struct item *item = &writer->items[i];
-            const int64_t fields[] = {item->target, item->page,
-                                      (int64_t)((uint64_t)item->time_ms - (uint64_t)window_start_ms), item->count,
-                                      item->stale_ms};
+            const int64_t fields[] = {item->target, item->page, time_between(item->time_ms, window_start_ms),
+                                      item->count, item->stale_ms};
             numbers[i] = fields[column];
         }
         column_encode_ints(numbers, count, &writer->header, &writer->payload);

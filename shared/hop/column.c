@@ -248,6 +248,16 @@ static double scaled_value(int64_t k, unsigned scale)
     return scale == SCALE_MILLI_MILLI ? (double)k / 1000 / 1000 : (double)k * 0.001;
 }
 
+/* The value in units of the scale, not yet whole. */
+static inline double in_units(double value, unsigned scale)
+{
+    if (scale < SCALE_HUGE)
+        return value * powers[scale - SCALE_DECIMAL];
+    if (scale < SCALE_MILLI_MILLI)
+        return value / powers[3 * (scale - SCALE_HUGE + 1)];
+    return scale == SCALE_MILLI_MILLI ? value * 1e6 : value * 1e3;
+}
+
 /* True and k when the value comes back from k bit for bit. */
 static inline bool scale_value(double value, unsigned scale, int64_t *ret_k)
 {
@@ -255,13 +265,7 @@ static inline bool scale_value(double value, unsigned scale, int64_t *ret_k)
         *ret_k = (int64_t)double_bits(value);
         return true;
     }
-    double near;
-    if (scale < SCALE_HUGE)
-        near = value * powers[scale - SCALE_DECIMAL];
-    else if (scale < SCALE_MILLI_MILLI)
-        near = value / powers[3 * (scale - SCALE_HUGE + 1)];
-    else
-        near = scale == SCALE_MILLI_MILLI ? value * 1e6 : value * 1e3;
+    double near = in_units(value, scale);
     if (!(near > -(double)SCALED_MAX && near < (double)SCALED_MAX)) /* NaN too */
         return false;
     int64_t k = (int64_t)(near + (near < 0 ? -0.5 : 0.5));
@@ -269,8 +273,18 @@ static inline bool scale_value(double value, unsigned scale, int64_t *ret_k)
     return double_bits(scaled_value(k, scale)) == double_bits(value);
 }
 
+/* Where k is expected when the value is near base. Both ends compute it, so it is one multiplication or division and a
+ * cut: nothing that a processor with fused operations rounds otherwise. */
+static inline int64_t expected(double base, unsigned scale)
+{
+    if (scale == SCALE_BITS)
+        return isnan(base) ? 0 : (int64_t)double_bits(base);
+    double near = in_units(base, scale);
+    return near > -(double)SCALED_MAX && near < (double)SCALED_MAX ? (int64_t)near : 0;
+}
+
 /* Cost of a scale in bits on a sample of the column: the width of what fits, eleven bytes for what does not. */
-static size_t scale_cost(const double *values, size_t count, size_t stride, unsigned scale)
+static size_t scale_cost(const double *values, size_t count, size_t stride, unsigned scale, bool *ret_all)
 {
     int64_t low = INT64_MAX, high = INT64_MIN;
     size_t misses = 0, looked = 0;
@@ -284,33 +298,36 @@ static size_t scale_cost(const double *values, size_t count, size_t stride, unsi
         low = MIN(low, k);
         high = MAX(high, k);
     }
+    *ret_all = misses == 0;
     size_t width = high > low ? bit_width((uint64_t)high - (uint64_t)low) : 0;
     return (looked - misses) * width + misses * 88;
 }
 
 static unsigned choose_scale(const double *values, size_t count)
 {
-    /* Most likely first: integers, milliseconds, then the rest by what they cost. */
-    static const uint8_t order[] = {1, 3, 4, 2, 5, 6, 7, 8, 9, 10, 15, 14, 13, 12, 11, 0};
     size_t stride = MAX(count / SCALE_SAMPLES, (size_t)1);
     unsigned best = SCALE_BITS;
-    size_t best_cost = SIZE_MAX;
-    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
-        size_t cost = scale_cost(values, count, stride, order[i]);
+    bool whole = false, all;
+    size_t best_cost = scale_cost(values, count, stride, SCALE_BITS, &all);
+    for (unsigned scale = SCALE_DECIMAL; scale < SCALE_COUNT && best_cost > 0; scale++) {
+        /* Whole numbers in units of 1/10^e are so in finer ones too, but wider. */
+        if (whole && scale != SCALE_HUGE && scale != SCALE_HUGE + 1 && scale != SCALE_HUGE + 2)
+            continue;
+        size_t cost = scale_cost(values, count, stride, scale, &all);
+        whole |= all;
         if (cost < best_cost) {
             best_cost = cost;
-            best = order[i];
+            best = scale;
         }
-        /* Whole numbers without a common factor of 1000 cannot be had cheaper. */
-        if (i == 0 && cost == 0)
-            break;
     }
     return best;
 }
 
-/* header: byte scale | 0x80 when there are exceptions (then uvarint count), then the integers' header.
+/* header: byte scale, | 0x80 when there are exceptions (then uvarint count), | 0x40 when the integers are differences
+ * from where they are expected; then the integers' header.
  * payload: the integers, then the exceptions: uvarint steps of places and eight bytes each. */
 #define SCALE_EXCEPTIONS 0x80
+#define SCALE_RELATIVE   0x40
 
 static void append_exceptions(const double *values, const uint8_t *missed, size_t count, struct buf *payload)
 {
@@ -324,7 +341,49 @@ static void append_exceptions(const double *values, const uint8_t *missed, size_
     }
 }
 
-int column_encode_doubles(const double *values, size_t count, struct buf *header, struct buf *payload)
+struct extent {
+    int64_t low, high;
+};
+
+static void widen(struct extent *extent, int64_t value)
+{
+    extent->low = MIN(extent->low, value);
+    extent->high = MAX(extent->high, value);
+}
+
+/* Differences from what is expected where those are the smaller numbers: true, and scaled holds them. */
+static bool make_relative(const double *bases, const uint8_t *missed, size_t count, unsigned scale, int64_t *scaled)
+{
+    struct extent plain = {INT64_MAX, INT64_MIN}, relative = plain;
+    for (size_t i = 0; i < count; i++) {
+        if (missed[i])
+            continue;
+        widen(&plain, scaled[i]);
+        widen(&relative, (int64_t)((uint64_t)scaled[i] - (uint64_t)expected(bases[i], scale)));
+    }
+    if (plain.low > plain.high || bit_width((uint64_t)relative.high - (uint64_t)relative.low) >=
+                                      bit_width((uint64_t)plain.high - (uint64_t)plain.low))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        scaled[i] = (int64_t)((uint64_t)scaled[i] - (uint64_t)expected(bases[i], scale));
+    return true;
+}
+
+/* An exception's place holds a value of its neighbourhood, so that it does not widen the column. */
+static void fill_missed(const uint8_t *missed, size_t count, int64_t *scaled)
+{
+    size_t first = 0;
+    while (first < count && missed[first])
+        first++;
+    int64_t filler = first < count ? scaled[first] : 0;
+    for (size_t i = 0; i < count; i++) {
+        scaled[i] = missed[i] ? filler : scaled[i];
+        filler = scaled[i];
+    }
+}
+
+int column_encode_doubles(const double *values, const double *bases, size_t count, struct buf *header,
+                          struct buf *payload)
 {
     ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
     CLEANUP_FREE int64_t *scratch = mem_resize(NULL, count, 2 * sizeof(*scratch) + 1);
@@ -332,20 +391,15 @@ int column_encode_doubles(const double *values, size_t count, struct buf *header
     uint64_t *residuals = (uint64_t *)scratch + count;
     uint8_t *missed = (uint8_t *)(residuals + count);
     unsigned scale = choose_scale(values, count);
-    size_t misses = 0, first_hit = count;
+    size_t misses = 0;
     for (size_t i = 0; i < count; i++) {
         missed[i] = !scale_value(values[i], scale, &scaled[i]);
         misses += missed[i];
-        if (!missed[i] && first_hit == count)
-            first_hit = i;
     }
-    /* An exception's place holds a value of its neighbourhood, so that it does not widen the column. */
-    int64_t filler = first_hit < count ? scaled[first_hit] : 0;
-    for (size_t i = 0; i < count && misses > 0; i++) {
-        scaled[i] = missed[i] ? filler : scaled[i];
-        filler = scaled[i];
-    }
-    buf_append_byte(header, (uint8_t)(scale | (misses > 0 ? SCALE_EXCEPTIONS : 0)));
+    bool relative = bases && make_relative(bases, missed, count, scale, scaled);
+    if (misses > 0)
+        fill_missed(missed, count, scaled);
+    buf_append_byte(header, (uint8_t)(scale | (misses > 0 ? SCALE_EXCEPTIONS : 0) | (relative ? SCALE_RELATIVE : 0)));
     if (misses > 0)
         buf_append_uvarint(header, misses);
     int error = encode_ints(scaled, count, residuals, header, payload);
@@ -356,22 +410,8 @@ int column_encode_doubles(const double *values, size_t count, struct buf *header
     return header->full || payload->full ? -EMSGSIZE : 0;
 }
 
-int column_decode_doubles(struct reader *header, struct reader *payload, size_t count, double *ret_values,
-                          struct column_stats *ret_stats)
+static int read_exceptions(struct reader *payload, uint64_t exceptions, size_t count, double *values)
 {
-    _Static_assert(sizeof(int64_t) == sizeof(double), "decoded in place");
-    uint8_t mode = reader_byte(header);
-    unsigned scale = mode & (SCALE_EXCEPTIONS - 1);
-    uint64_t exceptions = mode & SCALE_EXCEPTIONS ? reader_uvarint(header) : 0;
-    if (header->bad || scale >= SCALE_COUNT || exceptions > count)
-        return -EBADMSG;
-    int64_t *scaled = (int64_t *)(void *)ret_values;
-    struct column_stats stats = {0};
-    int error = column_decode_ints(header, payload, count, scaled, &stats);
-    if (error < 0)
-        return error;
-    for (size_t i = 0; i < count; i++)
-        ret_values[i] = scaled_value(scaled[i], scale);
     size_t at = 0;
     for (uint64_t i = 0; i < exceptions; i++) {
         uint64_t step = reader_uvarint(payload);
@@ -379,8 +419,33 @@ int column_decode_doubles(struct reader *header, struct reader *payload, size_t 
         if (payload->bad || step >= count - at || (step == 0 && i > 0))
             return -EBADMSG;
         at += (size_t)step;
-        ret_values[at] = double_from_bits(bits);
+        values[at] = double_from_bits(bits);
     }
+    return 0;
+}
+
+int column_decode_doubles(struct reader *header, struct reader *payload, const double *bases, size_t count,
+                          double *ret_values, struct column_stats *ret_stats)
+{
+    _Static_assert(sizeof(int64_t) == sizeof(double), "decoded in place");
+    uint8_t mode = reader_byte(header);
+    unsigned scale = mode & (SCALE_RELATIVE - 1);
+    bool relative = mode & SCALE_RELATIVE;
+    uint64_t exceptions = mode & SCALE_EXCEPTIONS ? reader_uvarint(header) : 0;
+    if (header->bad || scale >= SCALE_COUNT || exceptions > count || (relative && !bases))
+        return -EBADMSG;
+    int64_t *scaled = (int64_t *)(void *)ret_values;
+    struct column_stats stats = {0};
+    int error = column_decode_ints(header, payload, count, scaled, &stats);
+    if (error < 0)
+        return error;
+    for (size_t i = 0; i < count && relative; i++)
+        scaled[i] = (int64_t)((uint64_t)scaled[i] + (uint64_t)expected(bases[i], scale));
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = scaled_value(scaled[i], scale);
+    error = read_exceptions(payload, exceptions, count, ret_values);
+    if (error < 0)
+        return error;
     stats.scale = (uint8_t)scale;
     stats.exceptions = (uint32_t)exceptions;
     if (ret_stats)

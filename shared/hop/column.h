@@ -17,13 +17,15 @@ struct column_stats { /* of one column, for inspect */
     uint32_t patches;
 };
 
-/* Writes the column's header to `header` and what is packed to `payload`. count 1..COLUMN_VALUES_MAX. */
-int column_encode_doubles(const double *values, size_t count, struct buf *header, struct buf *payload);
+/* Writes the column's header to `header` and what is packed to `payload`. count 1..COLUMN_VALUES_MAX. bases: what each
+ * value is expected to be near to, known to the reader too (a minimum is near the last value); or NULL. */
+int column_encode_doubles(const double *values, const double *bases, size_t count, struct buf *header,
+                          struct buf *payload);
 int column_encode_ints(const int64_t *values, size_t count, struct buf *header, struct buf *payload);
 /* Reads exactly count values (the caller bounds count). -EBADMSG when malformed, truncated or of an unknown mode.
  * ret_stats may be NULL. */
-MUST_CHECK int column_decode_doubles(struct reader *header, struct reader *payload, size_t count, double *ret_values,
-                                     struct column_stats *ret_stats);
+MUST_CHECK int column_decode_doubles(struct reader *header, struct reader *payload, const double *bases, size_t count,
+                                     double *ret_values, struct column_stats *ret_stats);
 MUST_CHECK int column_decode_ints(struct reader *header, struct reader *payload, size_t count, int64_t *ret_values,
                                   struct column_stats *ret_stats);
 const char *column_scale_name(uint8_t scale);

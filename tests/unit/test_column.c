@@ -45,7 +45,7 @@ static int decode(const struct packed *packed, size_t header_len, size_t payload
 {
     uint8_t *header = exact(&packed->header, header_len), *payload = exact(&packed->payload, payload_len);
     struct reader in_header = reader_of(header, header_len), in_payload = reader_of(payload, payload_len);
-    int error = column_decode_doubles(&in_header, &in_payload, count, values, stats);
+    int error = column_decode_doubles(&in_header, &in_payload, NULL, count, values, stats);
     if (error == 0) {
         assert_int_equal(reader_left(&in_header), 0);
         assert_int_equal(reader_left(&in_payload), 0);
@@ -68,7 +68,7 @@ static size_t round_trip(const double *values, size_t count, struct column_stats
     static double got[COUNT_MAX];
     struct column_stats stats;
     packed_init(&packed);
-    assert_int_equal(column_encode_doubles(values, count, &packed.header, &packed.payload), 0);
+    assert_int_equal(column_encode_doubles(values, NULL, count, &packed.header, &packed.payload), 0);
     assert_int_equal(decode(&packed, packed.header.len, packed.payload.len, count, got, &stats), 0);
     assert_same(got, values, count);
     if (ret_stats)
@@ -298,6 +298,41 @@ static void ints_come_back(void **state)
     }
 }
 
+/* Values near others that both ends know: any bases at all give the same values back, near ones give them in less. */
+static void near_values_are_small(void **state)
+{
+    (void)state;
+    static double values[1000], bases[1000], got[1000];
+    struct random random;
+    random_seed(&random, 7);
+    for (size_t m = 0; m < 4 * ARRAY_LEN(makers); m++) {
+        CLEANUP(packed_done) struct packed packed;
+        packed_init(&packed);
+        for (size_t i = 0; i < 1000; i++) {
+            bases[i] = makers[m % ARRAY_LEN(makers)](&random, i);
+            bool near = m % 3 && fabs(bases[i]) < 1e15;
+            values[i] = near ? bases[i] + (double)random_below(&random, 50) / 100
+                             : makers[(m / 2) % ARRAY_LEN(makers)](&random, i);
+        }
+        assert_int_equal(column_encode_doubles(values, bases, 1000, &packed.header, &packed.payload), 0);
+        struct reader header = reader_of(packed.header.data, packed.header.len);
+        struct reader payload = reader_of(packed.payload.data, packed.payload.len);
+        assert_int_equal(column_decode_doubles(&header, &payload, bases, 1000, got, NULL), 0);
+        assert_int_equal(reader_left(&header) + reader_left(&payload), 0);
+        assert_same(got, values, 1000);
+    }
+    CLEANUP(packed_done) struct packed packed;
+    packed_init(&packed);
+    for (size_t i = 0; i < 1000; i++) {
+        bases[i] = (double)random_below(&random, UINT64_C(1) << 40);
+        values[i] = bases[i] - (double)random_below(&random, 1000);
+    }
+    assert_int_equal(column_encode_doubles(values, bases, 1000, &packed.header, &packed.payload), 0);
+    assert_true(packed.payload.len <= 1000 * 10 / 8 + 8);
+    /* Without the bases it cannot be read. */
+    assert_int_equal(decode(&packed, packed.header.len, packed.payload.len, 1000, got, NULL), -EBADMSG);
+}
+
 static void every_truncation_is_an_error(void **state)
 {
     (void)state;
@@ -310,7 +345,7 @@ static void every_truncation_is_an_error(void **state)
             packed_init(&packed);
             for (size_t i = 0; i < count; i++)
                 values[i] = makers[m](&random, i);
-            assert_int_equal(column_encode_doubles(values, count, &packed.header, &packed.payload), 0);
+            assert_int_equal(column_encode_doubles(values, NULL, count, &packed.header, &packed.payload), 0);
             for (size_t len = 0; len < packed.header.len; len++)
                 assert_int_equal(decode(&packed, len, packed.payload.len, count, got, NULL), -EBADMSG);
             for (size_t len = 0; len < packed.payload.len; len++)
@@ -333,7 +368,7 @@ static void nothing_damaged_reads_behind_the_end(void **state)
         make_value *make = makers[random_below(&random, ARRAY_LEN(makers))];
         for (size_t i = 0; i < count; i++)
             values[i] = make(&random, i);
-        assert_int_equal(column_encode_doubles(values, count, &packed.header, &packed.payload), 0);
+        assert_int_equal(column_encode_doubles(values, NULL, count, &packed.header, &packed.payload), 0);
         struct buf *hit = random_below(&random, 3) || packed.payload.len == 0 ? &packed.header : &packed.payload;
         hit->data[random_below(&random, hit->len)] = (uint8_t)random_next(&random);
         uint8_t *header = exact(&packed.header, packed.header.len),
@@ -341,7 +376,7 @@ static void nothing_damaged_reads_behind_the_end(void **state)
         struct reader in_header = reader_of(header, packed.header.len);
         struct reader in_payload = reader_of(payload, packed.payload.len);
         got[count] = 42;
-        int error = column_decode_doubles(&in_header, &in_payload, count, got, NULL);
+        int error = column_decode_doubles(&in_header, &in_payload, NULL, count, got, NULL);
         assert_true(error == 0 || error == -EBADMSG);
         assert_true(got[count] == 42);
         refused += error < 0;
@@ -373,7 +408,7 @@ static void unknown_modes_are_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct reader header = reader_of(bad[i].header, bad[i].len);
         struct reader in = reader_of(payload, sizeof(payload));
-        assert_int_equal(column_decode_doubles(&header, &in, 4, got, NULL), -EBADMSG);
+        assert_int_equal(column_decode_doubles(&header, &in, NULL, 4, got, NULL), -EBADMSG);
     }
 }
 
@@ -386,8 +421,8 @@ static void a_full_buffer_is_an_error(void **state)
     for (size_t i = 0; i < 1000; i++)
         values[i] = random_unit(&random);
     CLEANUP(buf_done) struct buf header = BUF_INIT(1000), payload = BUF_INIT(5000), none = BUF_INIT(0);
-    assert_int_equal(column_encode_doubles(values, 1000, &header, &payload), -EMSGSIZE);
-    assert_int_equal(column_encode_doubles(values, 1, &none, &payload), -EMSGSIZE);
+    assert_int_equal(column_encode_doubles(values, NULL, 1000, &header, &payload), -EMSGSIZE);
+    assert_int_equal(column_encode_doubles(values, NULL, 1, &none, &payload), -EMSGSIZE);
 }
 
 static void signed_numbers_are_zigzag(void **state)
@@ -411,6 +446,7 @@ int main(void)
         cmocka_unit_test(common_values_are_small),
         cmocka_unit_test(an_exception_does_not_cost_the_others),
         cmocka_unit_test(ints_come_back),
+        cmocka_unit_test(near_values_are_small),
         cmocka_unit_test(every_truncation_is_an_error),
         cmocka_unit_test(nothing_damaged_reads_behind_the_end),
         cmocka_unit_test(unknown_modes_are_refused),
