@@ -448,10 +448,12 @@ static int read_ranges(struct batch_reader *reader, const struct block_shape *sh
             return -EBADMSG;
         memset(reader->per_slot, 0, shape->slots * sizeof(*reader->per_slot));
         uint64_t set = 0;
-        for (size_t i = 0; i < shape->records; i++) {
-            reader->changing[i] = (uint8_t)bits.ptr[i / 8] >> (i % 8) & 1;
-            reader->per_slot[i / shape->members] += reader->changing[i];
-            set += reader->changing[i];
+        for (size_t slot = 0, i = 0; slot < shape->slots; slot++) {
+            for (size_t m = 0; m < shape->members; m++, i++) {
+                reader->changing[i] = (uint8_t)bits.ptr[i / 8] >> (i % 8) & 1;
+                reader->per_slot[slot] += reader->changing[i];
+            }
+            set += reader->per_slot[slot];
         }
         if (set != changing)
             return -EBADMSG;
