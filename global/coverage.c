@@ -1,13 +1,17 @@
 #include "coverage.h"
 #include "base/fail.h"
+#include "base/map.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 /* Sources named in one answer; the rest is a number. */
-#define WARNINGS_MAX 20
+#define WARNINGS_MAX    20
+
+#define MARK_NAME_BYTES (2 * SOURCE_NAME_BYTES_MAX + 2)
 
 struct mark {
-    char name[2 * SOURCE_NAME_BYTES_MAX + 2]; /* datacenter/secondary */
+    char name[MARK_NAME_BYTES]; /* datacenter/secondary */
     int64_t closed_through_ms;
 };
 
@@ -15,13 +19,15 @@ struct coverage {
     struct clock *clock;
     pthread_mutex_t lock; /* guards the marks; leaf: nothing else is taken while it is held */
     struct mark *marks;
-    size_t count;
+    size_t count, capacity;
+    struct map by_name; /* index + 1 */
 };
 
 struct coverage *coverage_new(struct clock *clock)
 {
     struct coverage *coverage = mem_zalloc(sizeof(*coverage));
     coverage->clock = clock;
+    map_init(&coverage->by_name);
     pthread_mutex_init(&coverage->lock, NULL);
     return coverage;
 }
@@ -31,42 +37,59 @@ void coverage_free(struct coverage *coverage)
     if (!coverage)
         return;
     pthread_mutex_destroy(&coverage->lock);
+    map_done(&coverage->by_name);
     mem_free(coverage->marks);
     mem_free(coverage);
 }
 
-/* The newest incarnation of a source speaks for it. */
-static struct mark *mark_of(struct mark *marks, size_t *count, const char *name)
+struct mark_key {
+    const struct coverage *coverage;
+    const char *name;
+};
+
+static bool is_mark(const void *item, const void *key)
 {
-    for (size_t i = 0; i < *count; i++)
-        if (strcmp(marks[i].name, name) == 0)
-            return &marks[i];
-    struct mark *mark = &marks[(*count)++];
-    memcpy(mark->name, name, sizeof(mark->name));
+    const struct mark_key *wanted = key;
+    return strcmp(wanted->coverage->marks[(uintptr_t)item - 1].name, wanted->name) == 0;
+}
+
+/* The newest incarnation of a source speaks for it. Held by the lock. */
+static struct mark *mark_of(struct coverage *coverage, const char name[static MARK_NAME_BYTES])
+{
+    struct mark_key key = {coverage, name};
+    uintptr_t found = (uintptr_t)map_get(&coverage->by_name, str_hash(str_from(name)), is_mark, &key);
+    if (found)
+        return &coverage->marks[found - 1];
+    if (coverage->count == SEQLOG_SOURCES_MAX)
+        return NULL;
+    if (coverage->count == coverage->capacity) {
+        coverage->capacity = MAX(2 * coverage->capacity, (size_t)16);
+        coverage->marks = mem_resize(coverage->marks, coverage->capacity, sizeof(*coverage->marks));
+    }
+    struct mark *mark = &coverage->marks[coverage->count++];
+    *mark = (struct mark){.closed_through_ms = INT64_MIN};
+    memcpy(mark->name, name, MARK_NAME_BYTES);
+    map_put(&coverage->by_name, str_hash(str_from(name)), (void *)(uintptr_t)coverage->count); // NOLINT: a number
     return mark;
+}
+
+void coverage_note(struct coverage *coverage, const struct source_id *source, int64_t closed_through_ms)
+{
+    char name[MARK_NAME_BYTES] = "";
+    snprintf(name, sizeof(name), STR_FMT "/" STR_FMT, STR_ARG(source->datacenter), STR_ARG(source->secondary));
+    pthread_mutex_lock(&coverage->lock);
+    struct mark *mark = mark_of(coverage, name);
+    if (mark)
+        mark->closed_through_ms = MAX(mark->closed_through_ms, closed_through_ms);
+    pthread_mutex_unlock(&coverage->lock);
 }
 
 void coverage_update(struct coverage *coverage, const struct receiver *receiver)
 {
-    size_t sources = receiver_source_count(receiver), count = 0;
-    struct mark *marks = mem_array(sources, sizeof(*marks));
-    for (size_t i = 0; i < sources; i++) {
+    for (size_t i = 0; i < receiver_source_count(receiver); i++) {
         const struct receiver_source *source = receiver_source_at(receiver, i);
-        struct mark next = {0};
-        CLEANUP(buf_done) struct buf name = BUF_INIT(sizeof(next.name) - 1);
-        buf_append_str(&name, source->source.datacenter);
-        buf_append_byte(&name, '/');
-        buf_append_str(&name, source->source.secondary);
-        memcpy(next.name, name.data, name.len);
-        struct mark *mark = mark_of(marks, &count, next.name);
-        mark->closed_through_ms = MAX(mark->closed_through_ms, source->closed_through_ms);
+        coverage_note(coverage, &source->source, source->closed_through_ms);
     }
-    pthread_mutex_lock(&coverage->lock);
-    struct mark *old = coverage->marks;
-    coverage->marks = marks;
-    coverage->count = count;
-    pthread_mutex_unlock(&coverage->lock);
-    mem_free(old);
 }
 
 void coverage_warnings(void *arg, int64_t start_ms, int64_t end_ms, struct buf *warnings)

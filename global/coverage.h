@@ -16,5 +16,7 @@ void coverage_free(struct coverage *coverage);
 DEFINE_CLEANUP(struct coverage *, coverage_free)
 /* On the loop: takes what the receiver knows now. */
 void coverage_update(struct coverage *coverage, const struct receiver *receiver);
+/* At replay: what the log says of a source that may not come again. */
+void coverage_note(struct coverage *coverage, const struct source_id *source, int64_t closed_through_ms);
 /* From any thread: a line per source that should have told of a part of [start_ms, end_ms] and has not. */
 void coverage_warnings(void *coverage, int64_t start_ms, int64_t end_ms, struct buf *warnings);

@@ -18,6 +18,9 @@
 #define UPKEEP_MS           1000
 /* Chunks are pruned and rows swept less often than marks are refreshed. */
 #define PRUNE_EVERY_UPKEEPS 60
+#define SILENT_MS           (3600 * INT64_C(1000))
+/* Requests that wait for a thread; past it the server answers 503. */
+#define WORKER_QUEUE_MAX 1024
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
 
@@ -90,6 +93,7 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
     struct global *global = arg;
     if (batch->is_gap)
         return 0;
+    coverage_note(global->coverage, &batch->source, batch->window_end_ms);
     if (ingest_batch(global->ingest, layouts, bytes, now_ms(global)) == 0)
         global->replayed_batches++;
     return 0;
@@ -106,13 +110,18 @@ static void refused(void *arg, struct str source, const char *reason)
 static void upkeep(void *arg)
 {
     struct global *global = arg;
-    static const int64_t step = UPKEEP_MS * PRUNE_EVERY_UPKEEPS;
     coverage_update(global->coverage, global->receiver);
-    if ((now_ms(global) - global->started_ms) / UPKEEP_MS % PRUNE_EVERY_UPKEEPS != 0)
+    if (++global->upkeeps % PRUNE_EVERY_UPKEEPS != 0)
+        return;
+    ingest_sweep(global->ingest, now_ms(global));
+    /* Nothing new for long: all sources are silent, or our clock has jumped ahead. Either way there is no need to throw
+     * anything away. */
+    struct store_stats stats;
+    store_stats(global->store, &stats);
+    if (stats.series == 0 || now_ms(global) - stats.max_time_ms > SILENT_MS)
         return;
     store_prune(global->store);
-    ingest_sweep(global->ingest, now_ms(global));
-    spool_drop_before(global->log, now_ms(global) - global->config->head.age_max_ms - step);
+    spool_drop_before(global->log, now_ms(global) - global->config->head.age_max_ms);
 }
 
 /* ---- Parts ---- */
@@ -186,8 +195,13 @@ static int open_server(struct global *global, char ret_error[static 512])
                                           .client_ca_file = config->tls.client_ca_file,
                                           .request_deadline_ms = REQUEST_DEADLINE_MS,
                                           .answer_deadline_ms = config->query.timeout_ms + ANSWER_SLACK_MS};
-    int result = http_server_new(global->seams.loop, global->seams.network, global->seams.executor, &options, routes,
-                                 global, &global->server);
+    /* Threads of their own: queries, however slow, never hold up a sync of the log, and one more answers that there are
+     * too many. */
+    global->workers = loop_is_simulated(global->seams.loop)
+                          ? executor_inline_new()
+                          : executor_pool_new((unsigned)config->query.concurrency + 1, WORKER_QUEUE_MAX);
+    int result = http_server_new(global->seams.loop, global->seams.network, global->workers, &options, routes, global,
+                                 &global->server);
     if (result < 0)
         snprintf(ret_error, 512, "listen %s: %s", config->listen, strerror(-result));
     return result;
@@ -304,6 +318,9 @@ void global_free(struct global *global)
         return;
     loop_timer_stop(&global->upkeep);
     http_server_free(global->server);
+    /* Queries that still run end first: they use all that follows. */
+    executor_free(global->workers);
+    loop_settle(global->seams.loop);
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);

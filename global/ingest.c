@@ -161,6 +161,26 @@ static void take_extras(const struct batch_block *block, uint32_t index, uint32_
             extras->items[extras->count++] = block->extras[*at].sample;
 }
 
+static bool is_of_window(const struct envelope *envelope, const struct record *record, const struct extras *extras)
+{
+    int64_t start_ms = envelope->window_start_ms, end_ms = start_ms + envelope->resolution_ms;
+    int64_t first_ms = extras->count > 0 ? extras->items[0].time_ms : record->time_ms;
+    return envelope->resolution_ms == 0 || (first_ms >= start_ms && record->time_ms < end_ms);
+}
+
+/* Samples that brought times of their own along, outside the window in which they were scraped: each by its time. */
+static void append_plain(struct intake *intake, series_ref series, const struct record *record,
+                         const struct extras *extras)
+{
+    for (size_t i = 0; i <= extras->count; i++) {
+        struct sample sample = i < extras->count ? extras->items[i] : (struct sample){record->time_ms, record->last};
+        struct record plain = {.time_ms = sample.time_ms, .last = sample.value, .kind = record->kind};
+        plain.count = !value_is_stale(sample.value);
+        record_fill_constant(&plain);
+        store_append(intake->ingest->store, series, sample.time_ms, 0, &plain, NULL, 0);
+    }
+}
+
 static void append_record(struct intake *intake, series_ref series, const struct batch_entry *entry,
                           const struct record *given, struct extras *extras)
 {
@@ -171,9 +191,12 @@ static void append_record(struct intake *intake, series_ref series, const struct
         record.time_ms = entry->stale_ms;
         record.last = value_stale();
     }
-    store_append(intake->ingest->store, series, intake->envelope->window_start_ms, intake->envelope->resolution_ms,
-                 &record, extras->items, extras->count);
     intake->ingest->stats.records_total++;
+    if (is_of_window(intake->envelope, &record, extras))
+        store_append(intake->ingest->store, series, intake->envelope->window_start_ms, intake->envelope->resolution_ms,
+                     &record, extras->items, extras->count);
+    else
+        append_plain(intake, series, &record, extras);
 }
 
 static void take_block(struct intake *intake, const struct batch_block *block)

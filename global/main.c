@@ -10,10 +10,8 @@
 
 static int run(const struct daemon_arguments *arguments, struct global_config *config)
 {
-    /* Queries, and one thread that is always left for the log's syncs. */
-    unsigned workers = (unsigned)config->query.concurrency + 1;
     CLEANUP(loop_freep) struct loop *loop = loop_new();
-    CLEANUP(executor_freep) struct executor *executor = executor_pool_new(workers, QUEUE_MAX);
+    CLEANUP(executor_freep) struct executor *executor = executor_pool_new(WORKERS, QUEUE_MAX);
     struct random random;
     random_seed_from_system(&random);
     struct seams seams = {.loop = loop, .fs = file_system_real(), .executor = executor, .random = &random};

@@ -17,9 +17,10 @@ struct global {
     struct store *store;
     struct ingest *ingest;
     struct coverage *coverage;
+    struct executor *workers; /* the server's */
     struct http_server *server;
     struct loop_timer upkeep;
     struct log_limit refusals;
     int64_t started_ms;
-    uint64_t replayed_batches;
+    uint64_t replayed_batches, upkeeps;
 };

@@ -23,6 +23,8 @@ static void write_store(const struct store_stats *stats, struct buf *out)
         {"tributary_global_too_old_total", "Records older than the head reaches", METRICS_COUNTER,
          stats->too_old_total},
         {"tributary_global_too_new_total", "Records too far ahead of our clock", METRICS_COUNTER, stats->too_new_total},
+        {"tributary_global_refused_total", "Records that cannot be of their window, or are past a limit",
+         METRICS_COUNTER, stats->refused_total},
         {"tributary_global_series_refused_total", "Series refused past the ceiling", METRICS_COUNTER,
          stats->series_refused_total},
     };
@@ -52,6 +54,7 @@ void global_write_metrics(const struct global *global, struct buf *out)
     report_source_metrics(global->receiver, clock_wall_ms(loop_clock(global->seams.loop)), out);
     write_store(&store, out);
     write_ingest(&ingest, out);
+    api_write_metrics(global->context.api, out);
 }
 
 void global_write_status(const struct global *global, struct buf *out)

@@ -30,6 +30,7 @@ void report_receiver_metrics(const struct receiver *receiver, struct buf *out)
         {"tributary_received_conflicts_total", "Batches of a known number but other content", stats.conflicts_total},
         {"tributary_received_busy_total", "Requests sent back to come again", stats.busy_total},
         {"tributary_received_accept_errors_total", "Batches on disk that could not be read", stats.accept_errors_total},
+        {"tributary_received_ahead_total", "Batches whose window is too far ahead of our clock", stats.ahead_total},
         {"tributary_received_gaps_total", "Gaps that sources told of", stats.gaps_total},
     };
     write_counters(rows, ARRAY_LEN(rows), out);
@@ -51,6 +52,8 @@ void report_spool_metrics(const struct spool *spool, uint64_t bytes_max, struct 
         {"tributary_spool_dropped_batches_total", "Batches dropped undelivered past the bound",
          stats.dropped_batches_total},
         {"tributary_spool_damaged_bytes_total", "Bytes found damaged and passed over", stats.damaged_bytes_total},
+        {"tributary_spool_torn_bytes_total", "Bytes cut off the end of a segment at the start", stats.torn_bytes_total},
+        {"tributary_spool_unreadable_batches_total", "Batches found without all their layouts", stats.unreadable_total},
         {"tributary_spool_errors_total", "Writes and syncs that failed", stats.errors_total},
     };
     write_counters(rows, ARRAY_LEN(rows), out);

@@ -196,6 +196,22 @@ static void extras_are_samples_and_silent_records_are_none(void **state)
     assert_int_equal(samples_of(world, "1", samples, name), 0);
 }
 
+static void samples_with_times_of_their_own_are_kept_wherever_they_lie(void **state)
+{
+    struct world *world = *state;
+    const struct record records[] = {gauge(NOW_MS - 30000, 5, 4), gauge(NOW_MS + 55000, 7, 4)};
+    const struct record_extra extras[] = {{0, {NOW_MS - 45000, 3}}};
+    struct batch_item item = {
+        .time_ms = NOW_MS + 55000, .count = 4, .records = records, .extras = extras, .extra_count = 1};
+    struct sample samples[16];
+    char name[1024];
+    assert_int_equal(push(world, &item, NULL), 0);
+    assert_int_equal(push(world, &item, NULL), 0);
+    assert_int_equal(samples_of(world, "0", samples, name), 2);
+    assert_true(samples[0].value == 3 && samples[0].time_ms == NOW_MS - 45000);
+    assert_true(samples[1].value == 5 && samples[1].time_ms == NOW_MS - 30000);
+}
+
 static void a_batch_without_its_layouts_or_bytes_is_refused(void **state)
 {
     struct world *world = *state;
@@ -221,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_target_that_ends_leaves_its_value_and_a_stale_marker, setup, teardown),
         cmocka_unit_test_setup_teardown(a_target_without_values_gets_stale_markers_only, setup, teardown),
         cmocka_unit_test_setup_teardown(extras_are_samples_and_silent_records_are_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(samples_with_times_of_their_own_are_kept_wherever_they_lie, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_without_its_layouts_or_bytes_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
