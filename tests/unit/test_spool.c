@@ -465,6 +465,35 @@ static void test_each_operation_fails_once(void **state)
     }
 }
 
+/* A process is killed with writes in the page cache; the next one reads them, so it promises them; then the power goes.
+ */
+static void test_what_replay_tells_is_on_disk(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 12);
+    struct file_system *memory = world.seams.fs;
+    world.seams.fs = file_system_failing_new(memory);
+    struct spool_options options = options_of(1);
+    struct spool *spool = open_spool(&world, &options, NULL);
+    for (uint64_t seq = 1; seq <= 20; seq++)
+        append(spool, seq, 1000);
+    file_system_failing_at(world.seams.fs, 1, -EIO, false);
+    spool_close(spool); /* cannot sync */
+    file_system_free(world.seams.fs);
+    world.seams.fs = memory;
+    struct content told, kept;
+    spool = open_spool(&world, &options, &told);
+    assert_int_equal(told.batches, 20);
+    file_system_memory_crash(memory, &world.random);
+    spool_close(spool);
+    spool = open_spool(&world, &options, &kept);
+    for (uint64_t seq = 1; seq <= 20; seq++)
+        assert_int_equal(kept.count[seq], 1);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
 static void test_full_disk(void **state)
 {
     (void)state;
@@ -600,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_age_bound_and_drop_before),
         cmocka_unit_test(test_waiters_share_a_sync),
         cmocka_unit_test(test_each_operation_fails_once),
+        cmocka_unit_test(test_what_replay_tells_is_on_disk),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_cut_at_any_length),
         cmocka_unit_test(test_any_byte_flipped),
