@@ -53,6 +53,9 @@ def test_two_datacenters(federation, exporter):
     wait_until(lambda: federation.by_label("count by (datacenter) (up == 0)", "datacenter") == {"dc1": 1, "dc2": 1},
                what="one dead target in each datacenter")
 
+    dead = federation.query('scrape_failure{job="nobody"} == 1')
+    assert {labels["reason"] for labels, _ in dead} == {"connect"} and len(dead) == 2
+
     # Windows of a second hold every scrape: rates are those of the exporter.
     rate = 'sum by (datacenter, instance) (rate(requests_total{code="200"}[6s]))'
     wait_until(lambda: len(federation.raw("requests_total{code='200'}")) == 4
@@ -66,8 +69,8 @@ def test_two_datacenters(federation, exporter):
     assert sorted(labels["datacenter"] for labels in series) == ["dc1", "dc1", "dc2", "dc2"]
     assert series[0] == {"__name__": "temperature", "sensor": "a", "job": "app",
                          "datacenter": series[0]["datacenter"], "instance": series[0]["instance"]}
-    assert federation.api("labels") == ["__name__", "code", "datacenter", "instance", "job", "kind", "path", "sensor",
-                                        "token"]
+    assert federation.api("labels") == ["__name__", "code", "datacenter", "instance", "job", "kind", "path",
+                                        "reason", "sensor", "token"]
     assert federation.api("label/datacenter/values") == ["dc1", "dc2"]
     assert federation.api("label/__name__/values", **{"match[]": '{sensor="a"}'}) == ["temperature"]
     ranged = federation.api("query_range", query="sum(temperature)", start=time.time() - 3, end=time.time() - 2, step=1)

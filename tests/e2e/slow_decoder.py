@@ -1,0 +1,393 @@
+"""A second implementation of docs/batch-format.md, written from that page: prints what the batches in a file of frames
+say. Slow, plain and unforgiving: what the page does not allow is an error.
+
+    slow_decoder.py FILE.frames
+
+Values are printed by their bits, as arithmetic of other languages prints doubles in other ways."""
+import struct
+import subprocess
+import sys
+
+import msgpack
+
+from frames import BATCH, LAYOUT, crc32c, frames
+
+STALE = 0x7FF0000000000002
+MASK = (1 << 64) - 1
+GAUGE, COUNTER = 0, 1
+SLOT_COLUMN_MEMBERS = 20
+SCALED_MAX = float(1 << 51)
+
+
+def double(bits):
+    return struct.unpack("<d", struct.pack("<Q", bits))[0]
+
+
+def bits_of(value):
+    return struct.unpack("<Q", struct.pack("<d", value))[0]
+
+
+def is_nan(bits):
+    return bits & 0x7FF0000000000000 == 0x7FF0000000000000 and bits & 0x000FFFFFFFFFFFFF != 0
+
+
+def signed(number):
+    """64 bits as a number of either sign."""
+    number &= MASK
+    return number - (1 << 64) if number >> 63 else number
+
+
+def need(condition, what):
+    if not condition:
+        raise ValueError(what)
+
+
+class Reader:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        need(count <= len(self.data) - self.at, "cut short")
+        self.at += count
+        return self.data[self.at - count:self.at]
+
+    def byte(self):
+        return self.take(1)[0]
+
+    def uvarint(self):
+        number, shift = 0, 0
+        while True:
+            byte = self.byte()
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                need(number <= MASK, "a number of more than 64 bits")
+                return number
+            need(shift < 70, "a number of more than ten bytes")
+
+    def svarint(self):
+        number = self.uvarint()
+        return number >> 1 ^ -(number & 1)
+
+    def string(self):
+        return self.take(self.uvarint()).decode("utf-8")
+
+    def end(self):
+        need(self.at == len(self.data), "more bytes than there should be")
+
+
+# ---- Layouts ----
+
+def kind_of(family_type, name):
+    if family_type == 1:
+        return COUNTER
+    if family_type == 2:
+        return GAUGE
+    ends = {0: ("_total", "_bucket", "_sum", "_count"), 3: ("_bucket", "_sum", "_count"), 4: ("_sum", "_count")}
+    return COUNTER if name.endswith(ends[family_type]) else GAUGE
+
+
+class Family:
+    def __init__(self, reader):
+        self.type = reader.uvarint()
+        need(self.type <= 4, "an unknown type")
+        self.name, self.unit, self.help = reader.string(), reader.string(), reader.string()
+        names = [reader.string() for _ in range(reader.uvarint())]
+        need(names == sorted(set(names), key=lambda name: name.encode()), "label names that do not rise")
+        self.slots = []
+        for _ in range(reader.uvarint()):
+            labels = {}
+            for _ in range(reader.uvarint()):
+                name = names[reader.uvarint()]
+                labels[name] = reader.string()
+            self.slots.append(labels)
+        self.kinds = [kind_of(self.type, slot.get("__name__", self.name)) for slot in self.slots]
+        reader.end()
+
+    def series(self, slot, target):
+        labels = {"__name__": self.name, **target, **self.slots[slot]}
+        return {name: value for name, value in labels.items() if value}
+
+
+def read_page(reader):
+    hashes = [reader.take(16) for _ in range(reader.uvarint())]
+    reader.end()
+    return hashes
+
+
+def read_targets(reader):
+    targets = []
+    for _ in range(reader.uvarint()):
+        pairs = [(reader.string(), reader.string()) for _ in range(reader.uvarint())]
+        targets.append(dict(pairs))
+    reader.end()
+    return targets
+
+
+def read_layout(blob):
+    reader = Reader(blob)
+    return {ord("F"): Family, ord("P"): read_page, ord("T"): read_targets}[reader.byte()](reader)
+
+
+# ---- Columns ----
+
+def int_column(header, payload, count):
+    base, width = header.svarint(), header.byte()
+    if width == 0xFF:
+        return [base] * count
+    zeros, patches = header.byte(), header.uvarint()
+    need(width <= 64 and zeros <= 63 and patches <= count, "a column that cannot be")
+    need(width != (64 if patches else 0), "a column in a form that is not used")
+    packed = int.from_bytes(payload.take((count * width + 7) // 8), "little")
+    residuals = [packed >> (i * width) & ((1 << width) - 1) for i in range(count)]
+    at = 0
+    for i in range(patches):
+        step, high = payload.uvarint(), payload.uvarint()
+        need(step > 0 or i == 0, "a place twice")
+        at += step
+        need(at < count and high << width <= MASK, "a patch outside")
+        residuals[at] |= high << width
+    return [signed(base + (residual << zeros)) for residual in residuals]
+
+
+def in_units(value, scale):
+    if scale <= 10:
+        return value * 10.0 ** (scale - 1)
+    if scale <= 13:
+        return value / 10.0 ** (3 * (scale - 10))
+    return value * (1e6 if scale == 14 else 1e3)
+
+
+def expected(base, scale):
+    """base: the bits of a double."""
+    if is_nan(base):
+        return 0
+    if scale == 0:
+        return base
+    units = in_units(double(base), scale)
+    return int(units) if -SCALED_MAX < units < SCALED_MAX else 0
+
+
+def scaled(k, scale):
+    if scale == 0:
+        return k & MASK
+    if scale <= 10:
+        return bits_of(float(k) / 10.0 ** (scale - 1))
+    if scale <= 13:
+        return bits_of(float(k) * 10.0 ** (3 * (scale - 10)))
+    return bits_of(float(k) / 1000 / 1000 if scale == 14 else float(k) * 0.001)
+
+
+def double_column(header, payload, count, bases=None):
+    """Bits of count doubles."""
+    mode = header.byte()
+    scale, relative = mode & 0x3F, mode & 0x40
+    need(scale <= 15, "an unknown scale")
+    need(bases is not None or not relative, "relative to nothing")
+    exceptions = header.uvarint() if mode & 0x80 else 0
+    numbers = int_column(header, payload, count)
+    if relative:
+        numbers = [signed(number + expected(base, scale)) for number, base in zip(numbers, bases)]
+    values = [scaled(number, scale) for number in numbers]
+    at = 0
+    for i in range(exceptions):
+        step = payload.uvarint()
+        need(step > 0 or i == 0, "a place twice")
+        at += step
+        need(at < count, "an exception outside")
+        values[at] = struct.unpack("<Q", payload.take(8))[0]
+    return values
+
+
+def places(steps, count, may_repeat):
+    found, at = [], 0
+    for i, step in enumerate(steps):
+        need(step > 0 or step == 0 and (i == 0 or may_repeat), "places that do not rise")
+        at += step
+        need(at < count, "a place outside")
+        found.append(at)
+    return found
+
+
+# ---- Batches ----
+
+class Record:
+    def __init__(self, entry, kind, last):
+        self.time, self.count = entry["time"], entry["count"]
+        self.kind, self.last, self.extras = kind, last, []
+        self.min = self.max = self.sum = None
+
+    def expected_sum(self):
+        """Bits; a NaN is any: what is near to it is not said relative to it."""
+        return self.last if is_nan(self.last) else bits_of(double(self.last) * float(self.count))
+
+    def fill_constant(self):
+        if self.kind == COUNTER:
+            self.min = self.max = self.sum = 0
+        elif self.count == 0:
+            self.min, self.max, self.sum = STALE, STALE, 0
+        else:
+            self.min, self.max, self.sum = self.last, self.last, self.expected_sum()
+
+
+class Batch:
+    def __init__(self, data, layouts):
+        need(data[:4] == b"TRB\x01", "not a batch of version 1")
+        length = struct.unpack_from("<I", data, 4)[0]
+        fields = msgpack.unpackb(data[8:8 + length])
+        need(len(fields) >= 22 and fields[0] == 1, "an envelope of another version")
+        self.fields = fields
+        body = data[8 + length:]
+        need(len(body) == fields[19] and crc32c(body) == fields[21], "another body than the envelope's")
+        need(fields[18] == 1, "a body of another version")
+        if fields[19] != fields[20]:
+            body = subprocess.run(["zstd", "-dc"], input=body, stdout=subprocess.PIPE, check=True).stdout
+        need(len(body) == fields[20], "another length than the envelope's")
+        header, payload = msgpack.unpackb(body)
+        self.header, self.payload = Reader(header), Reader(payload)
+        self.targets = layouts[fields[11]]
+        self.pages = [layouts[page] for page in self.hashes(fields[12])]
+        self.family_hashes = self.hashes(fields[13])
+        self.layouts = layouts
+        self.read_entries()
+
+    @staticmethod
+    def hashes(data):
+        need(len(data) % 16 == 0, "half a hash")
+        return [data[at:at + 16] for at in range(0, len(data), 16)]
+
+    def read_entries(self):
+        count = self.header.uvarint()
+        columns = [int_column(self.header, self.payload, count) for _ in range(5)] if count else []
+        self.entries = []
+        for target, page, time, scrapes, stale in zip(*columns):
+            need(0 <= target < len(self.targets) and 0 <= page < len(self.pages), "an entry of nothing")
+            need(scrapes >= 0, "fewer than no scrapes")
+            self.entries.append({"target": target, "page": page, "time": signed(time + self.fields[6]),
+                                 "count": scrapes, "stale": stale})
+
+    def divided_column(self, per_slot, members, bases):
+        """A column per slot, or one for all."""
+        if members < SLOT_COLUMN_MEMBERS:
+            total = sum(per_slot)
+            return double_column(self.header, self.payload, total, bases) if total else []
+        values, at = [], 0
+        for count in per_slot:
+            if count:
+                near = bases[at:at + count] if bases is not None else None
+                values += double_column(self.header, self.payload, count, near)
+            at += count
+        return values
+
+    def read_odd(self, records, members):
+        count = self.header.uvarint()
+        if not count:
+            return
+        steps, times, counts = (int_column(self.header, self.payload, count) for _ in range(3))
+        for place, time, scrapes in zip(places(steps, len(records), False), times, counts):
+            need(0 <= scrapes < 1 << 32, "fewer than no samples")
+            records[place].time = signed(records[place].time + time)
+            records[place].count = scrapes
+
+    def read_ranges(self, family, records, members):
+        changing = self.header.uvarint()
+        chosen = []
+        if changing:
+            bits = int.from_bytes(self.payload.take((len(records) + 7) // 8), "little")
+            chosen = [i for i in range(len(records)) if bits >> i & 1]
+            need(len(chosen) == changing, "another number of changing records than said")
+        for i in set(range(len(records))) - set(chosen):
+            records[i].fill_constant()
+        if not changing:
+            return
+        per_slot = [sum(1 for i in chosen if i // members == slot) for slot in range(len(family.slots))]
+        for field in ("min", "max", "sum"):
+            bases = [records[i].expected_sum() if field == "sum" else records[i].last for i in chosen]
+            for i, value in zip(chosen, self.divided_column(per_slot, members, bases)):
+                setattr(records[i], field, value)
+
+    def read_extras(self, records):
+        count = self.header.uvarint()
+        if not count:
+            return
+        found = places(int_column(self.header, self.payload, count), len(records), True)
+        times = int_column(self.header, self.payload, count)
+        values = double_column(self.header, self.payload, count, [records[i].last for i in found])
+        for place, time, value in zip(found, times, values):
+            records[place].extras.append((signed(records[place].time - time), value))
+
+    def families(self):
+        """(family, members, records) of each that has any."""
+        for family_hash in self.family_hashes:
+            family = self.layouts[family_hash]
+            members = [entry for entry in self.entries if entry["count"] > 0 and family_hash in self.pages[entry["page"]]]
+            if not members or not family.slots:
+                continue
+            lasts = self.divided_column([len(members)] * len(family.slots), len(members), None)
+            records = [Record(members[i % len(members)], family.kinds[i // len(members)], last)
+                       for i, last in enumerate(lasts)]
+            self.read_odd(records, len(members))
+            self.read_ranges(family, records, len(members))
+            self.read_extras(records)
+            yield family, members, records
+        self.header.end()
+        self.payload.end()
+
+
+# ---- Printing ----
+
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"') + '"'
+
+
+def labels_text(labels):
+    return "{" + ",".join(name + "=" + quoted(labels[name]) for name in sorted(labels, key=str.encode)) + "}"
+
+
+def value_text(bits):
+    """The payload of a NaN that was computed is the processor's; the others' are kept."""
+    return f"{bits:016x}"
+
+
+def print_batch(batch, out):
+    fields = batch.fields
+    out.write(f"batch {fields[1]} {fields[2]} {fields[3]} epoch {fields[4]} seq {fields[5]} window {fields[6]} "
+              f"resolution {fields[7]} part {fields[8]} sealed {fields[9]} closed {fields[10]}\n")
+    out.write(f"targets {fields[14]} {fields[15]}")
+    for name, reasons in (("failed", fields[16]), ("dropped", fields[17])):
+        for reason, count in reasons:
+            out.write(f" {name} {reason} {count}")
+    out.write("\n")
+    for entry in batch.entries:
+        out.write(f"entry {labels_text(batch.targets[entry['target']])} page {entry['page']} time {entry['time']} "
+                  f"count {entry['count']} stale {entry['stale']}\n")
+    for family, members, records in batch.families():
+        out.write(f"family {family.name} members {len(members)}\n")
+        for i, record in enumerate(records):
+            target = batch.targets[members[i % len(members)]["target"]]
+            series = labels_text(family.series(i // len(members), target))
+            values = " ".join(value_text(bits) for bits in (record.last, record.min, record.max, record.sum))
+            out.write(f"{series} {'counter' if record.kind else 'gauge'} {record.time} {record.count} {values}")
+            for time, value in record.extras:
+                out.write(f" extra {time} {value_text(value)}")
+            out.write("\n")
+
+
+def decode(data, out):
+    """hash_of is not needed: a layout frame is named by the batch's hashes, and a file says which is which by order."""
+    layouts = {}
+    for kind, payload in frames(data):
+        if kind == LAYOUT:
+            layouts[layout_hash(payload)] = read_layout(payload)
+        elif kind == BATCH:
+            print_batch(Batch(payload, layouts), out)
+
+
+def layout_hash(blob):
+    output = subprocess.run(["xxhsum", "-H2"], input=blob, stdout=subprocess.PIPE, check=True).stdout
+    return bytes.fromhex(output.split()[0].decode())
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as file:
+        decode(file.read(), sys.stdout)
