@@ -115,9 +115,13 @@ static inline struct record world_record(struct world *world, const struct batch
         record.last = value_stale();
     record_fill_constant(&record);
     if (kind == KIND_GAUGE && record.count > 0 && random_below(random, 2)) {
-        record.min = world_value(random);
-        record.max = world_value(random);
-        record.sum = world_value(random);
+        /* Mostly near the last value, as real ones are. */
+        double near = random_below(random, 4) && isfinite(record.last) ? record.last : world_value(random);
+        record.min = near - (double)random_below(random, 9);
+        record.max = near + (double)random_below(random, 400) / 100;
+        record.sum = near * record.count + (double)random_below(random, 9);
+        if (random_below(random, 10) == 0)
+            record.max = record.sum = world_value(random);
         if (record_is_constant(&record)) /* all NaN, or all equal by chance */
             record_fill_constant(&record);
     }

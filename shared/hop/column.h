@@ -4,7 +4,7 @@
  * A column of doubles is turned into integers by a scale (k/10^e, k*10^e, k/1000/1000 or the bits themselves); values
  * that do not come back bit for bit are exceptions. Integers: all equal, or frame of reference without common trailing
  * zero bits, bit-packed at the width that is cheapest with the outliers patched. Bytes are in docs/batch-format.md,
- * figures for each choice in hop/README.md. */
+ * figures for each choice too. */
 #include "base/buf.h"
 #include "base/defs.h"
 
