@@ -245,7 +245,10 @@ class Federation:
         """The ends of all logs, for a failed test's report."""
         parts = []
         for process in self.processes:
-            state = "runs" if process.is_running() else f"ended, {process.process.returncode}" if process.process else "not started"
+            if process.process is None:
+                state = "not started"
+            else:
+                state = "runs" if process.is_running() else f"ended, {process.process.returncode}"
             lines = process.log().splitlines()[-LOG_TAIL_LINES:]
             parts.append("\n".join([f"--- {process.name} ({state}), the end of its log:", *lines]))
         return "\n".join(parts)

@@ -318,8 +318,8 @@ def test_half_open_connections(federation, batches, role):
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096) if hard > 0 else 4096, hard))
     host, port = receiver.url.removeprefix("http://").split(":")
     beginnings = [b"", b"P", b"POST /api/v1/batches HTTP/1.1\r\nHost: x\r\n",
-                  b"POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100000\r\n\r\n"
-                  % TOKEN.encode() + frames.frame(frames.LAYOUT, layouts[0])]
+                  b"POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+                  b"Content-Length: 100000\r\n\r\n" % TOKEN.encode() + frames.frame(frames.LAYOUT, layouts[0])]
     clients = []
     try:
         for i in range(1000):

@@ -53,7 +53,8 @@ sources:
   - {secondary: a, bearer_token_file: /does/not/exist}
 globals: []
 spool: {max_bytes: 1}
-""", [(2, 9, "address|port"), (5, None, "exist|No such file"), (6, 10, "item|least|globals"), (7, 20, "size|64MiB|unit")]),
+""", [(2, 9, "address|port"), (5, None, "exist|No such file"), (6, 10, "item|least|globals"),
+      (7, 20, "size|64MiB|unit")]),
     "global": ("""name: eu
 data_dir: /tmp/x
 retention: []

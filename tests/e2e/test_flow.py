@@ -161,7 +161,8 @@ def test_file_sd(federation, exporter):
     time.sleep(STALE_NAN_SECONDS)
     assert set(federation.by_label("up", "rack")) == {"2", "y"}
     assert secondary.log().count(path) <= 2
-    federation.write("targets.json", groups((made.target, {"rack": "3"}), (made.target, {"__metrics_path__": "/other"})))
+    federation.write("targets.json", groups((made.target, {"rack": "3"}),
+                                            (made.target, {"__metrics_path__": "/other"})))
     wait_until(lambda: set(federation.by_label("up", "rack")) == {"3", "y", None}, what="the repaired file")
     wait_until(lambda: federation.value("b") == 2, what="the page of another path")
 
