@@ -181,12 +181,6 @@ void page_values_set_time(struct page_values *values, uint32_t slots, uint32_t s
     values->times[slot] = time_ms;
 }
 
-/* The known series part must end where the line's does: "up" is no beginning of "up2 1". */
-static bool part_ends(const char *text, size_t len, char next)
-{
-    return text[len - 1] == '}' || next == ' ' || next == '\t';
-}
-
 bool page_read(const struct page *page, struct str body, bool honor_timestamps, struct page_values *values)
 {
     if (!page->lines)
@@ -204,11 +198,12 @@ bool page_read(const struct page *page, struct str body, bool honor_timestamps, 
         if (line == lines_end || (size_t)(end - at) <= line->text_len)
             return false;
         const char *text = page->text + line->text_offset;
-        if (memcmp(at, text, line->text_len) != 0 || !part_ends(text, line->text_len, at[line->text_len]))
+        if (memcmp(at, text, line->text_len) != 0)
             return false;
         double value;
         bool has_time;
         int64_t time_ms;
+        /* Wants a blank first: "up" is no beginning of "up2 1". */
         at = exposition_value(at + line->text_len, end, &value, &has_time, &time_ms);
         if (!at)
             return false;

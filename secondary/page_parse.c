@@ -80,7 +80,7 @@ static void add_line(struct reading *reading, const struct exposition *expositio
     text->lines[text->line_count] = (struct page_line){
         .text_offset = (uint32_t)text->text.len, .text_len = (uint32_t)exposition->series.len, .slot = PAGE_SLOT_NONE};
     buf_append_str(&text->text, exposition->series);
-    buf_append_byte(&text->text, '\n'); /* so that equal texts have equal lines */
+    buf_append_byte(&text->text, '\n'); /* so that equal texts have equal lines: quotes tell other newlines apart */
     reading->values[text->line_count] = exposition->value;
     bool timed = honor_timestamps && exposition->has_time;
     reading->times[text->line_count++] = timed ? exposition->time_ms : INT64_MIN;
@@ -497,15 +497,6 @@ static void take_values(const struct page *page, const struct page_line *lines, 
     }
 }
 
-/* A label value may hold a newline as it is, so equal texts do not mean equal lines yet. */
-static bool same_lines(const struct page *page, const struct page_text *text)
-{
-    bool same = page->line_count == text->line_count;
-    for (uint32_t i = 0; i < text->line_count && same; i++)
-        same = page->lines[i].text_offset == text->lines[i].text_offset;
-    return same;
-}
-
 enum scrape_failure page_parse(struct page_cache *cache, const struct pipeline_job *job, const struct labels *target,
                                struct str body, struct page_values *values, struct page **ret_page,
                                struct scrape_report *report)
@@ -516,12 +507,11 @@ enum scrape_failure page_parse(struct page_cache *cache, const struct pipeline_j
         return failure;
     uint64_t key = key_of(job, target, reading.metadata);
     struct page *page = page_cache_find(cache, key, buf_view(&reading.text.text));
-    if (page && same_lines(page, &reading.text)) {
+    if (page) {
         take_values(page, page->lines, &reading, values);
         *ret_page = page;
         return SCRAPE_OK;
     }
-    page_unref(cache, page);
     CLEANUP(draft_done) struct draft draft = {.job = job, .target = target, .report = report};
     arena_init(&draft.arena, PARSE_ARENA_BYTES_MAX);
     map_init(&draft.family_map);

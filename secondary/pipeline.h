@@ -61,7 +61,7 @@ struct pipeline_sealed {         /* a part of a closed window, ready to be numbe
     struct batch_writer *writer; /* owned by who gets it */
     int64_t window_start_ms, resolution_ms;
     uint64_t targets_expected, targets_answered;
-    uint64_t failed[SCRAPE_FAILURE_COUNT]; /* targets by their last failure in the window */
+    uint64_t failed[SCRAPE_FAILURE_COUNT]; /* targets by how their last scrape failed; SCRAPE_OK: none was yet */
     uint64_t samples_dropped_total;        /* repeated series, impossible times, resets past the bound */
 };
 typedef void pipeline_sealed_fn(void *arg, struct pipeline_sealed *sealed);

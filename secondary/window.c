@@ -307,11 +307,8 @@ void window_add(struct window *window, struct page *page, const struct page_valu
             continue;
         }
         /* The same sample again, as exporters with times of their own show it until they have a newer one. */
-        if (timed && window->flags[slot] & SLOT_KNOWN && window->sides[slot].timed &&
-            at <= window->sides[slot].seen_ms) {
-            window->flags[slot] |= SLOT_LIVE;
+        if (timed && window->flags[slot] & SLOT_KNOWN && window->sides[slot].timed && at <= window->sides[slot].seen_ms)
             continue;
-        }
         add_value(window, slot, values->values[i], at);
         if (window->sides)
             add_aside(window, slot, at, timed);

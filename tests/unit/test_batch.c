@@ -447,6 +447,56 @@ static void another_body_version_is_told_apart(void **state)
     world_done(&world);
 }
 
+/* A few bytes that claim millions of extras, family after family: a bound for all of them together. */
+static void claims_of_extras_are_bounded(void **state)
+{
+    (void)state;
+    struct world world;
+    struct made made;
+    CLEANUP(buf_done) struct buf header = BUF_INIT(10000), batch = BUF_INIT(BATCH_BYTES_MAX);
+    world_init(&world, 41, 1);
+    world_add_target(&world);
+    made_init(&made);
+    struct batch_item item = world.items[0].item;
+    struct record *records = mem_array(world.page_slots[world.items[0].page], sizeof(*records));
+    item.count = 4;
+    item.records = records;
+    item.extra_count = 0;
+    assert_int_equal(batch_writer_add(made.writer, &item), 0);
+    assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);
+    assert_true(made.envelope.family_count > 2);
+    for (int c = 0; c < 2; c++) {
+        uint64_t claimed = c == 0 ? 1000 : BATCH_EXTRAS_MAX / 2 + 1;
+        buf_reset(&header);
+        buf_append(&header,
+                   "\x01"
+                   "\x00\xff"
+                   "\x00\xff"
+                   "\x00\xff"
+                   "\x08\xff"
+                   "\x00\xff",
+                   11); /* an entry, 4 scrapes */
+        for (uint32_t f = 0; f < made.envelope.family_count; f++) {
+            buf_append(&header,
+                       "\x01\x00\xff"
+                       "\x00"
+                       "\x00",
+                       5); /* last values 0, nothing odd, nothing changes */
+            buf_append_uvarint(&header, claimed);
+            buf_append(&header,
+                       "\x00\xff"
+                       "\x02\xff"
+                       "\x01\x00\xff",
+                       7); /* all at one place, 1 ms before it, 0 */
+        }
+        wrap(&made, buf_view(&header), STR(""), &batch);
+        assert_int_equal(open_and_read(&made, batch.data, batch.len), c == 0 ? 0 : -EBADMSG);
+    }
+    mem_free(records);
+    made_done(&made);
+    world_done(&world);
+}
+
 /* A body that claims more than it may: refused before memory is taken for it. */
 static void a_body_too_large_is_refused(void **state)
 {
@@ -600,6 +650,7 @@ int main(void)
         cmocka_unit_test(flips_of_a_batch_are_errors),
         cmocka_unit_test(a_missing_layout_is_said),
         cmocka_unit_test(another_body_version_is_told_apart),
+        cmocka_unit_test(claims_of_extras_are_bounded),
         cmocka_unit_test(a_body_too_large_is_refused),
         cmocka_unit_test(a_very_even_batch_is_read),
         cmocka_unit_test(a_full_part_can_be_finished),

@@ -401,9 +401,11 @@ static void unknown_modes_are_refused(void **state)
         {"\x01\x00\x08\x00\x05", 5}, /* more patches than values */
         {"\x81\x05\x00\xff", 4},     /* more exceptions than values */
         {"\x81\x02\x00\xff", 4},     /* exceptions at one place: steps of zero */
+        {"\x01\x00\x3f\x00\x01", 5}, /* 63 bits and two more in a patch */
         {"", 0},
     };
-    static const uint8_t payload[64] = {0};
+    /* Of 32 bytes, then a step and a high part. */
+    static const uint8_t payload[64] = {[33] = 2};
     double got[4];
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct reader header = reader_of(bad[i].header, bad[i].len);

@@ -254,15 +254,16 @@ static void histograms_are_one_family(void **state)
     rig_init(&rig);
     static const char body[] =
         "# HELP h Time.\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n"
-        "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 4\ns_count 5\n"
+        "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 4\ns_count 5\ns_bucket 6\n"
         "# TYPE g gauge\ng 1\ng_count 2\nlone_bucket{le=\"1\"} 7\n";
     struct page *page = parse(&rig, body);
-    assert_int_equal(page->family_count, 5);
+    assert_int_equal(page->family_count, 6);
     assert_true(str_equal(page->families[0]->name, STR("h")) && page->families[0]->count == 4);
     assert_true(str_equal(page->families[0]->help, STR("Time.")));
     assert_true(str_equal(page->families[1]->name, STR("s")) && page->families[1]->count == 3);
-    assert_true(str_equal(page->families[3]->name, STR("g_count")) && page->families[3]->count == 1);
-    static const uint8_t kinds[] = {KIND_COUNTER, KIND_COUNTER, KIND_COUNTER, KIND_COUNTER, KIND_GAUGE,
+    assert_true(str_equal(page->families[2]->name, STR("s_bucket"))); /* summaries have none */
+    assert_true(str_equal(page->families[4]->name, STR("g_count")) && page->families[4]->count == 1);
+    static const uint8_t kinds[] = {KIND_COUNTER, KIND_COUNTER, KIND_COUNTER, KIND_COUNTER, KIND_GAUGE,  KIND_COUNTER,
                                     KIND_COUNTER, KIND_COUNTER, KIND_GAUGE,   KIND_COUNTER, KIND_COUNTER};
     assert_memory_equal(page->kinds, kinds, sizeof(kinds));
     assert_int_equal(page->gauge_count, 2);

@@ -265,6 +265,8 @@ static void repeated_series_are_counted_as_dropped(void **state)
     }
     pipeline_close(rig.pipeline, T0, &target, 1);
     assert_int_equal(rig.dropped, 2);
+    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    assert_int_equal(rig.dropped, 2); /* of the first window alone */
     assert_last(&rig, "x{a=\"1\",b=\"2\",instance=\"a\"}", 1);
     pipeline_target_free(target);
     rig_done(&rig);
@@ -300,6 +302,7 @@ static void a_target_that_ends_is_stale(void **state)
     assert_int_equal(rig_scrape(target, T0, "x 1\n", &report), SCRAPE_OK);
     pipeline_target_end(target, T0 + 20000);
     pipeline_close(rig.pipeline, T0, &target, 1);
+    assert_int_equal(rig.expected, 0); /* it is not missing */
     assert_int_equal(row_of(&rig, "x{instance=\"a\"}")->stale_ms, T0 + 20000);
     assert_int_equal(row_of(&rig, "up{instance=\"a\"}")->stale_ms, T0 + 20000);
     rig_clear(&rig);

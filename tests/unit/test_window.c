@@ -502,6 +502,22 @@ static void resets_are_kept_up_to_a_bound(void **state)
     rig_done(&rig);
 }
 
+static void a_counter_that_rests_needs_no_extras(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    scrape_text(&rig, T0, "c_total 5\n");
+    scrape_text(&rig, T0 + 15000, "c_total 5\n");
+    struct window_closed closed = close_window(&rig);
+    assert_int_equal(closed.extra_count, 0);
+    scrape_text(&rig, T0 + 60000, "c_total 5\n");
+    scrape_text(&rig, T0 + 75000, "c_total 9\n");
+    closed = close_window(&rig);
+    assert_int_equal(closed.extra_count, 0);
+    rig_done(&rig);
+}
+
 static void special_values_of_gauges(void **state)
 {
     (void)state;
@@ -581,6 +597,7 @@ int main(void)
         cmocka_unit_test(a_target_that_stays_away_is_said_once),
         cmocka_unit_test(a_sample_shown_again_is_not_a_sample),
         cmocka_unit_test(resets_are_kept_up_to_a_bound),
+        cmocka_unit_test(a_counter_that_rests_needs_no_extras),
         cmocka_unit_test(special_values_of_gauges),
         cmocka_unit_test(another_text_of_the_same_series_changes_nothing),
         cmocka_unit_test(a_kind_that_changes_begins_anew),
