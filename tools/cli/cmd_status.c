@@ -263,7 +263,7 @@ static enum cli_exit status(const struct cli_arguments *arguments)
     if (!json)
         return CLI_FAILED;
     if (format && strcmp(format, "json") == 0) {
-        json_dumpf(json, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT);
+        json_dumpf(json, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT | JSON_REAL_PRECISION(15));
         putchar('\n');
         return CLI_OK;
     }
