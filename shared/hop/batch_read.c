@@ -17,7 +17,7 @@ struct batch_reader {
     struct layout **pages;
     struct layout **families;
     uint8_t *raw; /* the body after zstd */
-    struct reader header, payload;
+    struct column_input in;
     struct batch_entry *entries;
     size_t entry_count;
     uint32_t *page_families; /* of each page: indices into families, CSR */
@@ -162,21 +162,21 @@ static int open_bins(struct batch_reader *reader)
     struct str payload = unpack_bin(&in, BATCH_RAW_BYTES_MAX);
     if (parts != 2 || !unpack_done(&in))
         return -EBADMSG;
-    reader->header = reader_of(header.ptr, header.len);
-    reader->payload = reader_of(payload.ptr, payload.len);
+    reader->in.header = reader_of(header.ptr, header.len);
+    reader->in.payload = reader_of(payload.ptr, payload.len);
     return 0;
 }
 
 static int read_entries(struct batch_reader *reader)
 {
-    uint64_t count = reader_uvarint(&reader->header);
-    if (reader->header.bad || count > BATCH_ENTRIES_MAX)
+    uint64_t count = reader_uvarint(&reader->in.header);
+    if (reader->in.header.bad || count > BATCH_ENTRIES_MAX)
         return -EBADMSG;
     reader->entries = mem_array(count, sizeof(*reader->entries));
     reader->entry_count = (size_t)count;
     CLEANUP_FREE int64_t *numbers = mem_array(count, sizeof(*numbers));
     for (int column = 0; column < 5 && count > 0; column++) {
-        if (column_decode_ints(&reader->header, &reader->payload, (size_t)count, numbers, NULL) < 0)
+        if (column_decode_ints(&reader->in, (size_t)count, numbers, NULL) < 0)
             return -EBADMSG;
         for (size_t i = 0; i < count; i++) {
             struct batch_entry *entry = &reader->entries[i];
@@ -344,7 +344,7 @@ static int read_values(struct batch_reader *reader, const struct block_shape *sh
     if (shape->members < BATCH_SLOT_COLUMN_MEMBERS) {
         if (total == 0)
             return 0;
-        int error = column_decode_doubles(&reader->header, &reader->payload, bases, total, reader->values, &stats);
+        int error = column_decode_doubles(&reader->in, bases, total, reader->values, &stats);
         *exceptions += error == 0 ? stats.exceptions : 0;
         return error;
     }
@@ -352,8 +352,7 @@ static int read_values(struct batch_reader *reader, const struct block_shape *sh
         size_t count = reader->per_slot[slot];
         if (count == 0)
             continue;
-        int error = column_decode_doubles(&reader->header, &reader->payload, bases ? bases + at : NULL, count,
-                                          reader->values + at, &stats);
+        int error = column_decode_doubles(&reader->in, bases ? bases + at : NULL, count, reader->values + at, &stats);
         if (error < 0)
             return error;
         *exceptions += stats.exceptions;
@@ -392,13 +391,13 @@ static bool next_place(int64_t step, size_t count, bool may_repeat, size_t *at)
 
 static int read_odd(struct batch_reader *reader, const struct block_shape *shape)
 {
-    uint64_t odd = reader_uvarint(&reader->header);
-    if (reader->header.bad || odd > shape->records)
+    uint64_t odd = reader_uvarint(&reader->in.header);
+    if (reader->in.header.bad || odd > shape->records)
         return -EBADMSG;
     /* Where the odd records stand is needed for all three columns. */
     CLEANUP_FREE uint32_t *places = mem_array(odd, sizeof(*places));
     for (int column = 0; column < 3 && odd > 0; column++) {
-        if (column_decode_ints(&reader->header, &reader->payload, (size_t)odd, reader->numbers, NULL) < 0)
+        if (column_decode_ints(&reader->in, (size_t)odd, reader->numbers, NULL) < 0)
             return -EBADMSG;
         size_t at = 0;
         for (size_t i = 0; i < odd; i++) {
@@ -438,13 +437,13 @@ static int read_field(struct batch_reader *reader, const struct block_shape *sha
 
 static int read_ranges(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
 {
-    uint64_t changing = reader_uvarint(&reader->header);
-    if (reader->header.bad || changing > shape->records)
+    uint64_t changing = reader_uvarint(&reader->in.header);
+    if (reader->in.header.bad || changing > shape->records)
         return -EBADMSG;
     memset(reader->changing, 0, shape->records);
     if (changing > 0) {
-        struct str bits = reader_bytes(&reader->payload, (shape->records + 7) / 8);
-        if (reader->payload.bad)
+        struct str bits = reader_bytes(&reader->in.payload, (shape->records + 7) / 8);
+        if (reader->in.payload.bad)
             return -EBADMSG;
         memset(reader->per_slot, 0, shape->slots * sizeof(*reader->per_slot));
         uint64_t set = 0;
@@ -476,7 +475,7 @@ static int fill_extras(struct batch_reader *reader, const struct block_shape *sh
     CLEANUP_FREE double *values = mem_resize(NULL, count, 2 * sizeof(*values));
     double *bases = values + count;
     size_t at = 0;
-    if (column_decode_ints(&reader->header, &reader->payload, count, numbers, NULL) < 0)
+    if (column_decode_ints(&reader->in, count, numbers, NULL) < 0)
         return -EBADMSG;
     for (size_t i = 0; i < count; i++) {
         if (!next_place(numbers[i], shape->records, true, &at))
@@ -484,8 +483,8 @@ static int fill_extras(struct batch_reader *reader, const struct block_shape *sh
         extras[i].index = (uint32_t)at;
         bases[i] = reader->records[at].last;
     }
-    if (column_decode_ints(&reader->header, &reader->payload, count, numbers, NULL) < 0 ||
-        column_decode_doubles(&reader->header, &reader->payload, bases, count, values, NULL) < 0)
+    if (column_decode_ints(&reader->in, count, numbers, NULL) < 0 ||
+        column_decode_doubles(&reader->in, bases, count, values, NULL) < 0)
         return -EBADMSG;
     for (size_t i = 0; i < count; i++) {
         int64_t record_ms = reader->records[extras[i].index].time_ms;
@@ -497,8 +496,8 @@ static int fill_extras(struct batch_reader *reader, const struct block_shape *sh
 
 static int read_extras(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
 {
-    uint64_t count = reader_uvarint(&reader->header);
-    if (reader->header.bad || count > reader->extras_left)
+    uint64_t count = reader_uvarint(&reader->in.header);
+    if (reader->in.header.bad || count > reader->extras_left)
         return -EBADMSG;
     reader->extras_left -= count;
     if (count > 0) {
@@ -522,7 +521,7 @@ static int read_block(struct batch_reader *reader, const struct block_shape *sha
         reader->changing = mem_resize(reader->changing, shape->records, 1);
     }
     reader->per_slot = mem_resize(reader->per_slot, shape->slots, sizeof(*reader->per_slot));
-    const uint8_t *header_start = reader->header.at, *payload_start = reader->payload.at;
+    const uint8_t *header_start = reader->in.header.at, *payload_start = reader->in.payload.at;
     int error = read_lasts(reader, shape, block);
     if (error == 0)
         error = read_odd(reader, shape);
@@ -531,8 +530,8 @@ static int read_block(struct batch_reader *reader, const struct block_shape *sha
     if (error == 0)
         error = read_extras(reader, shape, block);
     block->records = reader->records;
-    block->header_bytes = (uint32_t)(reader->header.at - header_start);
-    block->payload_bytes = (uint32_t)(reader->payload.at - payload_start);
+    block->header_bytes = (uint32_t)(reader->in.header.at - header_start);
+    block->payload_bytes = (uint32_t)(reader->in.payload.at - payload_start);
     return error;
 }
 
@@ -556,5 +555,5 @@ int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block
         *ret_block = block;
         return 1;
     }
-    return reader_left(&reader->header) == 0 && reader_left(&reader->payload) == 0 ? 0 : -EBADMSG;
+    return reader_left(&reader->in.header) == 0 && reader_left(&reader->in.payload) == 0 ? 0 : -EBADMSG;
 }

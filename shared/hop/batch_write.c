@@ -5,7 +5,6 @@
 #include "hop/pack.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <zstd.h>
 
 /* What records take at most before zstd, to keep a part near BATCH_PART_BYTES; real ones take a quarter of it. */
@@ -238,16 +237,38 @@ int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 
 /* ---- Finishing ---- */
 
-struct member {
-    const struct item *item;
-    size_t first_record; /* of the family, in the writer's records */
-};
-
 /* The families' members, as one array with a start per family (CSR). */
 struct members {
-    struct member *all;
+    struct batch_member *all;
     size_t *starts; /* family_count + 1 */
 };
+
+/* The first of an item's extras that belongs to this record of the item or to a later one. */
+static size_t extras_from(const struct batch_writer *writer, const struct item *item, size_t record)
+{
+    size_t low = item->first_extra, high = low + item->extra_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (writer->extras[middle].index < record)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* record: of the family's first slot. */
+static struct batch_member member_of(const struct batch_writer *writer, const struct item *item, size_t record,
+                                     uint32_t slots)
+{
+    size_t base = record - item->first_record, first = extras_from(writer, item, base);
+    return (struct batch_member){.time_ms = item->time_ms,
+                                 .count = item->count,
+                                 .records = writer->records + record,
+                                 .extras = writer->extras + first,
+                                 .extra_count = extras_from(writer, item, base + slots) - first,
+                                 .extra_base = (uint32_t)base};
+}
 
 static void find_members(const struct batch_writer *writer, struct members *members)
 {
@@ -267,219 +288,11 @@ static void find_members(const struct batch_writer *writer, struct members *memb
         const struct page_use *page = &writer->pages[item->page];
         size_t record = item->first_record;
         for (uint32_t f = 0; f < page->layout->count && item->count > 0; f++) {
-            members->all[next[page->families[f]]++] = (struct member){item, record};
-            record += writer->families[page->families[f]].layout->count;
+            uint32_t slots = writer->families[page->families[f]].layout->count;
+            members->all[next[page->families[f]]++] = member_of(writer, item, record, slots);
+            record += slots;
         }
     }
-}
-
-/* One family while it is written: its records transposed to slot-major. */
-struct block {
-    const struct member *members;
-    size_t member_count;
-    size_t slots;
-    struct record *records; /* slots * member_count */
-    double *values;         /* scratch of as many */
-    double *bases;          /* scratch of as many: what values are near to */
-    int64_t *numbers;       /* scratch of as many */
-    size_t *per_slot;       /* scratch: values in each slot */
-};
-
-/* The values of the block, per_slot of them for each slot; bases may be NULL. */
-static void write_values(struct batch_writer *writer, const struct block *block, const double *bases)
-{
-    size_t total = 0;
-    for (size_t slot = 0; slot < block->slots; slot++)
-        total += block->per_slot[slot];
-    if (block->member_count < BATCH_SLOT_COLUMN_MEMBERS) {
-        if (total > 0)
-            column_encode_doubles(block->values, bases, total, &writer->header, &writer->payload);
-        return;
-    }
-    size_t at = 0;
-    for (size_t slot = 0; slot < block->slots; slot++) {
-        if (block->per_slot[slot] > 0)
-            column_encode_doubles(block->values + at, bases ? bases + at : NULL, block->per_slot[slot], &writer->header,
-                                  &writer->payload);
-        at += block->per_slot[slot];
-    }
-}
-
-static void write_lasts(struct batch_writer *writer, const struct block *block)
-{
-    for (size_t i = 0; i < block->slots * block->member_count; i++)
-        block->values[i] = block->records[i].last;
-    for (size_t slot = 0; slot < block->slots; slot++)
-        block->per_slot[slot] = block->member_count;
-    write_values(writer, block, NULL);
-}
-
-/* The difference of two times; exporters may bring any, so it may wrap around, and does so back in the reader. */
-static int64_t time_between(int64_t time_ms, int64_t base_ms)
-{
-    return (int64_t)((uint64_t)time_ms - (uint64_t)base_ms);
-}
-
-static bool is_odd(const struct block *block, size_t index)
-{
-    const struct item *item = block->members[index % block->member_count].item;
-    return block->records[index].count != item->count || block->records[index].time_ms != item->time_ms;
-}
-
-static void write_odd(struct batch_writer *writer, const struct block *block)
-{
-    size_t odd = 0, records = block->slots * block->member_count;
-    const struct record *record = block->records;
-    for (size_t slot = 0; slot < block->slots; slot++)
-        for (size_t m = 0; m < block->member_count; m++, record++) /* as is_odd(), without its division */
-            odd += record->count != block->members[m].item->count || record->time_ms != block->members[m].item->time_ms;
-    buf_append_uvarint(&writer->header, odd);
-    for (int column = 0; column < 3 && odd > 0; column++) {
-        size_t n = 0, last = 0;
-        for (size_t i = 0; i < records; i++) {
-            if (!is_odd(block, i))
-                continue;
-            int64_t base_ms = block->members[i % block->member_count].item->time_ms;
-            block->numbers[n++] = column == 0   ? (int64_t)(i - last)
-                                  : column == 1 ? time_between(block->records[i].time_ms, base_ms)
-                                                : block->records[i].count;
-            last = i;
-        }
-        column_encode_ints(block->numbers, odd, &writer->header, &writer->payload);
-    }
-}
-
-typedef double record_field(const struct record *record);
-
-static double field_min(const struct record *record)
-{
-    return record->min;
-}
-
-static double field_max(const struct record *record)
-{
-    return record->max;
-}
-
-static double field_sum(const struct record *record)
-{
-    return record->sum;
-}
-
-static void write_ranges(struct batch_writer *writer, const struct block *block)
-{
-    size_t records = block->slots * block->member_count, changing = 0;
-    CLEANUP_FREE uint8_t *bits = mem_zalloc(records / 8 + 1);
-    memset(block->per_slot, 0, block->slots * sizeof(*block->per_slot));
-    for (size_t slot = 0, i = 0; slot < block->slots; slot++) {
-        for (size_t m = 0; m < block->member_count; m++, i++) {
-            if (block->records[i].kind == KIND_COUNTER || record_is_constant(&block->records[i]))
-                continue;
-            bits[i / 8] |= (uint8_t)(1 << (i % 8));
-            block->per_slot[slot]++;
-        }
-        changing += block->per_slot[slot];
-    }
-    buf_append_uvarint(&writer->header, changing);
-    if (changing == 0)
-        return;
-    buf_append(&writer->payload, bits, (records + 7) / 8);
-    static record_field *const fields[] = {field_min, field_max, field_sum};
-    for (size_t f = 0; f < ARRAY_LEN(fields); f++) {
-        size_t n = 0;
-        for (size_t i = 0; i < records; i++) {
-            if (!(bits[i / 8] >> (i % 8) & 1))
-                continue;
-            const struct record *record = &block->records[i];
-            block->values[n] = fields[f](record);
-            block->bases[n++] = fields[f] == field_sum ? batch_expected_sum(record) : record->last;
-        }
-        write_values(writer, block, block->bases);
-    }
-}
-
-struct found_extra {
-    size_t index; /* of its record in the block */
-    size_t order; /* as it was found */
-    struct sample sample;
-};
-
-static int compare_found(const void *a, const void *b)
-{
-    const struct found_extra *x = a, *y = b;
-    if (x->index != y->index)
-        return x->index < y->index ? -1 : 1;
-    return x->order < y->order ? -1 : x->order > y->order;
-}
-
-/* The first of an item's extras that belongs to this record or a later one. */
-static uint32_t extras_from(const struct batch_writer *writer, const struct item *item, size_t record)
-{
-    uint32_t low = 0, high = item->extra_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (writer->extras[item->first_extra + middle].index < record)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static void write_found(struct batch_writer *writer, const struct block *block, const struct found_extra *found,
-                        size_t count)
-{
-    buf_append_uvarint(&writer->header, count);
-    if (count == 0)
-        return;
-    CLEANUP_FREE int64_t *numbers = mem_resize(NULL, count, sizeof(*numbers));
-    for (size_t i = 0; i < count; i++)
-        numbers[i] = (int64_t)(found[i].index - (i ? found[i - 1].index : 0));
-    column_encode_ints(numbers, count, &writer->header, &writer->payload);
-    for (size_t i = 0; i < count; i++)
-        numbers[i] = time_between(block->records[found[i].index].time_ms, found[i].sample.time_ms);
-    column_encode_ints(numbers, count, &writer->header, &writer->payload);
-    CLEANUP_FREE double *values = mem_resize(NULL, count, 2 * sizeof(*values));
-    double *bases = values + count;
-    for (size_t i = 0; i < count; i++) {
-        values[i] = found[i].sample.value;
-        bases[i] = block->records[found[i].index].last;
-    }
-    column_encode_doubles(values, bases, count, &writer->header, &writer->payload);
-}
-
-/* Extras of the members that lie in the family; they come member by member and are written slot-major. */
-static void write_extras(struct batch_writer *writer, const struct block *block)
-{
-    size_t total = 0, capacity = 0;
-    CLEANUP_FREE struct found_extra *found = NULL;
-    for (size_t m = 0; m < block->member_count; m++) {
-        const struct item *item = block->members[m].item;
-        size_t base = block->members[m].first_record - item->first_record;
-        uint32_t end = extras_from(writer, item, base + block->slots);
-        for (uint32_t e = extras_from(writer, item, base); e < end; e++) {
-            const struct record_extra *extra = &writer->extras[item->first_extra + e];
-            found = grown(found, total, 1, sizeof(*found), &capacity);
-            found[total] = (struct found_extra){(extra->index - base) * block->member_count + m, total, extra->sample};
-            total++;
-        }
-    }
-    if (total > 0)
-        qsort(found, total, sizeof(*found), compare_found);
-    write_found(writer, block, found, total);
-}
-
-static void write_family(struct batch_writer *writer, struct block *block)
-{
-    for (size_t m = 0; m < block->member_count; m++) {
-        const struct record *from = writer->records + block->members[m].first_record;
-        for (size_t slot = 0; slot < block->slots; slot++)
-            block->records[slot * block->member_count + m] = from[slot];
-    }
-    write_lasts(writer, block);
-    write_odd(writer, block);
-    write_ranges(writer, block);
-    write_extras(writer, block);
 }
 
 static void write_families(struct batch_writer *writer, const struct members *members)
@@ -490,21 +303,16 @@ static void write_families(struct batch_writer *writer, const struct members *me
         largest = MAX(largest, slots * (members->starts[f + 1] - members->starts[f]));
         slots_max = MAX(slots_max, slots);
     }
-    CLEANUP_FREE struct record *records = mem_resize(NULL, largest, sizeof(*records));
-    CLEANUP_FREE double *values = mem_resize(NULL, largest, 2 * sizeof(*values) + sizeof(int64_t));
-    CLEANUP_FREE size_t *per_slot = mem_array(slots_max, sizeof(*per_slot));
+    struct batch_family family;
+    batch_family_init(&family, largest, slots_max, &writer->header, &writer->payload);
     for (size_t f = 0; f < writer->family_count; f++) {
-        struct block block = {.members = members->all + members->starts[f],
-                              .member_count = members->starts[f + 1] - members->starts[f],
-                              .slots = writer->families[f].layout->count,
-                              .records = records,
-                              .values = values,
-                              .bases = values + largest,
-                              .numbers = (int64_t *)(void *)(values + 2 * largest),
-                              .per_slot = per_slot};
-        if (block.member_count > 0 && block.slots > 0)
-            write_family(writer, &block);
+        family.members = members->all + members->starts[f];
+        family.member_count = members->starts[f + 1] - members->starts[f];
+        family.slots = writer->families[f].layout->count;
+        if (family.member_count > 0 && family.slots > 0)
+            batch_family_write(&family);
     }
+    batch_family_done(&family);
 }
 
 static void write_entries(struct batch_writer *writer, int64_t window_start_ms)
@@ -517,7 +325,7 @@ static void write_entries(struct batch_writer *writer, int64_t window_start_ms)
     for (int column = 0; column < 5; column++) {
         for (size_t i = 0; i < count; i++) {
             const struct item *item = &writer->items[i];
-            const int64_t fields[] = {item->target, item->page, time_between(item->time_ms, window_start_ms),
+            const int64_t fields[] = {item->target, item->page, batch_time_between(item->time_ms, window_start_ms),
                                       item->count, item->stale_ms};
             numbers[i] = fields[column];
         }

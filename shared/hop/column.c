@@ -194,9 +194,9 @@ static int read_patches(struct reader *payload, uint64_t patches, unsigned bits,
     return 0;
 }
 
-int column_decode_ints(struct reader *header, struct reader *payload, size_t count, int64_t *ret_values,
-                       struct column_stats *ret_stats)
+int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_values, struct column_stats *ret_stats)
 {
+    struct reader *header = &in->header, *payload = &in->payload;
     ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
     int64_t base = column_read_signed(header);
     uint8_t bits = reader_byte(header);
@@ -424,26 +424,26 @@ static int read_exceptions(struct reader *payload, uint64_t exceptions, size_t c
     return 0;
 }
 
-int column_decode_doubles(struct reader *header, struct reader *payload, const double *bases, size_t count,
-                          double *ret_values, struct column_stats *ret_stats)
+int column_decode_doubles(struct column_input *in, const double *bases, size_t count, double *ret_values,
+                          struct column_stats *ret_stats)
 {
     _Static_assert(sizeof(int64_t) == sizeof(double), "decoded in place");
-    uint8_t mode = reader_byte(header);
+    uint8_t mode = reader_byte(&in->header);
     unsigned scale = mode & (SCALE_RELATIVE - 1);
     bool relative = mode & SCALE_RELATIVE;
-    uint64_t exceptions = mode & SCALE_EXCEPTIONS ? reader_uvarint(header) : 0;
-    if (header->bad || scale >= SCALE_COUNT || exceptions > count || (relative && !bases))
+    uint64_t exceptions = mode & SCALE_EXCEPTIONS ? reader_uvarint(&in->header) : 0;
+    if (in->header.bad || scale >= SCALE_COUNT || exceptions > count || (relative && !bases))
         return -EBADMSG;
     int64_t *scaled = (int64_t *)(void *)ret_values;
     struct column_stats stats = {0};
-    int error = column_decode_ints(header, payload, count, scaled, &stats);
+    int error = column_decode_ints(in, count, scaled, &stats);
     if (error < 0)
         return error;
     for (size_t i = 0; i < count && relative; i++)
         scaled[i] = (int64_t)((uint64_t)scaled[i] + (uint64_t)expected(bases[i], scale));
     for (size_t i = 0; i < count; i++)
         ret_values[i] = scaled_value(scaled[i], scale);
-    error = read_exceptions(payload, exceptions, count, ret_values);
+    error = read_exceptions(&in->payload, exceptions, count, ret_values);
     if (error < 0)
         return error;
     stats.scale = (uint8_t)scale;

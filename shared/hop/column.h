@@ -22,11 +22,15 @@ struct column_stats { /* of one column, for inspect */
 int column_encode_doubles(const double *values, const double *bases, size_t count, struct buf *header,
                           struct buf *payload);
 int column_encode_ints(const int64_t *values, size_t count, struct buf *header, struct buf *payload);
+/* Where columns are read from, one after the other. */
+struct column_input {
+    struct reader header, payload;
+};
 /* Reads exactly count values (the caller bounds count). -EBADMSG when malformed, truncated or of an unknown mode.
  * ret_stats may be NULL. */
-MUST_CHECK int column_decode_doubles(struct reader *header, struct reader *payload, const double *bases, size_t count,
-                                     double *ret_values, struct column_stats *ret_stats);
-MUST_CHECK int column_decode_ints(struct reader *header, struct reader *payload, size_t count, int64_t *ret_values,
+MUST_CHECK int column_decode_doubles(struct column_input *in, const double *bases, size_t count, double *ret_values,
+                                     struct column_stats *ret_stats);
+MUST_CHECK int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_values,
                                   struct column_stats *ret_stats);
 const char *column_scale_name(uint8_t scale);
 

@@ -16,9 +16,9 @@ static void round_trip(const double *values, const double *bases, size_t count)
     CLEANUP(buf_done) struct buf header = BUF_INIT(64 * KIB), payload = BUF_INIT(64 * KIB);
     double got[COUNT_MAX];
     ASSERT(column_encode_doubles(values, bases, count, &header, &payload) == 0);
-    struct reader in_header = reader_of(header.data, header.len), in_payload = reader_of(payload.data, payload.len);
-    ASSERT(column_decode_doubles(&in_header, &in_payload, bases, count, got, NULL) == 0);
-    ASSERT(reader_left(&in_header) == 0 && reader_left(&in_payload) == 0);
+    struct column_input in = {reader_of(header.data, header.len), reader_of(payload.data, payload.len)};
+    ASSERT(column_decode_doubles(&in, bases, count, got, NULL) == 0);
+    ASSERT(reader_left(&in.header) == 0 && reader_left(&in.payload) == 0);
     for (size_t i = 0; i < count; i++)
         ASSERT(double_bits(got[i]) == double_bits(values[i]));
 }
@@ -28,8 +28,8 @@ static void round_trip_ints(const int64_t *values, size_t count)
     CLEANUP(buf_done) struct buf header = BUF_INIT(64 * KIB), payload = BUF_INIT(64 * KIB);
     int64_t got[COUNT_MAX];
     ASSERT(column_encode_ints(values, count, &header, &payload) == 0);
-    struct reader in_header = reader_of(header.data, header.len), in_payload = reader_of(payload.data, payload.len);
-    ASSERT(column_decode_ints(&in_header, &in_payload, count, got, NULL) == 0);
+    struct column_input in = {reader_of(header.data, header.len), reader_of(payload.data, payload.len)};
+    ASSERT(column_decode_ints(&in, count, got, NULL) == 0);
     ASSERT(memcmp(got, values, count * sizeof(*values)) == 0);
 }
 
@@ -55,14 +55,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         return 0;
     }
-    struct reader header = reader_of(bytes, header_len), payload = reader_of(bytes + header_len, size - header_len);
-    int error = column_decode_doubles(&header, &payload, near, count, values, NULL);
+    const struct column_input whole = {reader_of(bytes, header_len), reader_of(bytes + header_len, size - header_len)};
+    struct column_input in = whole;
+    int error = column_decode_doubles(&in, near, count, values, NULL);
     ASSERT(error == 0 || error == -EBADMSG);
     if (error == 0)
         round_trip(values, near, count);
-    header = reader_of(bytes, header_len);
-    payload = reader_of(bytes + header_len, size - header_len);
-    error = column_decode_ints(&header, &payload, count, numbers, NULL);
+    in = whole;
+    error = column_decode_ints(&in, count, numbers, NULL);
     ASSERT(error == 0 || error == -EBADMSG);
     if (error == 0)
         round_trip_ints(numbers, count);

@@ -44,11 +44,11 @@ static int decode(const struct packed *packed, size_t header_len, size_t payload
                   struct column_stats *stats)
 {
     uint8_t *header = exact(&packed->header, header_len), *payload = exact(&packed->payload, payload_len);
-    struct reader in_header = reader_of(header, header_len), in_payload = reader_of(payload, payload_len);
-    int error = column_decode_doubles(&in_header, &in_payload, NULL, count, values, stats);
+    struct column_input in = {reader_of(header, header_len), reader_of(payload, payload_len)};
+    int error = column_decode_doubles(&in, NULL, count, values, stats);
     if (error == 0) {
-        assert_int_equal(reader_left(&in_header), 0);
-        assert_int_equal(reader_left(&in_payload), 0);
+        assert_int_equal(reader_left(&in.header), 0);
+        assert_int_equal(reader_left(&in.payload), 0);
     }
     mem_free(header);
     mem_free(payload);
@@ -288,10 +288,9 @@ static void ints_come_back(void **state)
         assert_int_equal(column_encode_ints(values, count, &packed.header, &packed.payload), 0);
         uint8_t *header = exact(&packed.header, packed.header.len),
                 *payload = exact(&packed.payload, packed.payload.len);
-        struct reader in_header = reader_of(header, packed.header.len);
-        struct reader in_payload = reader_of(payload, packed.payload.len);
-        assert_int_equal(column_decode_ints(&in_header, &in_payload, count, got, NULL), 0);
-        assert_int_equal(reader_left(&in_header) + reader_left(&in_payload), 0);
+        struct column_input in = {reader_of(header, packed.header.len), reader_of(payload, packed.payload.len)};
+        assert_int_equal(column_decode_ints(&in, count, got, NULL), 0);
+        assert_int_equal(reader_left(&in.header) + reader_left(&in.payload), 0);
         assert_memory_equal(got, values, count * sizeof(*values));
         mem_free(header);
         mem_free(payload);
@@ -315,10 +314,10 @@ static void near_values_are_small(void **state)
                              : makers[(m / 2) % ARRAY_LEN(makers)](&random, i);
         }
         assert_int_equal(column_encode_doubles(values, bases, 1000, &packed.header, &packed.payload), 0);
-        struct reader header = reader_of(packed.header.data, packed.header.len);
-        struct reader payload = reader_of(packed.payload.data, packed.payload.len);
-        assert_int_equal(column_decode_doubles(&header, &payload, bases, 1000, got, NULL), 0);
-        assert_int_equal(reader_left(&header) + reader_left(&payload), 0);
+        struct column_input in = {reader_of(packed.header.data, packed.header.len),
+                                  reader_of(packed.payload.data, packed.payload.len)};
+        assert_int_equal(column_decode_doubles(&in, bases, 1000, got, NULL), 0);
+        assert_int_equal(reader_left(&in.header) + reader_left(&in.payload), 0);
         assert_same(got, values, 1000);
     }
     CLEANUP(packed_done) struct packed packed;
@@ -373,10 +372,9 @@ static void nothing_damaged_reads_behind_the_end(void **state)
         hit->data[random_below(&random, hit->len)] = (uint8_t)random_next(&random);
         uint8_t *header = exact(&packed.header, packed.header.len),
                 *payload = exact(&packed.payload, packed.payload.len);
-        struct reader in_header = reader_of(header, packed.header.len);
-        struct reader in_payload = reader_of(payload, packed.payload.len);
+        struct column_input in = {reader_of(header, packed.header.len), reader_of(payload, packed.payload.len)};
         got[count] = 42;
-        int error = column_decode_doubles(&in_header, &in_payload, NULL, count, got, NULL);
+        int error = column_decode_doubles(&in, NULL, count, got, NULL);
         assert_true(error == 0 || error == -EBADMSG);
         assert_true(got[count] == 42);
         refused += error < 0;
@@ -408,9 +406,8 @@ static void unknown_modes_are_refused(void **state)
     static const uint8_t payload[64] = {[33] = 2};
     double got[4];
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct reader header = reader_of(bad[i].header, bad[i].len);
-        struct reader in = reader_of(payload, sizeof(payload));
-        assert_int_equal(column_decode_doubles(&header, &in, NULL, 4, got, NULL), -EBADMSG);
+        struct column_input in = {reader_of(bad[i].header, bad[i].len), reader_of(payload, sizeof(payload))};
+        assert_int_equal(column_decode_doubles(&in, NULL, 4, got, NULL), -EBADMSG);
     }
 }
 
