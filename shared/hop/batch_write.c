@@ -264,8 +264,8 @@ static struct batch_member member_of(const struct batch_writer *writer, const st
     size_t base = record - item->first_record, first = extras_from(writer, item, base);
     return (struct batch_member){.time_ms = item->time_ms,
                                  .count = item->count,
-                                 .records = writer->records + record,
-                                 .extras = writer->extras + first,
+                                 .records = slots > 0 ? writer->records + record : NULL,
+                                 .extras = item->extra_count > 0 ? writer->extras + first : NULL,
                                  .extra_count = extras_from(writer, item, base + slots) - first,
                                  .extra_base = (uint32_t)base};
 }
