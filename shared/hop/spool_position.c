@@ -14,18 +14,23 @@
 struct run_list {
     struct position_run *items;
     size_t count, capacity;
+    bool full; /* from here on nothing is said: a run that went on over what was left out would tell of it wrongly */
 };
 
 /* Joins the run before where the states are equal: entries follow each other. */
 static void add_run(struct run_list *runs, uint64_t first, uint64_t last, enum batch_state state, bool joins)
 {
     struct position_run *before = runs->count > 0 ? &runs->items[runs->count - 1] : NULL;
+    if (runs->full)
+        return;
     if (joins && before && before->state == state) {
         before->last = last;
         return;
     }
-    if (runs->count == SPOOL_RUNS_MAX)
+    if (runs->count == SPOOL_RUNS_MAX) {
+        runs->full = true;
         return;
+    }
     if (runs->count == runs->capacity) {
         runs->capacity = MAX(runs->capacity * 2, (size_t)16);
         runs->items = mem_resize(runs->items, runs->capacity, sizeof(*runs->items));

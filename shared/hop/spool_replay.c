@@ -8,9 +8,11 @@
 
 #include <errno.h>
 
-#define READ_BYTES   ((size_t)256 * KIB)
-#define WINDOW_BYTES (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES + READ_BYTES)
-#define HEAD_FIELDS  3
+#define READ_BYTES          ((size_t)256 * KIB)
+#define WINDOW_BYTES        (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES + READ_BYTES)
+#define HEAD_FIELDS         3
+
+#define SEGMENT_NAME_DIGITS 10 /* as segment_path() writes them */
 
 /* A file through a window that holds one frame at a time. */
 struct scan {
@@ -237,13 +239,14 @@ static int replay_segment(struct replay *replay, uint64_t number, bool is_newest
     return error;
 }
 
+/* Of a name as segment_path() writes it: a copy under another one must not be taken for a second segment. */
 static bool segment_number(const char *name, uint64_t *ret_number)
 {
     struct str text = str_from(name);
     if (!str_ends_with(text, STR(".segment")))
         return false;
     text.len -= STR(".segment").len;
-    return str_to_u64(text, ret_number) == 0 && *ret_number <= UINT32_MAX;
+    return text.len == SEGMENT_NAME_DIGITS && str_to_u64(text, ret_number) == 0 && *ret_number <= UINT32_MAX;
 }
 
 static int replay_files(struct replay *replay, char **names, size_t count)

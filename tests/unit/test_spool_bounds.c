@@ -1,0 +1,146 @@
+/* The spool at its ceilings. */
+#include "hop_world.h"
+
+#include "hop/spool_internal.h"
+
+static const char *const consumers[] = {"up"};
+
+static struct spool_options options_of(void)
+{
+    return (struct spool_options){
+        .dir = "/spool", .consumers = consumers, .consumer_count = 1, .layout_bytes_max = HOP_LAYOUT_BYTES};
+}
+
+static struct spool *open_spool(struct hop_world *world, const struct spool_options *options)
+{
+    struct spool *spool = NULL;
+    assert_int_equal(spool_open(&world->seams, options, NULL, NULL, &spool), 0);
+    return spool;
+}
+
+static uint64_t append_gap(struct spool *spool, uint64_t seq)
+{
+    const struct spool_batch gap = {.is_gap = true,
+                                    .source = hop_source("rack-1"),
+                                    .epoch = 1,
+                                    .seq = seq,
+                                    .seq_end = seq,
+                                    .window_start_ms = INT64_C(1800000000000),
+                                    .window_end_ms = INT64_C(1800000060000)};
+    uint64_t id = 0;
+    assert_int_equal(spool_append_gap(spool, &gap, &id), 0);
+    return id;
+}
+
+/* More runs of states than a position holds: what is left out is sent again, nothing that is pending is taken for
+ * stored. */
+static void test_runs_past_the_ceiling(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 1);
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    uint64_t seq = 0;
+    for (unsigned run = 0; run < SPOOL_RUNS_MAX + 2; run++) {
+        append_gap(spool, ++seq); /* pending */
+        spool_set_stored(spool, 0, append_gap(spool, ++seq));
+        spool_set_stored(spool, 0, append_gap(spool, ++seq));
+    }
+    spool_close(spool);
+    spool = open_spool(&world, &options);
+    for (unsigned run = 0; run < SPOOL_RUNS_MAX + 2; run++) {
+        uint64_t id = spool_next_pending(spool, 0, false);
+        struct spool_batch batch;
+        CLEANUP(buf_done) struct buf bytes = BUF_INIT(KIB);
+        assert_int_not_equal(id, 0);
+        assert_int_equal(spool_read(spool, id, &batch, &bytes), 0);
+        assert_int_equal(batch.seq, 3 * run + 1);
+        spool_set_in_flight(spool, 0, id, true);
+        for (int more = 0; more < 2 && run >= SPOOL_RUNS_MAX; more++) /* left out */
+            spool_set_in_flight(spool, 0, spool_next_pending(spool, 0, false), true);
+    }
+    assert_int_equal(spool_next_pending(spool, 0, false), 0);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+/* As a busy receiver: each batch comes while the one before is being synced. */
+struct busy {
+    struct spool *spool;
+    struct loop_timer timer;
+    uint64_t seq, seq_max;
+    uint64_t most_bytes;
+};
+
+static void no_error(void *arg, int error)
+{
+    (void)arg;
+    assert_int_equal(error, 0);
+}
+
+static void on_busy_timer(void *arg)
+{
+    struct busy *busy = arg;
+    if (busy->spool->job || busy->spool->waiting.count == 0) {
+        struct hop_batch batch = {hop_source("rack-1"), 1, ++busy->seq, 0, 8000};
+        uint64_t id;
+        struct spool_stats stats;
+        assert_int_equal(hop_append(busy->spool, &batch, &id), 0);
+        spool_sync(busy->spool, no_error, NULL);
+        spool_stats(busy->spool, &stats);
+        busy->most_bytes = MAX(busy->most_bytes, stats.bytes);
+    }
+    if (busy->seq < busy->seq_max)
+        loop_timer_start(&busy->timer, 0, 0);
+}
+
+static void test_bound_holds_while_syncs_follow_each_other(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 2);
+    struct spool_options options = options_of();
+    options.bytes_max = 8 * SPOOL_SEGMENT_BYTES_MIN;
+    struct busy busy = {.spool = open_spool(&world, &options), .seq_max = 500};
+    loop_timer_init(&busy.timer, world.seams.loop, on_busy_timer, &busy);
+    loop_timer_start(&busy.timer, 0, 0);
+    loop_settle(world.seams.loop);
+    assert_int_equal(busy.seq, busy.seq_max);
+    assert_true(busy.most_bytes < options.bytes_max + 2 * SPOOL_SEGMENT_BYTES_MIN);
+    spool_close(busy.spool);
+    hop_world_done(&world);
+}
+
+/* A copy that somebody left beside the segments is none. */
+static void test_foreign_files(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 3);
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    append_gap(spool, 1);
+    spool_close(spool);
+    static const char *const names[] = {"/spool/1.segment", "/spool/1", "/spool/00000000001.segment",
+                                        "/spool/99.segment"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        CLEANUP(file_closep) struct file *file = NULL;
+        assert_int_equal(file_open(world.seams.fs, names[i], FILE_CREATE_NEW, &file), 0);
+    }
+    spool = open_spool(&world, &options);
+    assert_int_equal(spool_pending(spool, 0), 1);
+    assert_int_equal(spool_epoch(spool), 2);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runs_past_the_ceiling),
+        cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
+        cmocka_unit_test(test_foreign_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
