@@ -400,15 +400,18 @@ static void take_frames(struct receiver_request *request)
         take_frame(request, &frame);
 }
 
-/* Who asks without sending anything. After all is taken in, so that marks see it. */
+/* Who asks without sending anything. After all is taken in, so that marks see it. No more questions are read than an
+ * answer has marks: each is looked for among these. */
 static void take_asks(struct receiver_request *request)
 {
     struct str body = http_exchange_body(request->exchange);
     size_t at = 0;
+    uint32_t asks = 0;
     struct frame frame;
-    while (frame_next(body, &at, &frame) > 0) {
+    while (asks < ANSWER_MARKS_MAX && frame_next(body, &at, &frame) > 0) {
         struct source_id source;
         uint64_t epoch;
+        asks += frame.type == FRAME_ASK;
         if (frame.type == FRAME_ASK && answer_ask_decode(frame.payload, &source, &epoch) == 0 &&
             !why_not(request, &source))
             add_mark(request, &source, epoch);
@@ -507,7 +510,7 @@ void receiver_handle(struct receiver *receiver, struct http_exchange *exchange)
         return;
     }
     struct receiver_request *request = request_new(receiver, exchange);
-    request->identity = identity;
+    request->identity = arena_str(&request->arena, identity); /* a reload may replace the auth before the answer */
     int64_t sent_at_ms;
     if (str_to_i64(http_exchange_header(exchange, "X-Tributary-Sent-At"), &sent_at_ms) == 0)
         request->sent_at_ms = sent_at_ms;

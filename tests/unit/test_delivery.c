@@ -30,7 +30,7 @@ struct link {
     struct http_server *server;
     struct receiver *receiver;
     struct receiver_options receiver_options;
-    struct auth *auth;
+    struct auth *auth, *next_auth; /* next_auth: taken while a request waits for the disk */
     unsigned made;                 /* batches that the lower spool promised to keep */
     uint8_t promised[BATCHES_MAX]; /* by number; a batch's number is in its body's size and the source's seq */
     uint64_t seq, epoch;           /* of the source */
@@ -65,6 +65,11 @@ static void handle(void *context, struct http_exchange *exchange)
 {
     struct link *link = context;
     receiver_handle(link->receiver, exchange);
+    if (link->next_auth) {
+        receiver_set_auth(link->receiver, link->next_auth);
+        auth_free(link->auth);
+        link->auth = STEAL(link->next_auth);
+    }
 }
 
 static const struct http_route routes[] = {
@@ -577,6 +582,15 @@ static void test_only_as_itself(void **state)
     ask(&link, &body, "Bearer secret", &known);
     assert_int_equal(known.answer.verdicts[0], VERDICT_STORED);
     assert_int_equal(known.answer.verdicts[1], VERDICT_UNAUTHORISED);
+    /* A reload between a request and its answer: it is the request's identity that counts. */
+    assert_int_equal(auth_new(link.upper.seams.fs, &entry, 1, error, &link.next_auth), 0);
+    CLEANUP(buf_done) struct buf question = BUF_INIT(256);
+    struct source_id source = hop_source("rack-1");
+    assert_int_equal(answer_ask_encode(&source, 1, &question), 0);
+    assert_int_equal(frame_append(&body, FRAME_ASK, question.data, question.len), 0);
+    CLEANUP(reply_done) struct reply asked;
+    ask(&link, &body, "Bearer secret", &asked);
+    assert_int_equal(asked.answer.mark_count, 2); /* the batch's and the question's */
     link_done(&link);
 }
 
