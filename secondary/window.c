@@ -127,7 +127,7 @@ static void move_extras(struct window *window, const uint32_t *to)
 /* The accumulators go over to `page`: to[old slot] = slot of page or PAGE_SLOT_NONE. Takes a reference to page. */
 static void move_to(struct window *window, struct page *page, const uint32_t *to, bool with_sides)
 {
-    ASSERT(to || !window->page);
+    ASSERT(!to == !window->page);
     struct window next = *window;
     next.page = page_ref(page);
     next.last = mem_array(page->slot_count, sizeof(*next.last));
@@ -135,7 +135,7 @@ static void move_to(struct window *window, struct page *page, const uint32_t *to
     next.ranges = mem_array(page->gauge_count, sizeof(*next.ranges));
     next.sides = with_sides ? mem_array(page->slot_count, sizeof(*next.sides)) : NULL;
     next.slots = NULL;
-    for (uint32_t i = 0; window->page && i < window->page->slot_count; i++) {
+    for (uint32_t i = 0; to && i < window->page->slot_count; i++) {
         uint32_t slot = to[i];
         if (slot == PAGE_SLOT_NONE)
             continue;

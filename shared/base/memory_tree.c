@@ -55,6 +55,7 @@ static void names_set(struct tree *tree, struct names *names, const char *name, 
         ASSERT(names->items);
         names->items[names->count++] = (struct entry){mem_strdup(name), tree_ref(node)};
     } else if (entry) {
+        ASSERT(names->items);
         mem_free(entry->name);
         *entry = names->items[--names->count];
     }

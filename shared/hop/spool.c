@@ -482,6 +482,7 @@ void spool_off_append(struct spool *spool, loop_fn *fn, void *arg)
 
 static int file_of(struct spool *spool, struct segment *segment, struct file **ret_file)
 {
+    ASSERT(segment);
     if (segment == segment_newest(spool) && spool->file) {
         *ret_file = spool->file;
         return 0;
