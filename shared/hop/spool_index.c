@@ -64,14 +64,31 @@ static void stream_unref(struct spool *spool, struct stream *stream)
     stream_free(stream);
 }
 
+static bool item_is_over(const struct spool *spool, struct stream_item item)
+{
+    const struct spool_entry *entry = index_find(spool, item.id, NULL);
+    return !entry || entry_is_delivered(spool, entry);
+}
+
+/* Leaves out what is over. Behind an item that is not (of a consumer that has been gone for long) they pile up. */
+static void stream_compact(const struct spool *spool, struct stream *stream)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < stream->count; i++) {
+        struct stream_item item = stream->items[stream->head + i];
+        if (!item_is_over(spool, item))
+            stream->items[kept++] = item;
+    }
+    stream->head = 0;
+    stream->count = kept;
+}
+
 /* Nearly always at the end: only a backlog and gaps come out of order. */
-static void stream_insert(struct stream *stream, uint64_t seq, uint64_t id)
+static void stream_insert(const struct spool *spool, struct stream *stream, uint64_t seq, uint64_t id)
 {
     if (stream->head + stream->count == stream->capacity) {
-        if (stream->head > stream->count) {
-            memmove(stream->items, stream->items + stream->head, stream->count * sizeof(*stream->items));
-            stream->head = 0;
-        } else {
+        stream_compact(spool, stream);
+        if (stream->count > stream->capacity / 2 || stream->capacity == 0) {
             stream->capacity = MAX(stream->capacity * 2, (size_t)8);
             stream->items = mem_resize(stream->items, stream->capacity, sizeof(*stream->items));
         }
@@ -86,12 +103,6 @@ static void stream_insert(struct stream *stream, uint64_t seq, uint64_t id)
     stream->count++;
 }
 
-static bool item_is_over(const struct spool *spool, struct stream_item item)
-{
-    const struct spool_entry *entry = index_find(spool, item.id, NULL);
-    return !entry || entry_is_delivered(spool, entry);
-}
-
 static void stream_trim(const struct spool *spool, struct stream *stream)
 {
     while (stream->count > 0 && item_is_over(spool, stream->items[stream->head])) {
@@ -100,6 +111,21 @@ static void stream_trim(const struct spool *spool, struct stream *stream)
     }
     if (stream->count == 0)
         stream->head = 0;
+}
+
+/* How many items have this seq or a smaller one. */
+static size_t items_through(const struct stream *stream, uint64_t seq)
+{
+    size_t low = 0;
+    size_t high = stream->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (stream->items[stream->head + middle].seq <= seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* ---- Finding ---- */
@@ -240,7 +266,7 @@ void index_add(struct spool *spool, struct segment *segment, const struct spool_
     if (!entry_is_delivered(spool, entry)) {
         segment->undelivered++;
         if (spool->consumer_count > 0)
-            stream_insert(entry->stream, batch->seq, entry_id(segment, entry));
+            stream_insert(spool, entry->stream, batch->seq, entry_id(segment, entry));
     }
     bool is_first = segment->entry_count == 1;
     int64_t end_ms = entry->window_start_ms + entry->window_ms;
@@ -354,9 +380,11 @@ void spool_set_delivered(struct spool *spool, size_t consumer, const struct sour
     struct stream *stream = stream_get(spool, source, epoch);
     if (!stream || stream->stored[consumer] == 0)
         return;
-    for (size_t i = 0; i < stream->count && stream->items[stream->head + i].seq <= seq; i++) {
+    /* From the newest down until all that is stored was met: what is before them may be long, where another consumer
+     * takes nothing. */
+    for (size_t i = items_through(stream, seq); i > 0 && stream->stored[consumer] > 0; i--) {
         struct segment *segment;
-        struct spool_entry *entry = index_find(spool, stream->items[stream->head + i].id, &segment);
+        struct spool_entry *entry = index_find(spool, stream->items[stream->head + i - 1].id, &segment);
         if (entry && entry->seq_end <= seq && entry_state(entry, consumer) == BATCH_STORED)
             index_set_state(spool, segment, entry, consumer, BATCH_DELIVERED);
     }

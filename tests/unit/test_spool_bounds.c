@@ -135,12 +135,67 @@ static void test_foreign_files(void **state)
     hop_world_done(&world);
 }
 
+/* An upstream that is gone for good: what was dropped for it takes no memory, however long it lasts. */
+static void test_memory_of_a_dead_upstream(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 4);
+    struct spool_options options = options_of();
+    options.bytes_max = 8 * SPOOL_SEGMENT_BYTES_MIN;
+    struct spool *spool = open_spool(&world, &options);
+    for (uint64_t seq = 1; seq <= 10000; seq++) {
+        struct hop_batch batch = {hop_source("rack-1"), 1, seq, 0, 500};
+        uint64_t id;
+        assert_int_equal(hop_append(spool, &batch, &id), 0);
+        if (seq % 10 == 0)
+            loop_settle(world.seams.loop);
+    }
+    size_t at = 0;
+    const struct stream *stream = map_next(&spool->streams, &at);
+    assert_true(spool->batches < 1000);
+    assert_true(stream->capacity <= 4 * spool->batches);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+/* What one consumer takes leaves its stream's order as it is for the one that takes nothing yet. */
+static void test_two_consumers_apart(void **state)
+{
+    (void)state;
+    static const char *const two[] = {"eu", "us"};
+    struct hop_world world;
+    hop_world_init(&world, 5);
+    struct spool_options options = options_of();
+    options.consumers = two;
+    options.consumer_count = 2;
+    struct spool *spool = open_spool(&world, &options);
+    struct source_id source = hop_source("rack-1");
+    struct spool_stats stats;
+    for (uint64_t seq = 1; seq <= 1000; seq++) {
+        spool_set_stored(spool, 0, append_gap(spool, seq));
+        spool_set_delivered(spool, 0, &source, 1, seq - seq % 2); /* each second time the mark is one behind */
+        assert_int_equal(spool_delivered_through(spool, &source, 1), 0);
+    }
+    uint64_t through = 0;
+    for (uint64_t id; (id = spool_next_pending(spool, 1, false)) != 0;) {
+        spool_set_stored(spool, 1, id);
+        spool_set_delivered(spool, 1, &source, 1, ++through);
+        assert_int_equal(spool_delivered_through(spool, &source, 1), through);
+    }
+    assert_int_equal(through, 1000);
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.pending[0], 0);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs_past_the_ceiling),
-        cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
-        cmocka_unit_test(test_foreign_files),
+        cmocka_unit_test(test_runs_past_the_ceiling), cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
+        cmocka_unit_test(test_foreign_files),         cmocka_unit_test(test_memory_of_a_dead_upstream),
+        cmocka_unit_test(test_two_consumers_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
