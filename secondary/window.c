@@ -309,6 +309,9 @@ void window_add(struct window *window, struct page *page, const struct page_valu
         /* The same sample again, as exporters with times of their own show it until they have a newer one. */
         if (timed && window->flags[slot] & SLOT_KNOWN && window->sides[slot].timed && at <= window->sides[slot].seen_ms)
             continue;
+        /* Samples with times of their own are kept each as it is. */
+        if (timed && window->flags[slot] & SLOT_SEEN)
+            add_extra(window, slot, window->sides[slot].seen_ms, window->last[slot]);
         add_value(window, slot, values->values[i], at);
         if (window->sides)
             add_aside(window, slot, at, timed);

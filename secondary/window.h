@@ -5,8 +5,9 @@
 #include "metric/record.h"
 #include "page_cache.h"
 
-/* Extras kept per window: two per series and some, more resets than that keep no samples of their own (counted). */
-#define WINDOW_EXTRAS_PER_SLOT 2
+/* Extras kept per window: a sample of each scrape at 4 s in a minute, for series that bring times of their own along,
+ * and many times what resets need; more than that are dropped, counted. */
+#define WINDOW_EXTRAS_PER_SLOT 16
 #define WINDOW_EXTRAS_MIN      256
 /* A sample's own time may be so far ahead of its scrape, as in Prometheus; what is past it is dropped. */
 #define WINDOW_AHEAD_MS_MAX (10 * 60 * INT64_C(1000))

@@ -97,6 +97,29 @@ static void bodies_become_records(void **state)
     rig_done(&rig);
 }
 
+static void samples_with_times_of_their_own_are_all_kept(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct scrape_report report;
+    rig_init(&rig, 1 * MIB);
+    struct pipeline_target *target = new_target(&rig, "a", &plain_job);
+    for (int i = 0; i < 4; i++) {
+        char body[128]; /* the third scrape shows the second's sample again */
+        int shown = i == 2 ? 1 : i;
+        snprintf(body, sizeof(body), "# TYPE g gauge\ng %d %lld\n", shown, (long long)(T0 + 15000 * shown - 4000));
+        assert_int_equal(rig_scrape(target, T0 + 15000 * i, body, &report), SCRAPE_OK);
+    }
+    pipeline_close(rig.pipeline, T0, &target, 1);
+    const struct rig_row *row = row_of(&rig, "g{instance=\"a\"}");
+    assert_int_equal(row->extra_count, 2);
+    assert_true(row->extras[0].value == 0 && row->extras[0].time_ms == T0 - 4000);
+    assert_true(row->extras[1].value == 1 && row->extras[1].time_ms == T0 + 11000);
+    assert_true(row->record.last == 3 && row->record.time_ms == T0 + 41000 && row->record.count == 3);
+    pipeline_target_free(target);
+    rig_done(&rig);
+}
+
 /* ---- What exporters should not do ---- */
 
 static void bad_bodies_fail_their_own_scrape(void **state)
@@ -414,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_become_records),
+        cmocka_unit_test(samples_with_times_of_their_own_are_all_kept),
         cmocka_unit_test(bad_bodies_fail_their_own_scrape),
         cmocka_unit_test(empty_bodies_are_pages_without_series),
         cmocka_unit_test(failures_have_a_companion_while_they_last),
