@@ -310,7 +310,7 @@ static void test_stop(void **state)
     advance(scene, 6000); /* every target was scraped once in the fourth window */
     size_t before = scene->count;
     secondary_stop(scene->secondary, on_stopped, scene);
-    CLEANUP_FREE char *body = ask(scene, "GET", "/-/ready", 503);
+    mem_free(ask(scene, "GET", "/-/ready", 503));
     advance(scene, 10000);
     assert_true(scene->stopped);
     assert_int_equal(scene->count, before + 1);
