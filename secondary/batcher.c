@@ -176,7 +176,7 @@ static uint32_t list_dropped(const struct batcher *batcher, const struct pipelin
 {
     uint32_t count = 0;
     if (sealed->samples_dropped_total > 0)
-        reasons[count++] = (struct reason_count){STR("repeated"), sealed->samples_dropped_total};
+        reasons[count++] = (struct reason_count){STR("samples"), sealed->samples_dropped_total};
     if (batcher->lost_records > 0)
         reasons[count++] = (struct reason_count){STR("spool"), batcher->lost_records};
     return count;

@@ -146,7 +146,7 @@ static void test_numbers(void **state)
     assert_int_equal(envelope.targets_expected, 1);
     assert_int_equal(envelope.targets_answered, 1);
     assert_int_equal(envelope.dropped_count, 1); /* b_total stood there twice */
-    assert_true(str_equal(envelope.dropped[0].reason, STR("repeated")));
+    assert_true(str_equal(envelope.dropped[0].reason, STR("samples")));
     assert_int_equal(envelope.closed_through_ms, 0); /* the other worker has said nothing yet */
 
     batcher_take(scene->batcher, 1,
