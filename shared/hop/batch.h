@@ -14,10 +14,14 @@
 #define BATCH_RAW_BYTES_MAX  (64 * MIB) /* of its body after zstd */
 #define BATCH_RAW_RATIO_MAX  128        /* raw bytes per compressed byte, above BATCH_RAW_FREE_BYTES */
 #define BATCH_RAW_FREE_BYTES (1 * MIB)
-#define BATCH_RECORDS_MAX    2000000
-#define BATCH_EXTRAS_MAX     (2 * BATCH_RECORDS_MAX) /* what windows keep at most: two per series */
-#define BATCH_ENTRIES_MAX    (2 * LAYOUT_TARGETS_MAX)
-#define BATCH_BODY_VERSION   1
+#define BATCH_RECORDS_MAX    2000000 /* with the slots of entries that only end */
+/* Layouts of one batch: aimed at, so that they fit into one request with it; never passed (one page alone goes past the
+ * aim), as a receiver has to keep so much of requests whose batch is still to come. */
+#define BATCH_LAYOUT_BYTES     (8 * MIB)
+#define BATCH_LAYOUT_BYTES_MAX (64 * MIB)
+#define BATCH_EXTRAS_MAX       (2 * BATCH_RECORDS_MAX) /* what windows keep at most: two per series */
+#define BATCH_ENTRIES_MAX      (2 * LAYOUT_TARGETS_MAX)
+#define BATCH_BODY_VERSION     1
 /* Members of a family from which on each slot has a column of its own; below, the family has one for all its slots. */
 #define BATCH_SLOT_COLUMN_MEMBERS 20
 

@@ -199,7 +199,7 @@ static int read_entries(struct batch_reader *reader)
 }
 
 /* Families of each page as indices into the envelope's families; -EBADMSG when a page names one that the envelope does
- * not. */
+ * not, -EMSGSIZE where pages (the same one named again and again, say) have more of them than real ones can. */
 static int page_families(const struct batch_reader *reader, uint32_t **ret_indices, size_t **ret_starts)
 {
     const struct envelope *envelope = &reader->envelope;
@@ -212,8 +212,8 @@ static int page_families(const struct batch_reader *reader, uint32_t **ret_indic
     size_t *starts = mem_array(envelope->page_count + 1, sizeof(*starts));
     for (uint32_t p = 0; p < envelope->page_count; p++)
         starts[p + 1] = total += reader->pages[p]->count;
-    uint32_t *indices = mem_array(total, sizeof(*indices));
-    int error = 0;
+    int error = total > BATCH_RECORDS_MAX ? -EMSGSIZE : 0;
+    uint32_t *indices = mem_array(error ? 0 : total, sizeof(*indices));
     for (uint32_t p = 0; p < envelope->page_count && error == 0; p++) {
         for (uint32_t i = 0; i < reader->pages[p]->count && error == 0; i++) {
             struct hash128 hash = reader->pages[p]->families[i];
@@ -235,7 +235,8 @@ static int page_families(const struct batch_reader *reader, uint32_t **ret_indic
     return 0;
 }
 
-/* Counts members and records before anything is taken for them: many entries of a large page would multiply. */
+/* Counts members and records before anything is taken for them: many entries of a large page would multiply. Those that
+ * only end count too: each of their series gets a marker. */
 static int count_members(const struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
 {
     uint64_t records = 0, members = 0;
@@ -245,8 +246,6 @@ static int count_members(const struct batch_reader *reader, const uint32_t *indi
             page_records[p] += reader->families[indices[i]]->count;
     for (size_t e = 0; e < reader->entry_count; e++) {
         const struct batch_entry *entry = &reader->entries[e];
-        if (entry->count == 0)
-            continue;
         records += page_records[entry->page];
         members += starts[entry->page + 1] - starts[entry->page];
         if (records > BATCH_RECORDS_MAX || members > BATCH_RECORDS_MAX)

@@ -46,7 +46,8 @@ struct batch_writer {
     struct family_use *families;
     size_t family_count, family_capacity;
     struct map target_map, page_map, family_map; /* to index + 1 */
-    size_t estimate_bytes;
+    size_t estimate_bytes, layout_bytes;
+    uint64_t shown_slots;       /* of all entries' pages, of those that only end as well */
     struct layout *target_list; /* of the last finish */
     struct hash128 *hashes;
     bool held;
@@ -80,6 +81,8 @@ void batch_writer_reset(struct batch_writer *writer)
     layout_unref(STEAL(writer->target_list));
     writer->item_count = writer->record_count = writer->extra_count = 0;
     writer->target_count = writer->page_count = writer->family_count = writer->estimate_bytes = 0;
+    writer->layout_bytes = 0;
+    writer->shown_slots = 0;
     map_clear(&writer->target_map);
     map_clear(&writer->page_map);
     map_clear(&writer->family_map);
@@ -187,12 +190,41 @@ static uint32_t index_of_page(struct batch_writer *writer, const struct batch_it
     return (uint32_t)(writer->page_count - 1);
 }
 
+/* Slots of the item's page. */
 static size_t slots_of(const struct batch_item *item)
 {
     size_t slots = 0;
-    for (uint32_t i = 0; i < item->page->count && item->count > 0; i++)
+    for (uint32_t i = 0; i < item->page->count; i++)
         slots += item->families[i]->count;
     return slots;
+}
+
+/* Bytes of the layouts that the item adds. */
+static size_t new_layout_bytes(const struct batch_writer *writer, const struct batch_item *item)
+{
+    struct target_key key = {writer, item->target};
+    bool has_target = map_get(&writer->target_map, labels_hash(item->target), is_target, &key);
+    size_t bytes = has_target ? 0 : labels_bytes(item->target);
+    if (map_get(&writer->page_map, hash128_low(item->page->hash), NULL, NULL))
+        return bytes;
+    bytes += item->page->bytes_len;
+    for (uint32_t i = 0; i < item->page->count; i++)
+        if (!map_get(&writer->family_map, hash128_low(item->families[i]->hash), NULL, NULL))
+            bytes += item->families[i]->bytes_len;
+    return bytes;
+}
+
+/* The item would take the batch past a limit. */
+static bool is_too_much(const struct batch_writer *writer, const struct batch_item *item, size_t shown, size_t estimate,
+                        size_t layout_bytes)
+{
+    bool others = writer->item_count > 0;
+    return (others && writer->estimate_bytes + estimate > BATCH_PART_BYTES) ||
+           (others && writer->layout_bytes + layout_bytes > BATCH_LAYOUT_BYTES) ||
+           layout_bytes > BATCH_LAYOUT_BYTES_MAX || writer->shown_slots + shown > BATCH_RECORDS_MAX ||
+           writer->item_count == BATCH_ENTRIES_MAX || writer->extra_count + item->extra_count > BATCH_EXTRAS_MAX ||
+           writer->target_count == LAYOUT_TARGETS_MAX ||
+           writer->page_count + 1 + writer->family_count + item->page->count > ENVELOPE_HASHES_MAX;
 }
 
 static size_t estimate_of(const struct batch_item *item, size_t slots)
@@ -205,13 +237,14 @@ static size_t estimate_of(const struct batch_item *item, size_t slots)
 
 int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 {
-    size_t slots = slots_of(item);
+    size_t shown = slots_of(item);
+    size_t slots = item->count > 0 ? shown : 0;
     size_t estimate = estimate_of(item, slots);
-    bool over_part = writer->item_count > 0 && writer->estimate_bytes + estimate > BATCH_PART_BYTES;
-    if (over_part || writer->record_count + slots > BATCH_RECORDS_MAX || writer->item_count == BATCH_ENTRIES_MAX ||
-        writer->extra_count + item->extra_count > BATCH_EXTRAS_MAX || writer->target_count == LAYOUT_TARGETS_MAX ||
-        writer->page_count + 1 + writer->family_count + item->page->count > ENVELOPE_HASHES_MAX)
+    size_t layout_bytes = new_layout_bytes(writer, item);
+    if (is_too_much(writer, item, shown, estimate, layout_bytes))
         return -EMSGSIZE;
+    writer->layout_bytes += layout_bytes;
+    writer->shown_slots += shown;
     writer->estimate_bytes += estimate;
     writer->items = grown(writer->items, writer->item_count, 1, sizeof(*writer->items), &writer->item_capacity);
     writer->records =

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/fail.h"
 #include "base/map.h"
+#include "hop/batch.h"
 #include "hop/receiver.h"
 
 struct source_entry {
@@ -15,8 +16,9 @@ struct source_entry {
     char datacenter[SOURCE_NAME_BYTES_MAX + 1], secondary[SOURCE_NAME_BYTES_MAX + 1];
 };
 
-#define PARKED_BYTES_MAX   (32 * MIB) /* two requests' worth */
-#define PARKED_LAYOUTS_MAX 65536      /* what one batch may name */
+#define PARKED_BYTES_MAX                                                                                               \
+    (2 * (uint64_t)BATCH_LAYOUT_BYTES_MAX) /* what one batch may name, sent in two requests at once */
+#define PARKED_LAYOUTS_MAX 65536           /* what one batch may name */
 
 struct parked_layout {
     struct hash128 hash;

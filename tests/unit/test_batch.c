@@ -619,6 +619,120 @@ static void too_many_targets_are_refused_by_the_writer(void **state)
     world_done(&world);
 }
 
+/* A page of one family of `slots` series, whose label values are of `value_bytes`. */
+static struct layout *family_of(unsigned number, uint32_t slots, size_t value_bytes)
+{
+    char name[32];
+    struct label *labels = mem_array(slots, sizeof(*labels));
+    struct layout_slot *list = mem_array(slots, sizeof(*list));
+    CLEANUP_FREE char *texts = mem_alloc(slots * value_bytes);
+    memset(texts, 'x', slots * value_bytes);
+    for (uint32_t i = 0; i < slots; i++) {
+        char digits[16];
+        int len = snprintf(digits, sizeof(digits), "%07u", i);
+        memcpy(texts + i * value_bytes, digits, (size_t)len);
+        labels[i] = (struct label){STR("slot"), str_of(texts + i * value_bytes, value_bytes)};
+        list[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
+    snprintf(name, sizeof(name), "family_%u", number);
+    struct layout_family_spec spec = {
+        .name = str_from(name), .metric_type = METRIC_GAUGE, .slots = list, .count = slots};
+    struct layout *family = layout_family_new(&spec);
+    assert_non_null(family);
+    mem_free(labels);
+    mem_free(list);
+    return family;
+}
+
+/* Adds targets that ended and showed a page of this family last, until one is refused. */
+static size_t add_ended(struct made *made, struct layout *family, bool own_page)
+{
+    size_t added = 0;
+    for (int error = 0; error == 0; added += error == 0) {
+        char name[32];
+        snprintf(name, sizeof(name), "host-%zu", added);
+        struct label label = {STR("instance"), str_from(name)};
+        CLEANUP(labels_unrefp) struct labels *labels = labels_new(&label, 1);
+        CLEANUP(layout_unrefp)
+        struct layout *own = own_page ? family_of((unsigned)added, 1000, 3000) : layout_ref(family);
+        CLEANUP(layout_unrefp) struct layout *page = layout_page_new(&own->hash, 1);
+        struct batch_item item = {.target = labels,
+                                  .page = page,
+                                  .families = &own,
+                                  .time_ms = WORLD_WINDOW_MS,
+                                  .stale_ms = WORLD_WINDOW_MS + 1};
+        error = batch_writer_add(made->writer, &item);
+        assert_true(error == 0 || error == -EMSGSIZE);
+    }
+    return added;
+}
+
+/* Each series of a target that ended gets a marker: these are bounded like records, at both ends. */
+static void markers_are_bounded(void **state)
+{
+    (void)state;
+    struct made made;
+    CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
+    CLEANUP(layout_unrefp) struct layout *family = family_of(0, LAYOUT_SLOTS_MAX, 7);
+    made_init(&made);
+    assert_int_equal(add_ended(&made, family, false), BATCH_RECORDS_MAX / LAYOUT_SLOTS_MAX);
+    assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);
+    assert_int_equal(open_and_read(&made, made.batch.data, made.batch.len), 0);
+    /* Entries: all of one target and page, no scrapes, ended. */
+    static const char columns[] = "\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff";
+    CLEANUP(buf_done) struct buf header = BUF_INIT(KIB);
+    buf_append_uvarint(&header, BATCH_RECORDS_MAX / LAYOUT_SLOTS_MAX + 1);
+    buf_append(&header, columns, sizeof(columns) - 1);
+    wrap(&made, buf_view(&header), STR(""), &batch);
+    assert_int_equal(open_and_read(&made, batch.data, batch.len), -EMSGSIZE);
+    made_done(&made);
+}
+
+/* What a receiver may have to hold for one batch is bounded by the writer. */
+static void layouts_of_a_part_are_bounded(void **state)
+{
+    (void)state;
+    struct made made;
+    made_init(&made);
+    assert_int_equal(add_ended(&made, NULL, true), BATCH_LAYOUT_BYTES / 3000000);
+    assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);
+    made_done(&made);
+}
+
+/* A small batch that names one large page again and again must not become gigabytes. */
+static void a_page_named_often_is_refused(void **state)
+{
+    (void)state;
+    enum { FAMILIES = 1000, PAGES = 40000 };
+    struct made made;
+    CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
+    struct layout *families[FAMILIES];
+    struct hash128 hashes[FAMILIES];
+    for (unsigned i = 0; i < FAMILIES; i++) {
+        families[i] = family_of(i, 1, 7);
+        hashes[i] = families[i]->hash;
+    }
+    CLEANUP(layout_unrefp) struct layout *page = layout_page_new(hashes, FAMILIES);
+    struct label label = {STR("instance"), STR("host")};
+    CLEANUP(labels_unrefp) struct labels *labels = labels_new(&label, 1);
+    struct batch_item item = {
+        .target = labels, .page = page, .families = families, .time_ms = WORLD_WINDOW_MS, .stale_ms = WORLD_WINDOW_MS};
+    made_init(&made);
+    assert_int_equal(batch_writer_add(made.writer, &item), 0);
+    assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);
+    struct hash128 *pages = mem_array(PAGES, sizeof(*pages));
+    for (unsigned i = 0; i < PAGES; i++)
+        pages[i] = page->hash;
+    made.envelope.pages = pages;
+    made.envelope.page_count = PAGES;
+    wrap(&made, STR("\x01\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff"), STR(""), &batch);
+    assert_int_equal(open_and_read(&made, batch.data, batch.len), -EMSGSIZE);
+    mem_free(pages);
+    for (unsigned i = 0; i < FAMILIES; i++)
+        layout_unref(families[i]);
+    made_done(&made);
+}
+
 static void no_room_for_layouts_leaves_nothing_held(void **state)
 {
     (void)state;
@@ -655,6 +769,9 @@ int main(void)
         cmocka_unit_test(a_very_even_batch_is_read),
         cmocka_unit_test(a_full_part_can_be_finished),
         cmocka_unit_test(too_many_targets_are_refused_by_the_writer),
+        cmocka_unit_test(markers_are_bounded),
+        cmocka_unit_test(layouts_of_a_part_are_bounded),
+        cmocka_unit_test(a_page_named_often_is_refused),
         cmocka_unit_test(no_room_for_layouts_leaves_nothing_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

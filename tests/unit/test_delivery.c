@@ -645,6 +645,74 @@ static void test_full_disk_above(void **state)
     link_done(&link);
 }
 
+#define LARGE_FAMILIES 15
+#define LARGE_SLOTS    1000
+#define LARGE_VALUE    4000
+
+/* A family whose layout has some 4 MB. */
+static struct layout *large_family(unsigned number)
+{
+    CLEANUP_FREE char *texts = mem_alloc(LARGE_SLOTS * LARGE_VALUE);
+    static struct label labels[LARGE_SLOTS];
+    static struct layout_slot slots[LARGE_SLOTS];
+    memset(texts, 'x', LARGE_SLOTS * LARGE_VALUE);
+    for (unsigned i = 0; i < LARGE_SLOTS; i++) {
+        char *text = texts + (size_t)i * LARGE_VALUE;
+        snprintf(text, 16, "%07u", i);
+        text[7] = 'x';
+        labels[i] = (struct label){STR("label"), str_of(text, LARGE_VALUE)};
+        slots[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
+    char name[32];
+    snprintf(name, sizeof(name), "large_%u", number);
+    struct layout_family_spec spec = {
+        .name = str_from(name), .metric_type = METRIC_GAUGE, .slots = slots, .count = LARGE_SLOTS};
+    struct layout *family = layout_family_new(&spec);
+    assert_non_null(family);
+    return family;
+}
+
+/* One page may be larger than a few requests are: its layouts go ahead, and the batch arrives all the same. */
+static void test_layouts_larger_than_requests(void **state)
+{
+    (void)state;
+    static struct link link;
+    link_init(&link, 15);
+    stop_lower(&link);
+    stop_upper(&link);
+    link.lower.spool_options.layout_bytes_max = link.upper.spool_options.layout_bytes_max = 512 * MIB;
+    start_upper(&link);
+    start_lower(&link);
+    struct layout_table *table = spool_layouts(link.lower.spool);
+    CLEANUP(hop_layouts_done) struct hop_layouts small = hop_layouts_new(1);
+    struct hash128 families[LARGE_FAMILIES];
+    for (unsigned i = 0; i < LARGE_FAMILIES; i++) {
+        CLEANUP(layout_unrefp) struct layout *family = large_family(i);
+        families[i] = family->hash;
+        assert_int_equal(layout_table_hold(table, family), 0);
+    }
+    CLEANUP(layout_unrefp) struct layout *page = layout_page_new(families, LARGE_FAMILIES);
+    assert_int_equal(layout_table_hold(table, page), 0);
+    assert_int_equal(layout_table_hold(table, small.targets), 0);
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(1 * MIB);
+    struct hop_batch batch = {{STR("dc1"), STR("rack-1"), spool_incarnation(link.lower.spool)}, link.epoch, 1, 0, 0};
+    struct envelope envelope;
+    hop_batch_make(&batch, &small, &envelope, &bytes);
+    envelope.pages = &page->hash;
+    envelope.families = families;
+    envelope.family_count = LARGE_FAMILIES;
+    buf_reset(&bytes);
+    assert_int_equal(envelope_encode(&envelope, &bytes), 0);
+    uint64_t id;
+    assert_int_equal(spool_append(link.lower.spool, &envelope, buf_view(&bytes), &id), 0);
+    loop_advance(link.world.seams.loop, 5 * 60000);
+    struct sender_stats stats;
+    sender_stats(link.sender, &stats);
+    assert_int_equal(stats.batches_stored_total, 1);
+    assert_true(stats.layouts_total <= 2 * (LARGE_FAMILIES + 2)); /* two requests at once */
+    link_done(&link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -659,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_only_as_itself),
         cmocka_unit_test(test_many_asks),
         cmocka_unit_test(test_full_disk_above),
+        cmocka_unit_test(test_layouts_larger_than_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
