@@ -118,7 +118,7 @@ static void upkeep(void *arg)
      * anything away. */
     struct store_stats stats;
     store_stats(global->store, &stats);
-    if (stats.series == 0 || now_ms(global) - stats.max_time_ms > SILENT_MS)
+    if (stats.max_time_ms < now_ms(global) - SILENT_MS) /* INT64_MIN: series, but no sample yet */
         return;
     store_prune(global->store);
     spool_drop_before(global->log, now_ms(global) - global->config->head.age_max_ms);

@@ -22,6 +22,7 @@ struct row { /* a target that shows a page */
 struct ingest {
     struct store *store;
     struct map rows;
+    uint64_t slots; /* of all rows */
     uint64_t generation;
     struct ingest_stats stats;
 };
@@ -57,6 +58,7 @@ static void drop_rows(struct ingest *ingest)
     for (struct row *row; (row = map_next(&ingest->rows, &at));)
         row_free(row);
     map_clear(&ingest->rows);
+    ingest->slots = 0;
 }
 
 void ingest_free(struct ingest *ingest)
@@ -74,10 +76,12 @@ void ingest_sweep(struct ingest *ingest, int64_t now_ms)
     map_init(&kept);
     size_t at = 0;
     for (struct row *row; (row = map_next(&ingest->rows, &at));) {
-        if (now_ms - row->used_ms > INGEST_ROW_AGE_MS)
+        if (now_ms - row->used_ms > INGEST_ROW_AGE_MS) {
+            ingest->slots -= row->slot_count;
             row_free(row);
-        else
-            map_put(&kept, labels_hash(row->target) ^ hash128_low(row->page), row);
+            continue;
+        }
+        map_put(&kept, labels_hash(row->target) ^ hash128_low(row->page), row);
     }
     map_done(&ingest->rows);
     ingest->rows = kept;
@@ -123,6 +127,7 @@ static struct row *row_of(struct intake *intake, const struct batch_entry *entry
         for (uint32_t i = 0; i < row->slot_count; i++)
             row->refs[i] = REF_UNRESOLVED;
         map_put(&ingest->rows, hash, row);
+        ingest->slots += slots;
     }
     row->used_ms = now_ms;
     return row;
@@ -264,7 +269,8 @@ int ingest_batch(struct ingest *ingest, struct layout_table *table, struct str b
         ingest->stats.malformed_total++;
         return error;
     }
-    if (ingest->generation != store_generation(ingest->store) || ingest->rows.count > INGEST_ROWS_MAX) {
+    if (ingest->generation != store_generation(ingest->store) || ingest->rows.count > INGEST_ROWS_MAX ||
+        ingest->slots > INGEST_SLOTS_MAX) {
         drop_rows(ingest);
         ingest->generation = store_generation(ingest->store);
     }
@@ -272,7 +278,8 @@ int ingest_batch(struct ingest *ingest, struct layout_table *table, struct str b
     intake.entries = batch_reader_entries(reader, &intake.entry_count);
     CLEANUP_FREE struct row **rows = mem_array(intake.entry_count, sizeof(*rows));
     for (size_t i = 0; i < intake.entry_count; i++)
-        rows[i] = row_of(&intake, &intake.entries[i], now_ms);
+        if (intake.entries[i].count > 0 || intake.entries[i].stale_ms > 0)
+            rows[i] = row_of(&intake, &intake.entries[i], now_ms);
     intake.rows = rows;
     ingest->stats.batches_total++;
     error = take_all(&intake);
