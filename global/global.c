@@ -8,7 +8,11 @@
 
 #define LAYOUT_BYTES_MAX    (4 * GIB)
 #define IN_FLIGHT_BYTES_MAX (512 * MIB)
-#define REJECTS_BYTES_MAX   (64 * MIB)
+/* The same with those that are being read. */
+#define BODY_BYTES_MAX (2 * IN_FLIGHT_BYTES_MAX)
+/* Many secondaries or primaries may share an address; one alone must not take all connections. */
+#define CONNECTIONS_PER_ADDRESS_MAX 1024
+#define REJECTS_BYTES_MAX           (64 * MIB)
 /* Windows further ahead of our clock are kept in the log, not in the store. */
 #define AHEAD_MAX_MS        (10 * 60 * INT64_C(1000))
 #define SERIES_MAX          20000000
@@ -193,6 +197,8 @@ static int open_server(struct global *global, char ret_error[static 512])
                                           .cert_file = config->tls.cert_file,
                                           .key_file = config->tls.key_file,
                                           .client_ca_file = config->tls.client_ca_file,
+                                          .connections_per_address_max = CONNECTIONS_PER_ADDRESS_MAX,
+                                          .body_bytes_max = BODY_BYTES_MAX,
                                           .request_deadline_ms = REQUEST_DEADLINE_MS,
                                           .answer_deadline_ms = config->query.timeout_ms + ANSWER_SLACK_MS};
     /* Threads of their own: queries, however slow, never hold up a sync of the log, and one more answers that there are

@@ -9,6 +9,10 @@
 /* In memory at most: layouts of all batches kept; requests being taken in. */
 #define LAYOUT_BYTES_MAX    (2 * GIB)
 #define IN_FLIGHT_BYTES_MAX (256 * MIB)
+/* The same with those that are being read. */
+#define BODY_BYTES_MAX (2 * IN_FLIGHT_BYTES_MAX)
+/* Many secondaries or primaries may share an address; one alone must not take all connections. */
+#define CONNECTIONS_PER_ADDRESS_MAX 1024
 /* Malformed batches kept for a look. */
 #define REJECTS_BYTES_MAX (64 * MIB)
 /* Windows further ahead of our clock are reported. */
@@ -172,6 +176,8 @@ static int open_server(struct primary *primary, char ret_error[static 512])
                                           .cert_file = config->tls.cert_file,
                                           .key_file = config->tls.key_file,
                                           .client_ca_file = config->tls.client_ca_file,
+                                          .connections_per_address_max = CONNECTIONS_PER_ADDRESS_MAX,
+                                          .body_bytes_max = BODY_BYTES_MAX,
                                           .request_deadline_ms = REQUEST_DEADLINE_MS,
                                           .answer_deadline_ms = ANSWER_DEADLINE_MS};
     int result = http_server_new(primary->seams.loop, primary->seams.network, primary->seams.executor, &options, routes,

@@ -7,15 +7,17 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LAYOUT_BYTES_MAX    (1 * GIB)
-#define PAGE_BYTES_MAX      (512 * MIB) /* of all workers: the text of some thousand distinct large pages */
-#define METRICS_BYTES_MAX   (64 * MIB)
-#define TARGETS_BYTES_MAX   (256 * MIB) /* 100,000 targets at 1 KiB, with room */
-#define REQUEST_DEADLINE_MS 30000
-#define ANSWER_DEADLINE_MS  30000
-#define DRAIN_MS            5000 /* at the end, for what is not sent yet */
-#define DRAIN_POLL_MS       50
-#define WORKERS_MAX         64
+#define LAYOUT_BYTES_MAX            (1 * GIB)
+#define PAGE_BYTES_MAX              (512 * MIB) /* of all workers: the text of some thousand distinct large pages */
+#define METRICS_BYTES_MAX           (64 * MIB)
+#define TARGETS_BYTES_MAX           (256 * MIB) /* 100,000 targets at 1 KiB, with room */
+#define REQUEST_DEADLINE_MS         30000
+#define ANSWER_DEADLINE_MS          30000
+#define DRAIN_MS                    5000 /* at the end, for what is not sent yet */
+#define DRAIN_POLL_MS               50
+#define WORKERS_MAX                 64
+
+#define CONNECTIONS_PER_ADDRESS_MAX 256 /* of people and of those who scrape us */
 
 struct daemon *secondary_daemon(struct secondary *secondary)
 {
@@ -247,8 +249,10 @@ static int make_upstream(struct secondary *secondary, const struct secondary_con
 static int open_server(struct secondary *secondary, char ret_error[static 512])
 {
     const struct secondary_config *config = secondary->config;
-    const struct http_server_options options = {
-        .listen = config->listen, .request_deadline_ms = REQUEST_DEADLINE_MS, .answer_deadline_ms = ANSWER_DEADLINE_MS};
+    const struct http_server_options options = {.listen = config->listen,
+                                                .connections_per_address_max = CONNECTIONS_PER_ADDRESS_MAX,
+                                                .request_deadline_ms = REQUEST_DEADLINE_MS,
+                                                .answer_deadline_ms = ANSWER_DEADLINE_MS};
     int r = http_server_new(secondary->seams.loop, secondary->seams.network, secondary->seams.executor, &options,
                             routes, secondary, &secondary->server);
     if (r < 0)

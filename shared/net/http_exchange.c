@@ -52,6 +52,7 @@ void http_exchange_detach(struct http_exchange *exchange)
     *(exchange->previous ? &exchange->previous->next : &server->exchanges) = exchange->next;
     if (exchange->next)
         exchange->next->previous = exchange->previous;
+    server->body_bytes -= exchange->body.len;
     exchange->server = NULL;
     exchange->transport = NULL;
     loop_timer_stop(&exchange->deadline);
@@ -264,6 +265,12 @@ static int read_target(struct http_exchange *exchange, struct str target)
     return http_form_decode(&exchange->arena, query, &exchange->params);
 }
 
+static void drop_body(struct http_exchange *exchange)
+{
+    exchange->server->body_bytes -= exchange->body.len;
+    buf_done(&exchange->body);
+}
+
 static void refuse_large(struct http_exchange *exchange)
 {
     exchange->server->stats.too_large_total++;
@@ -291,9 +298,16 @@ void http_exchange_add_body(struct http_exchange *exchange, const void *data, si
     if (exchange->answered || len == 0)
         return;
     exchange->inside = true;
-    if (buf_append(&exchange->body, data, len)) {
-        buf_done(&exchange->body);
+    struct http_server *server = exchange->server;
+    if (server->body_bytes + len > server->body_bytes_max) {
+        drop_body(exchange);
+        http_exchange_header_add(exchange, "Retry-After", RETRY_AFTER_BUSY_S);
+        http_exchange_refuse(exchange, 503);
+    } else if (buf_append(&exchange->body, data, len)) {
+        drop_body(exchange);
         refuse_large(exchange);
+    } else {
+        server->body_bytes += len;
     }
     exchange->inside = false;
 }

@@ -27,7 +27,8 @@ struct http_server {
     void *context;
     int64_t request_deadline_ms, answer_deadline_ms;
     struct http_server_stats stats;
-    struct http_exchange *exchanges; /* all that are not detached */
+    struct http_exchange *exchanges;     /* all that are not detached */
+    uint64_t body_bytes, body_bytes_max; /* of their requests */
 
     struct http_listener *listener; /* real, or: */
     struct network *network;

@@ -7,6 +7,7 @@
 
 #define REQUEST_DEADLINE_MS_DEFAULT 30000
 #define ANSWER_DEADLINE_MS_DEFAULT  120000
+#define BODY_BYTES_DEFAULT          (64 * MIB)
 
 /* ---- The simulated transport: an exchange's transport is its wire ---- */
 
@@ -91,6 +92,7 @@ int http_server_new(struct loop *loop, struct network *network, struct executor 
         .request_deadline_ms =
             options->request_deadline_ms ? options->request_deadline_ms : REQUEST_DEADLINE_MS_DEFAULT,
         .answer_deadline_ms = options->answer_deadline_ms ? options->answer_deadline_ms : ANSWER_DEADLINE_MS_DEFAULT,
+        .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
     };
     for (const struct http_route *route = routes; route->path; route++)
         ASSERT(executor || !(route->flags & HTTP_WORKER));

@@ -26,9 +26,10 @@ struct http_server_options {
     const char *listen;                                /* "127.0.0.1:9410" */
     const char *cert_file, *key_file, *client_ca_file; /* TLS where set; client_ca_file: a certificate is required */
     unsigned connections_max;                          /* 0: a default */
-    unsigned connections_per_address_max;
-    int64_t request_deadline_ms; /* for header and body to arrive; 0: 30 s */
-    int64_t answer_deadline_ms;  /* an exchange not answered by then is answered 503; 0: 120 s */
+    unsigned connections_per_address_max;              /* 0: none but connections_max */
+    uint64_t body_bytes_max;                           /* of all requests in memory; past it 503; 0: 64 MiB */
+    int64_t request_deadline_ms;                       /* for header and body to arrive; 0: 30 s */
+    int64_t answer_deadline_ms;                        /* an exchange not answered by then is answered 503; 0: 120 s */
 };
 
 /* routes end with path NULL and live as long as the server. context is handed to every handler. Errors: -EINVAL for an

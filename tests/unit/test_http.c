@@ -98,6 +98,7 @@ static const struct http_route routes[] = {
     {"GET", "/worker-large", serve_large, HTTP_WORKER, 0},
     {"GET", "/later", serve_later, 0, 0},
     {"GET", "/kept", serve_kept, 0, 0},
+    {"POST", "/kept-body", serve_kept, 0, 1000},
     {NULL, NULL, NULL, 0, 0},
 };
 
@@ -621,6 +622,42 @@ static void one_address_gets_so_many_connections(void **state)
     world_done(&fixture.world);
 }
 
+/* Bodies of all requests together: each is small, many of them would be as much memory as clients care to send. */
+static void bodies_have_a_ceiling_in_all(void **state)
+{
+    (void)state;
+    static const char zeros[1000];
+    struct fixture fixture;
+    struct http_server_options options = world_server_options();
+    options.body_bytes_max = 1500;
+    start(&fixture, &options);
+    fixture.context.stop_when_kept = true;
+    struct http_request_spec spec = world_get(world_url(&fixture.world, "/kept-body"));
+    spec.method = "POST";
+    spec.body = zeros;
+    spec.body_len = sizeof(zeros);
+    struct http_reply first = {0}, second;
+    assert_int_equal(http_client_call(fixture.world.client, &spec, reply_take, &first, NULL), 0);
+    loop_run(fixture.world.loop);
+    post_zeros(&fixture, "/echo", 501, &second);
+    assert_int_equal(second.status, 503);
+    assert_int_equal(second.retry_after_s, 1);
+    reply_done(&second);
+    post_zeros(&fixture, "/echo", 500, &second);
+    assert_int_equal(second.status, 200);
+    reply_done(&second);
+    http_exchange_answer_text(STEAL(fixture.context.kept), 200, "done");
+    loop_settle(fixture.world.loop);
+    post_zeros(&fixture, "/echo", 1000, &second);
+    assert_int_equal(second.status, 200);
+    reply_done(&second);
+    while (!first.done)
+        loop_settle(fixture.world.loop);
+    assert_int_equal(first.status, 200);
+    reply_done(&first);
+    world_done(&fixture.world);
+}
+
 static void an_address_in_use_or_unsound_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -667,6 +704,7 @@ int main(void)
         WITH_SERVER(a_chunked_body_is_counted_as_it_comes),
         WITH_SERVER(a_405_says_what_is_allowed),
         cmocka_unit_test(one_address_gets_so_many_connections),
+        cmocka_unit_test(bodies_have_a_ceiling_in_all),
         WITH_SERVER(an_address_in_use_or_unsound_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
