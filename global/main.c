@@ -11,21 +11,26 @@
 static int run(const struct daemon_arguments *arguments, struct global_config *config)
 {
     CLEANUP(loop_freep) struct loop *loop = loop_new();
-    CLEANUP(executor_freep) struct executor *executor = executor_pool_new(WORKERS, QUEUE_MAX);
+    struct executor *executor = executor_pool_new(WORKERS, QUEUE_MAX);
     struct random random;
     random_seed_from_system(&random);
     struct seams seams = {.loop = loop, .fs = file_system_real(), .executor = executor, .random = &random};
-    CLEANUP(global_freep) struct global *global = NULL;
+    struct global *global = NULL;
     char error[512] = "";
     if (global_new(&seams, config, arguments->config, error, &global) < 0) {
         log_error("%s", error);
         global_config_free(config);
+        executor_free(executor);
         return DAEMON_FAILED;
     }
     daemon_handle_signals(global_daemon(global));
     global_start(global);
     log_info("tributary-global %s %s listens on %s", TRIBUTARY_VERSION, config->name, config->listen);
     loop_run(loop);
+    global_free(global);
+    executor_free(executor);
+    loop_settle(loop); /* the last calls of work that was under way */
+    log_info("stopped");
     return DAEMON_OK;
 }
 

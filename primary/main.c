@@ -11,21 +11,26 @@
 static int run(const struct daemon_arguments *arguments, struct primary_config *config)
 {
     CLEANUP(loop_freep) struct loop *loop = loop_new();
-    CLEANUP(executor_freep) struct executor *executor = executor_pool_new(WORKERS, QUEUE_MAX);
+    struct executor *executor = executor_pool_new(WORKERS, QUEUE_MAX);
     struct random random;
     random_seed_from_system(&random);
     struct seams seams = {.loop = loop, .fs = file_system_real(), .executor = executor, .random = &random};
-    CLEANUP(primary_freep) struct primary *primary = NULL;
+    struct primary *primary = NULL;
     char error[512] = "";
     if (primary_new(&seams, config, arguments->config, error, &primary) < 0) {
         log_error("%s", error);
         primary_config_free(config);
+        executor_free(executor);
         return DAEMON_FAILED;
     }
     daemon_handle_signals(primary_daemon(primary));
     primary_start(primary);
     log_info("tributary-primary %s for %s listens on %s", TRIBUTARY_VERSION, config->datacenter, config->listen);
     loop_run(loop);
+    primary_free(primary);
+    executor_free(executor);
+    loop_settle(loop); /* the last calls of work that was under way */
+    log_info("stopped");
     return DAEMON_OK;
 }
 
