@@ -5,6 +5,7 @@
 #include "hop/spool_internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define FRAMES_BYTES_MAX                                                                                               \
     (2 * (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES)) /* layouts wait up to SPOOL_WRITE_BYTES                       \
@@ -197,11 +198,15 @@ static uint32_t gap_states_of(const struct spool *spool, const struct spool_entr
     return states;
 }
 
+struct gap_item {
+    struct stream *stream;
+    struct spool_batch gap;
+    uint32_t states, offset;
+    uint64_t absorbed[2]; /* gaps before and behind it, which it speaks for from now on; 0: none */
+};
+
 struct gap_list {
-    struct {
-        struct spool_batch gap;
-        uint32_t states, offset;
-    } * items;
+    struct gap_item *items;
     size_t count, capacity;
 };
 
@@ -213,9 +218,64 @@ static void flush_gap(struct stream *stream, struct gap_list *gaps)
         gaps->capacity = MAX(gaps->capacity * 2, (size_t)16);
         gaps->items = mem_resize(gaps->items, gaps->capacity, sizeof(*gaps->items));
     }
-    gaps->items[gaps->count].gap = stream->gap;
-    gaps->items[gaps->count++].states = stream->gap_states;
+    gaps->items[gaps->count++] = (struct gap_item){.stream = stream, .gap = stream->gap, .states = stream->gap_states};
     stream->gap.seq = 0;
+}
+
+static int by_stream_and_seq(const void *a, const void *b)
+{
+    const struct gap_item *left = a, *right = b;
+    if (left->stream != right->stream)
+        return left->stream < right->stream ? -1 : 1;
+    return left->gap.seq < right->gap.seq ? -1 : left->gap.seq > right->gap.seq;
+}
+
+static void widen_gap(struct spool_batch *gap, const struct spool_batch *by)
+{
+    gap->seq = MIN(gap->seq, by->seq);
+    gap->seq_end = MAX(gap->seq_end, by->seq_end);
+    gap->window_start_ms = MIN(gap->window_start_ms, by->window_start_ms);
+    gap->window_end_ms = MAX(gap->window_end_ms, by->window_end_ms);
+}
+
+/* Entries of a segment are not in order of their seqs, and gaps stand among batches. */
+static void join_gaps(struct gap_list *gaps)
+{
+    size_t kept = 0;
+    if (gaps->count > 0)
+        qsort(gaps->items, gaps->count, sizeof(*gaps->items), by_stream_and_seq);
+    for (size_t i = 0; i < gaps->count; i++) {
+        struct gap_item *last = kept > 0 ? &gaps->items[kept - 1] : NULL;
+        const struct gap_item *item = &gaps->items[i];
+        if (!last || last->stream != item->stream || last->gap.seq_end + 1 != item->gap.seq) {
+            gaps->items[kept++] = *item;
+            continue;
+        }
+        widen_gap(&last->gap, &item->gap);
+        last->states &= item->states;
+    }
+    gaps->count = kept;
+}
+
+/* Gaps that stand in later segments and touch a new one become a part of it. Without this each segment that goes would
+ * leave gaps for ever, more each time round, until the spool holds nothing else. */
+static void absorb_gaps(struct spool *spool, struct gap_list *gaps)
+{
+    for (size_t i = 0; i < gaps->count; i++) {
+        struct gap_item *item = &gaps->items[i];
+        const struct spool_batch own = item->gap;
+        for (int behind = 0; behind < 2; behind++) {
+            struct segment *segment;
+            uint64_t id = index_gap_beside(spool, item->stream, &own, behind);
+            const struct spool_entry *entry = id != 0 ? index_find(spool, id, &segment) : NULL;
+            if (!entry || segment == spool->segments[0] || !is_pending_somewhere(spool, entry) ||
+                gap_states_of(spool, entry) != item->states)
+                continue;
+            struct spool_batch other = entry_batch(segment, entry);
+            widen_gap(&item->gap, &other);
+            item->absorbed[behind] = id;
+        }
+    }
 }
 
 static uint64_t collect_gaps(struct spool *spool, struct segment *segment, struct gap_list *gaps)
@@ -229,9 +289,7 @@ static uint64_t collect_gaps(struct spool *spool, struct segment *segment, struc
         batches += entry->is_gap ? 0 : 1;
         struct spool_batch batch = entry_batch(segment, entry);
         if (stream->gap.seq != 0 && stream->gap.seq_end + 1 == batch.seq) {
-            stream->gap.seq_end = batch.seq_end;
-            stream->gap.window_start_ms = MIN(stream->gap.window_start_ms, batch.window_start_ms);
-            stream->gap.window_end_ms = MAX(stream->gap.window_end_ms, batch.window_end_ms);
+            widen_gap(&stream->gap, &batch);
             stream->gap_states &= gap_states_of(spool, entry);
             continue;
         }
@@ -242,6 +300,8 @@ static uint64_t collect_gaps(struct spool *spool, struct segment *segment, struc
     }
     for (size_t i = 0; i < segment->entry_count; i++)
         flush_gap(segment->entries[i].stream, gaps);
+    join_gaps(gaps);
+    absorb_gaps(spool, gaps);
     return batches;
 }
 
@@ -272,6 +332,9 @@ static int write_gaps(struct spool *spool, struct gap_list *gaps)
         error = segment_sync(spool);
     for (size_t i = 0; !error && i < gaps->count; i++)
         index_add(spool, segment_newest(spool), &gaps->items[i].gap, gaps->items[i].offset, gaps->items[i].states);
+    for (size_t i = 0; !error && i < gaps->count; i++)
+        for (size_t j = 0; j < ARRAY_LEN(gaps->items[i].absorbed); j++)
+            index_give_up(spool, gaps->items[i].absorbed[j]);
     return error;
 }
 
@@ -317,14 +380,15 @@ static bool is_past_bound(const struct spool *spool, uint64_t more_bytes)
            age_ms_of(spool, oldest->newest_window_ms) > options->age_max_ms;
 }
 
-/* By size, or where it holds so long a time that the bound of age would mean little. */
+/* By size, or where it has been written to for so long that the bound of age would mean little. Not by the windows in
+ * it: a backlog that comes in beside what is new spans days in two batches. */
 static bool is_to_be_rolled(const struct spool *spool)
 {
-    const struct segment *newest = segment_newest(spool);
-    if (newest->bytes >= spool->options.segment_bytes)
+    if (segment_is_full(spool))
         return true;
-    int64_t held_ms = newest->entry_count > 0 ? newest->newest_window_ms - newest->oldest_window_ms : 0;
-    return spool->options.age_max_ms && held_ms > spool->options.age_max_ms / SPOOL_SEGMENTS_IN_BOUND;
+    int64_t open_ms = clock_mono_ms(loop_clock(spool->seams.loop)) - spool->segment_from_ms;
+    return spool->options.age_max_ms && segment_newest(spool)->entry_count > 0 &&
+           open_ms > spool->options.age_max_ms / SPOOL_SEGMENTS_IN_BOUND;
 }
 
 /* While a sync runs no other may (its error would be reported to one of them only): the next append looks again. */

@@ -300,6 +300,36 @@ void index_done(struct spool *spool)
     map_done(&spool->streams);
 }
 
+/* ---- For gaps ---- */
+
+uint64_t index_gap_beside(const struct spool *spool, const struct stream *stream, const struct spool_batch *gap,
+                          bool behind)
+{
+    if (behind ? gap->seq_end == UINT64_MAX : gap->seq == 1)
+        return 0;
+    for (size_t i = items_through(stream, behind ? gap->seq_end + 1 : gap->seq - 1); i > 0; i--) {
+        struct stream_item item = stream->items[stream->head + i - 1];
+        if (item_is_over(spool, item))
+            continue;
+        const struct spool_entry *entry = index_find(spool, item.id, NULL);
+        bool touches = behind ? entry->seq == gap->seq_end + 1 : entry->seq_end == gap->seq - 1;
+        return entry->is_gap && touches ? item.id : 0;
+    }
+    return 0;
+}
+
+void index_give_up(struct spool *spool, uint64_t id)
+{
+    struct segment *segment;
+    struct spool_entry *entry = id != 0 ? index_find(spool, id, &segment) : NULL;
+    for (size_t i = 0; entry && i < spool->consumer_count; i++) {
+        if (entry_state(entry, i) == BATCH_DELIVERED)
+            continue;
+        index_set_state(spool, segment, entry, i, BATCH_DELIVERED);
+        position_moved(spool, i);
+    }
+}
+
 /* ---- For senders ---- */
 
 static uint64_t pending_in(struct segment *segment, size_t consumer, bool newest)

@@ -59,6 +59,7 @@ struct segment_view {              /* of one consumer on one segment */
 struct segment {
     uint64_t number;
     uint64_t bytes, synced_bytes;
+    uint64_t head_bytes; /* what it began with: positions and the memory of what was seen; only while it is open */
     struct spool_entry *entries; /* by offset */
     size_t entry_count, entry_capacity;
     size_t undelivered;                         /* entries not delivered by all consumers */
@@ -106,6 +107,7 @@ struct spool {
     size_t segment_count, segment_capacity;
     struct file *file; /* of the newest segment while it is appended to; else NULL and the next append begins another */
     uint64_t number_next;
+    int64_t segment_from_ms;      /* monotonic: when the open segment was begun */
     struct segment *read_segment; /* whose file is open to read */
     struct file *read_file;
     uint64_t bytes; /* of all segments */
@@ -153,6 +155,10 @@ static inline struct segment *segment_newest(const struct spool *spool)
     return spool->segment_count > 0 ? spool->segments[spool->segment_count - 1] : NULL;
 }
 bool error_is_full(int error); /* no space: nothing is broken */
+/* The open segment has its share; what it began with, however large, does not count, or it could be full from the
+ * start.
+ */
+bool segment_is_full(const struct spool *spool);
 /* As segment_write, and gives the segment up where more than space was missing. */
 MUST_CHECK int segment_write_or_fail(struct spool *spool);
 
@@ -175,6 +181,11 @@ void index_set_state(struct spool *spool, struct segment *segment, struct spool_
 bool entry_is_delivered(const struct spool *spool, const struct spool_entry *entry); /* to all */
 struct spool_batch entry_batch(const struct segment *segment, const struct spool_entry *entry);
 struct segment *segment_of_id(const struct spool *spool, uint64_t id);
+/* The id of the stream's gap that ends right before this one, or (behind) begins right behind it; 0: none. */
+uint64_t index_gap_beside(const struct spool *spool, const struct stream *stream, const struct spool_batch *gap,
+                          bool behind);
+/* Delivered to all from now on: another entry speaks for it. 0 and ids that are gone are passed over. */
+void index_give_up(struct spool *spool, uint64_t id);
 void index_done(struct spool *spool);
 
 /* ---- spool_sync.c ---- */

@@ -139,7 +139,8 @@ int segment_open(struct spool *spool)
     buf_done(&spool->frames);
     spool->frames = batch;
     if (!error) {
-        segment->synced_bytes = segment->bytes;
+        segment->synced_bytes = segment->head_bytes = segment->bytes;
+        spool->segment_from_ms = clock_mono_ms(loop_clock(spool->seams.loop));
         for (size_t i = 0; i < spool->consumer_count; i++)
             spool->consumers[i].moved = false;
         spool->segment_done = true; /* the one before may go now, if all of it is delivered */
@@ -152,6 +153,12 @@ int segment_open(struct spool *spool)
 }
 
 /* ---- Writing ---- */
+
+bool segment_is_full(const struct spool *spool)
+{
+    const struct segment *newest = segment_newest(spool);
+    return newest->bytes - newest->head_bytes >= spool->options.segment_bytes;
+}
 
 int segment_write(struct spool *spool)
 {

@@ -75,7 +75,7 @@ static void job_done(void *arg)
     spool->job = NULL;
     int result = take_result(spool, job);
     finish_file(job);
-    if (spool->file && segment_newest(spool)->bytes >= spool->options.segment_bytes && segment_roll(spool) < 0)
+    if (spool->file && segment_is_full(spool) && segment_roll(spool) < 0)
         log_debug("spool %s: the segment could not be ended", spool->dir); /* who waits is told below */
     tell(&spool->syncing, result);
     if (spool->waiting.count > 0)

@@ -135,7 +135,8 @@ static void test_foreign_files(void **state)
     hop_world_done(&world);
 }
 
-/* An upstream that is gone for good: what was dropped for it takes no memory, however long it lasts. */
+/* An upstream that is gone for good: what was dropped for it takes no memory, however long it lasts, and one gap tells
+ * of it. */
 static void test_memory_of_a_dead_upstream(void **state)
 {
     (void)state;
@@ -153,8 +154,28 @@ static void test_memory_of_a_dead_upstream(void **state)
     }
     size_t at = 0;
     const struct stream *stream = map_next(&spool->streams, &at);
-    assert_true(spool->batches < 1000);
     assert_true(stream->capacity <= 4 * spool->batches);
+    /* Nearly all of the bound is batches. */
+    size_t gaps = 0;
+    for (size_t i = 0; i < spool->segment_count; i++)
+        for (size_t j = 0; j < spool->segments[i]->entry_count; j++)
+            gaps += spool->segments[i]->entries[j].is_gap;
+    assert_true(spool->batches - gaps > 100);
+    assert_true(gaps <= 2 * spool->segment_count);
+    /* It comes back: a gap, and what is kept, each once and in order. */
+    uint64_t next = 1;
+    unsigned told = 0;
+    for (uint64_t id; (id = spool_next_pending(spool, 0, false)) != 0; spool_set_stored(spool, 0, id)) {
+        struct spool_batch batch;
+        CLEANUP(buf_done) struct buf bytes = BUF_INIT(MIB);
+        assert_int_equal(spool_read(spool, id, &batch, &bytes), 0);
+        told += batch.is_gap;
+        next = batch.is_gap ? next : MAX(next, batch.seq + 1);
+        if (batch.is_gap)
+            assert_int_equal(batch.seq, 1);
+    }
+    assert_int_equal(told, 1);
+    assert_int_equal(next, 10001);
     spool_close(spool);
     hop_world_done(&world);
 }
@@ -190,12 +211,60 @@ static void test_two_consumers_apart(void **state)
     hop_world_done(&world);
 }
 
+/* After a day of silence the oldest come in beside the newest: that makes no segment of every second batch. */
+static void test_backlog_beside_what_is_new(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 6);
+    struct spool_options options = options_of();
+    options.age_max_ms = 72 * 3600 * INT64_C(1000);
+    struct spool *spool = open_spool(&world, &options);
+    struct spool_stats stats;
+    for (uint64_t i = 0; i < 200; i++) {
+        struct hop_batch batch = {hop_source("rack-1"), 1, i % 2 ? 1 + i : 1440 + i, 0, 100};
+        uint64_t id;
+        assert_int_equal(hop_append(spool, &batch, &id), 0);
+    }
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.segments, 1);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+/* What is known of many sources may be larger than a small segment: it is not written for every batch. */
+static void test_a_head_larger_than_a_segment(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 7);
+    struct spool_options options = options_of();
+    options.segment_bytes = SPOOL_SEGMENT_BYTES_MIN;
+    struct spool *spool = open_spool(&world, &options);
+    struct spool_stats stats;
+    char name[32];
+    for (unsigned i = 0; i < 1500; i++) {
+        snprintf(name, sizeof(name), "rack-%u", i);
+        struct hop_batch batch = {hop_source(name), 1, 1, 0, 10};
+        uint64_t id;
+        assert_int_equal(hop_append(spool, &batch, &id), 0);
+    }
+    spool_stats(spool, &stats);
+    assert_true(stats.segments < 60);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs_past_the_ceiling), cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
-        cmocka_unit_test(test_foreign_files),         cmocka_unit_test(test_memory_of_a_dead_upstream),
+        cmocka_unit_test(test_runs_past_the_ceiling),
+        cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
+        cmocka_unit_test(test_foreign_files),
+        cmocka_unit_test(test_memory_of_a_dead_upstream),
         cmocka_unit_test(test_two_consumers_apart),
+        cmocka_unit_test(test_backlog_beside_what_is_new),
+        cmocka_unit_test(test_a_head_larger_than_a_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
