@@ -234,7 +234,7 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
         .dropped = dropped,
         .dropped_count = list_dropped(batcher, sealed, dropped),
     };
-    uint64_t id;
+    uint64_t id = 0;
     buf_reset(&batcher->bytes);
     int r = batch_writer_finish(sealed->writer, &envelope, layouts, &batcher->bytes);
     if (r == 0) {
