@@ -224,6 +224,7 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
         .seq = batcher->seq + 1,
         .window_start_ms = sealed->window_start_ms,
         .resolution_ms = sealed->resolution_ms,
+        .span_ms = sealed->span_ms,
         .part = *part,
         .sealed_at_ms = clock_wall_ms(loop_clock(batcher->seams.loop)),
         .closed_through_ms = closed_through(batcher),

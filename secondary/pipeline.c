@@ -191,7 +191,8 @@ static struct pipeline_sealed new_part(const struct pipeline *pipeline, int64_t 
 {
     return (struct pipeline_sealed){.writer = batch_writer_new(),
                                     .window_start_ms = window_start_ms,
-                                    .resolution_ms = pipeline->options.resolution_ms};
+                                    .resolution_ms = pipeline->options.resolution_ms,
+                                    .span_ms = pipeline->options.resolution_ms};
 }
 
 static void seal(struct pipeline *pipeline, struct pipeline_sealed *part)

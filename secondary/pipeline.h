@@ -57,9 +57,9 @@ struct scrape_report {           /* what became of it */
     bool page_changed;
 };
 
-struct pipeline_sealed {         /* a part of a closed window, ready to be numbered and spooled */
-    struct batch_writer *writer; /* owned by who gets it */
-    int64_t window_start_ms, resolution_ms;
+struct pipeline_sealed {                             /* a part of a closed window, ready to be numbered and spooled */
+    struct batch_writer *writer;                     /* owned by who gets it */
+    int64_t window_start_ms, resolution_ms, span_ms; /* as in the envelope */
     uint64_t targets_expected, targets_answered;
     uint64_t failed[SCRAPE_FAILURE_COUNT]; /* targets by how their last scrape failed; SCRAPE_OK: none was yet */
     uint64_t samples_dropped_total;        /* repeated series, impossible times, resets past the bound */

@@ -196,6 +196,7 @@ static inline struct envelope world_envelope(void)
                              .seq = 42,
                              .window_start_ms = WORLD_WINDOW_MS,
                              .resolution_ms = WORLD_STEP_MS,
+                             .span_ms = WORLD_STEP_MS,
                              .part = 1,
                              .sealed_at_ms = WORLD_WINDOW_MS + 61000,
                              .closed_through_ms = WORLD_WINDOW_MS + WORLD_STEP_MS,

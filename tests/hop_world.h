@@ -104,6 +104,7 @@ static inline void hop_batch_make(const struct hop_batch *batch, const struct ho
         .seq = batch->seq,
         .window_start_ms = INT64_C(1800000000000) / 60000 * 60000 + (int64_t)batch->seq * 60000,
         .resolution_ms = 60000,
+        .span_ms = 60000,
         .sealed_at_ms = INT64_C(1800000000000),
         .targets = layouts->targets->hash,
         .pages = &layouts->page->hash,

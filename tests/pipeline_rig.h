@@ -64,7 +64,8 @@ static inline void rig_take(void *arg, struct pipeline_sealed *sealed)
                                 .epoch = 1,
                                 .seq = rig->parts + 1,
                                 .window_start_ms = sealed->window_start_ms,
-                                .resolution_ms = sealed->resolution_ms};
+                                .resolution_ms = sealed->resolution_ms,
+                                .span_ms = sealed->span_ms};
     ASSERT(batch_writer_finish(sealed->writer, &envelope, rig->table, &batch) == 0);
     struct batch_reader *reader = NULL;
     ASSERT(batch_reader_open(batch.data, batch.len, rig->table, &reader) == 0);

@@ -149,7 +149,7 @@ static size_t entries_of(struct store *store, const struct series_window *window
     }
     struct chunk_entry *last = &store->entries[count];
     *last = (struct chunk_entry){.sample = {record->time_ms, record->last}, .count = record->count};
-    if (record->kind != KIND_COUNTER && !record_is_constant(record)) {
+    if (!record_is_constant(record)) {
         last->flags = ENTRY_AGGREGATES;
         last->sum = record->sum;
         last->min = record->min;

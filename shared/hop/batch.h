@@ -22,12 +22,15 @@
 #define BATCH_EXTRAS_MAX       (2 * BATCH_RECORDS_MAX) /* what windows keep at most: two per series */
 #define BATCH_ENTRIES_MAX      (2 * LAYOUT_TARGETS_MAX)
 #define BATCH_BODY_VERSION     1
+/* Windows of one batch (a backlog's), or scrapes of a target in one of resolution 0. */
+#define BATCH_ROUNDS_MAX 64
 /* Members of a family from which on each slot has a column of its own; below, the family has one for all its slots. */
 #define BATCH_SLOT_COLUMN_MEMBERS 20
 
 /* One page of one target in the window. A target has up to two: what it exposes, and what the scraper adds (up,
  * scrape_*). */
 struct batch_entry {
+    uint32_t round;   /* of the batch's windows, or at resolution 0 of its scrapes */
     uint32_t target;  /* index in the target list */
     uint32_t page;    /* index in the envelope's pages */
     int64_t time_ms;  /* of the last scrape in the window that gave values */
@@ -43,6 +46,7 @@ void batch_writer_free(struct batch_writer *writer);
 DEFINE_CLEANUP(struct batch_writer *, batch_writer_free)
 void batch_writer_reset(struct batch_writer *writer);
 struct batch_item { /* an entry with what it shows; the writer takes references of its own and copies the records */
+    uint32_t round; /* never falls from item to item; below BATCH_ROUNDS_MAX */
     struct labels *target;
     struct layout *page;
     struct layout *const *families; /* the page's, in its order */

@@ -86,7 +86,7 @@ static void write_ranges(const struct batch_family *family)
     memset(family->per_slot, 0, family->slots * sizeof(*family->per_slot));
     for (size_t slot = 0, i = 0; slot < family->slots; slot++) {
         for (size_t m = 0; m < family->member_count; m++, i++) {
-            if (family->records[i].kind == KIND_COUNTER || record_is_constant(&family->records[i]))
+            if (record_is_constant(&family->records[i]))
                 continue;
             bits[i / 8] |= (uint8_t)(1 << (i % 8));
             family->per_slot[slot]++;

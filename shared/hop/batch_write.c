@@ -237,6 +237,7 @@ static size_t estimate_of(const struct batch_item *item, size_t slots)
 
 int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 {
+    ASSERT(item->round == 0); /* of one window so far */
     size_t shown = slots_of(item);
     size_t slots = item->count > 0 ? shown : 0;
     size_t estimate = estimate_of(item, slots);

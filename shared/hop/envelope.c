@@ -10,9 +10,10 @@
 #include <errno.h>
 
 #define BATCH_HEAD_BYTES  8
-#define ENVELOPE_FIELDS   22
+#define ENVELOPE_FIELDS   23
 #define REASON_BYTES_MAX  64
 #define RESOLUTION_MS_MAX (24 * 3600 * INT64_C(1000))
+#define SPAN_MS_MAX       (64 * RESOLUTION_MS_MAX)
 /* 1970 to the year 2262, where nanoseconds in 64 bits end: any sum of two times fits. */
 #define TIME_MS_MAX INT64_C(9223372036854)
 #define PART_MAX    65535
@@ -52,6 +53,7 @@ static void pack_fields(const struct envelope *envelope, struct buf *out)
     pack_uint(out, envelope->seq);
     pack_int(out, envelope->window_start_ms);
     pack_int(out, envelope->resolution_ms);
+    pack_int(out, envelope->span_ms);
     pack_uint(out, envelope->part);
     pack_int(out, envelope->sealed_at_ms);
     pack_int(out, envelope->closed_through_ms);
@@ -149,12 +151,16 @@ static void unpack_window(struct unpack *in, struct envelope *envelope)
 {
     envelope->window_start_ms = unpack_time(in);
     envelope->resolution_ms = unpack_int(in);
+    envelope->span_ms = unpack_int(in);
     envelope->part = (uint32_t)unpack_uint(in, PART_MAX);
     envelope->sealed_at_ms = unpack_time(in);
     envelope->closed_through_ms = unpack_time(in);
-    if (envelope->resolution_ms < 0 || envelope->resolution_ms > RESOLUTION_MS_MAX)
+    if (envelope->resolution_ms < 0 || envelope->resolution_ms > RESOLUTION_MS_MAX || envelope->span_ms < 0 ||
+        envelope->span_ms > SPAN_MS_MAX)
         in->in.bad = true;
-    else if (envelope->resolution_ms > 0 && envelope->window_start_ms % envelope->resolution_ms != 0)
+    else if (envelope->resolution_ms > 0 &&
+             (envelope->window_start_ms % envelope->resolution_ms != 0 || envelope->span_ms == 0 ||
+              envelope->span_ms % envelope->resolution_ms != 0))
         in->in.bad = true;
 }
 

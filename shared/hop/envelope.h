@@ -29,7 +29,9 @@ struct envelope {
     uint64_t seq;   /* batches of the epoch, from 1 */
     int64_t window_start_ms;
     int64_t resolution_ms;
-    uint32_t part;             /* of the window, from 0 */
+    int64_t span_ms; /* what the batch covers from window_start on: windows of resolution_ms side by side; at resolution
+                        0 the time whose samples are in it */
+    uint32_t part;   /* of the window, from 0 */
     int64_t sealed_at_ms;      /* the source's wall clock when it made the batch */
     int64_t closed_through_ms; /* all windows that end at or before this are complete with this batch */
     struct hash128 targets;    /* target list */

@@ -302,7 +302,7 @@ static enum batch_verdict take_batch(struct receiver_request *request, struct ta
                                         .seq = envelope->seq,
                                         .seq_end = envelope->seq,
                                         .window_start_ms = envelope->window_start_ms,
-                                        .window_end_ms = envelope->window_start_ms + envelope->resolution_ms,
+                                        .window_end_ms = envelope->window_start_ms + envelope->span_ms,
                                         .bytes = taken->bytes.len};
     return appended(request, taken, spool_append(receiver->spool, envelope, taken->bytes, &taken->batch.id));
 }

@@ -424,7 +424,7 @@ struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes)
         .seq = envelope->seq,
         .seq_end = envelope->seq,
         .window_start_ms = envelope->window_start_ms,
-        .window_end_ms = envelope->window_start_ms + envelope->resolution_ms,
+        .window_end_ms = envelope->window_start_ms + envelope->span_ms,
         .bytes = bytes,
     };
 }

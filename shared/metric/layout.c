@@ -3,7 +3,7 @@
  *
  *   family layout
  *     byte    'F'
- *     number  type: 0 unknown, 1 counter, 2 gauge, 3 histogram, 4 summary
+ *     number  type: 0 unknown, 1 counter, 2 gauge, 3 histogram, 4 summary; 8 more where only last values are kept
  *     string  name                 1..LABEL_NAME_BYTES_MAX
  *     string  unit                 0..LABEL_NAME_BYTES_MAX
  *     string  help                 0..LAYOUT_HELP_BYTES_MAX
@@ -37,6 +37,8 @@
 
 /* Different label names in one family; real ones have fewer than 20. */
 #define LAYOUT_NAMES_MAX 1024
+
+#define LAST_ONLY        8 /* beside the type */
 
 #define TAG_FAMILY       'F'
 #define TAG_PAGE         'P'
@@ -105,6 +107,7 @@ static int refuse_doubles(struct str *items, size_t count)
 
 struct family_head {
     uint64_t metric_type;
+    bool last_only;
     struct str name, unit, help;
     struct str names[LAYOUT_NAMES_MAX];
     size_t name_count;
@@ -113,7 +116,11 @@ struct family_head {
 
 static int read_family_head(struct reader *reader, struct family_head *head)
 {
-    head->metric_type = read_number(reader, METRIC_TYPE_COUNT - 1);
+    uint64_t type = read_number(reader, LAST_ONLY + METRIC_TYPE_COUNT - 1);
+    head->last_only = type & LAST_ONLY;
+    head->metric_type = type & ~(uint64_t)LAST_ONLY;
+    if (head->metric_type >= METRIC_TYPE_COUNT)
+        reader->bad = true;
     head->name = read_string(reader, 1, LABEL_NAME_BYTES_MAX);
     head->unit = read_string(reader, 0, LABEL_NAME_BYTES_MAX);
     head->help = read_string(reader, 0, LAYOUT_HELP_BYTES_MAX);
@@ -187,10 +194,11 @@ static void parse_slots(struct layout *family, struct reader *reader, const stru
         for (size_t j = 0; j < count; j++)
             if (str_equal(labels[j].name, STR(LABEL_NAME)))
                 name = labels[j].value;
+        enum series_kind kind = series_kind_of((enum metric_type)head->metric_type, name.ptr, name.len);
         slots[i] = (struct layout_slot){
             .labels = labels,
             .label_count = (uint32_t)count,
-            .kind = (uint8_t)series_kind_of((enum metric_type)head->metric_type, name.ptr, name.len),
+            .kind = (uint8_t)(head->last_only && kind == KIND_GAUGE ? KIND_LAST : kind),
         };
         labels += count;
     }
@@ -221,6 +229,7 @@ static int decode_family(struct str bytes, struct layout **ret_layout)
     family->unit = head->unit;
     family->help = head->help;
     family->metric_type = (enum metric_type)head->metric_type;
+    family->last_only = head->last_only;
     family->count = (uint32_t)head->slot_count;
     parse_slots(family, &reader, head);
     *ret_layout = family;
@@ -382,7 +391,7 @@ struct layout *layout_family_new(const struct layout_family_spec *spec)
         if (collect_names(spec, &spec->slots[i], names, &name_count) < 0)
             return NULL;
     buf_append_byte(&blob, TAG_FAMILY);
-    buf_append_uvarint(&blob, spec->metric_type);
+    buf_append_uvarint(&blob, spec->metric_type | (spec->last_only ? LAST_ONLY : 0));
     append_string(&blob, spec->name);
     append_string(&blob, spec->unit);
     append_string(&blob, spec->help);

@@ -40,6 +40,7 @@ struct layout {
     /* LAYOUT_FAMILY */
     struct str name, unit, help;
     enum metric_type metric_type;
+    bool last_only; /* a rule keeps only the last value of a window: gauges among the slots are KIND_LAST */
     const struct layout_slot *slots;
     /* LAYOUT_PAGE */
     const struct hash128 *families;
@@ -52,6 +53,7 @@ struct layout {
 struct layout_family_spec {
     struct str name, unit, help;
     enum metric_type metric_type;
+    bool last_only;
     const struct layout_slot *slots; /* kinds are not read */
     uint32_t count;
 };

@@ -12,7 +12,7 @@ struct record record_empty(enum series_kind kind)
 
 void record_fill_constant(struct record *record)
 {
-    if (record->kind == KIND_COUNTER) {
+    if (!kind_has_range(record->kind)) {
         record->sum = record->min = record->max = 0;
         return;
     }
@@ -22,7 +22,7 @@ void record_fill_constant(struct record *record)
 
 bool record_is_constant(const struct record *record)
 {
-    if (record->kind == KIND_COUNTER || record->count == 0)
+    if (!kind_has_range(record->kind) || record->count == 0)
         return true;
     uint64_t bits = double_bits(record->last);
     if (double_bits(record->min) != bits || double_bits(record->max) != bits)
@@ -62,8 +62,8 @@ void record_merge(struct record *record, const struct record *next)
                 double_bits(record->last) == double_bits(next->last);
     uint32_t count = record->count + next->count < record->count ? UINT32_MAX : record->count + next->count;
     /* Of a series whose kind changed only what both kinds have goes on: the last value. */
-    if (record->kind == KIND_COUNTER || next->kind == KIND_COUNTER)
-        record->kind = KIND_COUNTER;
+    if (record->kind != next->kind)
+        record->kind = record->kind == KIND_COUNTER || next->kind == KIND_COUNTER ? KIND_COUNTER : KIND_LAST;
     if (next->count > 0 && record->count > 0) {
         record->min = min_of(record->min, next->min);
         record->max = max_of(record->max, next->max);
@@ -76,7 +76,7 @@ void record_merge(struct record *record, const struct record *next)
     record->time_ms = next->time_ms;
     record->last = next->last;
     record->count = count;
-    if (same || record->kind == KIND_COUNTER)
+    if (same || !kind_has_range(record->kind))
         record_fill_constant(record);
 }
 

@@ -14,7 +14,7 @@
 struct record {
     int64_t time_ms; /* of `last`: the time of the target's last scrape in the window, or of the stale marker */
     double last;     /* may be the stale marker */
-    double sum;      /* gauges: of all real values (stale markers apart); counters: 0 */
+    double sum;      /* gauges: of all real values (stale markers apart); other kinds: 0 */
     double min, max; /* gauges; NaN values are skipped unless all are NaN */
     uint32_t count;  /* real values in the window; 0 when there was only a stale marker */
     uint8_t kind;    /* enum series_kind */

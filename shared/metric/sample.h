@@ -10,8 +10,14 @@ struct sample {
     double value;
 };
 
-/* What may be done with the values of a series. Histogram buckets, counts and sums are counters. */
-enum series_kind { KIND_GAUGE = 0, KIND_COUNTER = 1 };
+/* What may be done with the values of a series. Histogram buckets, counts and sums are counters; of KIND_LAST (a gauge
+ * of which a rule keeps the last value alone) records have no range, as of counters, and falls mean nothing. */
+enum series_kind { KIND_GAUGE = 0, KIND_COUNTER = 1, KIND_LAST = 2 };
+/* Records of the kind have sum, min and max. */
+static inline bool kind_has_range(enum series_kind kind)
+{
+    return kind == KIND_GAUGE;
+}
 
 /* Types of the exposition formats, as Prometheus' metadata names them. */
 enum metric_type { METRIC_UNKNOWN, METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_SUMMARY, METRIC_TYPE_COUNT };

@@ -15,7 +15,7 @@ from frames import BATCH, LAYOUT, crc32c, frames
 
 STALE = 0x7FF0000000000002
 MASK = (1 << 64) - 1
-GAUGE, COUNTER = 0, 1
+GAUGE, COUNTER, LAST = 0, 1, 2
 SLOT_COLUMN_MEMBERS = 20
 SCALED_MAX = float(1 << 51)
 
@@ -90,7 +90,8 @@ def kind_of(family_type, name):
 
 class Family:
     def __init__(self, reader):
-        self.type = reader.uvarint()
+        number = reader.uvarint()
+        self.type, last_only = number & ~8, number & 8
         need(self.type <= 4, "an unknown type")
         self.name, self.unit, self.help = reader.string(), reader.string(), reader.string()
         names = [reader.string() for _ in range(reader.uvarint())]
@@ -103,6 +104,8 @@ class Family:
                 labels[name] = reader.string()
             self.slots.append(labels)
         self.kinds = [kind_of(self.type, slot.get("__name__", self.name)) for slot in self.slots]
+        if last_only:
+            self.kinds = [kind or LAST for kind in self.kinds]
         reader.end()
 
     def series(self, slot, target):
@@ -223,7 +226,7 @@ class Record:
         return self.last if is_nan(self.last) else bits_of(double(self.last) * float(self.count))
 
     def fill_constant(self):
-        if self.kind == COUNTER:
+        if self.kind != GAUGE:
             self.min = self.max = self.sum = 0
         elif self.count == 0:
             self.min, self.max, self.sum = STALE, STALE, 0
@@ -236,19 +239,19 @@ class Batch:
         need(data[:4] == b"TRB\x01", "not a batch of version 1")
         length = struct.unpack_from("<I", data, 4)[0]
         fields = msgpack.unpackb(data[8:8 + length])
-        need(len(fields) >= 22 and fields[0] == 1, "an envelope of another version")
+        need(len(fields) >= 23 and fields[0] == 1, "an envelope of another version")
         self.fields = fields
         body = data[8 + length:]
-        need(len(body) == fields[19] and crc32c(body) == fields[21], "another body than the envelope's")
-        need(fields[18] == 1, "a body of another version")
-        if fields[19] != fields[20]:
+        need(len(body) == fields[20] and crc32c(body) == fields[22], "another body than the envelope's")
+        need(fields[19] == 1, "a body of another version")
+        if fields[20] != fields[21]:
             body = subprocess.run(["zstd", "-dc"], input=body, stdout=subprocess.PIPE, check=True).stdout
-        need(len(body) == fields[20], "another length than the envelope's")
+        need(len(body) == fields[21], "another length than the envelope's")
         header, payload = msgpack.unpackb(body)
         self.header, self.payload = Reader(header), Reader(payload)
-        self.targets = layouts[fields[11]]
-        self.pages = [layouts[page] for page in self.hashes(fields[12])]
-        self.family_hashes = self.hashes(fields[13])
+        self.targets = layouts[fields[12]]
+        self.pages = [layouts[page] for page in self.hashes(fields[13])]
+        self.family_hashes = self.hashes(fields[14])
         self.layouts = layouts
         self.read_entries()
 
@@ -353,9 +356,9 @@ def sum_text(bits):
 def print_batch(batch, out):
     fields = batch.fields
     out.write(f"batch {fields[1]} {fields[2]} {fields[3]} epoch {fields[4]} seq {fields[5]} window {fields[6]} "
-              f"resolution {fields[7]} part {fields[8]} sealed {fields[9]} closed {fields[10]}\n")
-    out.write(f"targets {fields[14]} {fields[15]}")
-    for name, reasons in (("failed", fields[16]), ("dropped", fields[17])):
+              f"resolution {fields[7]} span {fields[8]} part {fields[9]} sealed {fields[10]} closed {fields[11]}\n")
+    out.write(f"targets {fields[15]} {fields[16]}")
+    for name, reasons in (("failed", fields[17]), ("dropped", fields[18])):
         for reason, count in reasons:
             out.write(f" {name} {reason} {count}")
     out.write("\n")
@@ -367,8 +370,9 @@ def print_batch(batch, out):
         for i, record in enumerate(records):
             target = batch.targets[members[i % len(members)]["target"]]
             series = labels_text(family.series(i // len(members), target))
-            out.write(f"{series} {'counter' if record.kind else 'gauge'} {record.time} {record.count} {record.last:016x} "
-                      f"{record.min:016x} {record.max:016x} {sum_text(record.sum)}")
+            kind = ("gauge", "counter", "last")[record.kind]
+            out.write(f"{series} {kind} {record.time} {record.count} {record.last:016x} {record.min:016x} "
+                      f"{record.max:016x} {sum_text(record.sum)}")
             for time, value in record.extras:
                 out.write(f" extra {time} {value:016x}")
             out.write("\n")

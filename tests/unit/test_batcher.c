@@ -153,6 +153,7 @@ static void test_numbers(void **state)
                  &(struct pipeline_sealed){.writer = batch_writer_new(),
                                            .window_start_ms = WORLD_START_MS,
                                            .resolution_ms = R_MS,
+                                           .span_ms = R_MS,
                                            .targets_expected = 3,
                                            .failed = {[SCRAPE_TIMEOUT] = 2, [SCRAPE_PARSE] = 1}},
                  WORLD_START_MS);

@@ -51,6 +51,7 @@ static void fill(struct sample_envelope *sample, uint64_t seed)
     envelope->epoch = 1 + random_below(&random, 1000);
     envelope->seq = 1 + (random_next(&random) >> 1);
     envelope->resolution_ms = seed % 5 ? (int64_t)(1000 * (1 + random_below(&random, 300))) : 0;
+    envelope->span_ms = seed % 5 ? envelope->resolution_ms * (int64_t)(1 + random_below(&random, 5)) : 60000;
     envelope->window_start_ms = (int64_t)random_below(&random, 2000000) * MAX(envelope->resolution_ms, 1);
     envelope->part = (uint32_t)random_below(&random, 65536);
     envelope->sealed_at_ms = (int64_t)random_below(&random, INT64_C(9223372036854));
@@ -200,8 +201,8 @@ static void newer_fields_are_passed_over(void **state)
     fill(&sample, 7);
     encode(&sample.envelope, &batch);
     size_t len = batch.len - BODY_BYTES - 8;
-    assert_int_equal(batch.data[8], 0xdc); /* an array of 22 */
-    pack_array(&fields, 22 + 2);
+    assert_int_equal(batch.data[8], 0xdc); /* an array of 23 */
+    pack_array(&fields, 23 + 2);
     buf_append(&fields, batch.data + 8 + 3, len - 3);
     pack_uint(&fields, 7);
     pack_array(&fields, 1);
@@ -212,7 +213,7 @@ static void newer_fields_are_passed_over(void **state)
     /* But not a field less, nor something behind the last. */
     buf_reset(&fields);
     buf_reset(&out);
-    pack_array(&fields, 21);
+    pack_array(&fields, 22);
     buf_append(&fields, batch.data + 8 + 3, len - 3);
     wrap(&fields, &out);
     assert_int_equal(decode(out.data, out.len, &got), -EBADMSG);
@@ -269,7 +270,7 @@ static void impossible_claims_are_refused(void **state)
         struct envelope got, *envelope = &sample.envelope;
         CLEANUP(buf_done) struct buf batch = BUF_INIT(4 * MIB);
         fill(&sample, 7);
-        envelope->resolution_ms = 60000;
+        envelope->resolution_ms = envelope->span_ms = 60000;
         envelope->window_start_ms = 120000;
         switch (c) {
         case -1: /* nothing is wrong */

@@ -41,11 +41,13 @@ static void print_reasons(const char *name, const struct reason_count *reasons, 
 
 static void print_head(const struct envelope *envelope, struct buf *out)
 {
-    buf_printf(out, "batch " STR_FMT " " STR_FMT " %llu epoch %llu seq %llu window %lld resolution %lld part %u",
+    buf_printf(out,
+               "batch " STR_FMT " " STR_FMT " %llu epoch %llu seq %llu window %lld resolution %lld "
+               "span %lld part %u",
                STR_ARG(envelope->source.datacenter), STR_ARG(envelope->source.secondary),
                (unsigned long long)envelope->source.incarnation, (unsigned long long)envelope->epoch,
                (unsigned long long)envelope->seq, (long long)envelope->window_start_ms,
-               (long long)envelope->resolution_ms, envelope->part);
+               (long long)envelope->resolution_ms, (long long)envelope->span_ms, envelope->part);
     buf_printf(out, " sealed %lld closed %lld\ntargets %llu %llu", (long long)envelope->sealed_at_ms,
                (long long)envelope->closed_through_ms, (unsigned long long)envelope->targets_expected,
                (unsigned long long)envelope->targets_answered);
@@ -56,8 +58,9 @@ static void print_head(const struct envelope *envelope, struct buf *out)
 
 static void print_record(const struct record *record, struct buf *out)
 {
-    buf_printf(out, " %s %lld %u %016llx %016llx %016llx", record->kind == KIND_COUNTER ? "counter" : "gauge",
-               (long long)record->time_ms, record->count, (unsigned long long)double_bits(record->last),
+    static const char *const kinds[] = {"gauge", "counter", "last"};
+    buf_printf(out, " %s %lld %u %016llx %016llx %016llx", kinds[record->kind], (long long)record->time_ms,
+               record->count, (unsigned long long)double_bits(record->last),
                (unsigned long long)double_bits(record->min), (unsigned long long)double_bits(record->max));
     /* The payload of a NaN that was computed is the processor's affair. */
     if (isnan(record->sum))

@@ -77,6 +77,7 @@ static int push(struct world *world, const struct batch_item *given, struct buf 
                                 .seq = 1,
                                 .window_start_ms = NOW_MS,
                                 .resolution_ms = WINDOW_MS,
+                                .span_ms = WINDOW_MS,
                                 .sealed_at_ms = NOW_MS + WINDOW_MS,
                                 .closed_through_ms = NOW_MS + WINDOW_MS};
     assert_int_equal(batch_writer_add(writer, &item), 0);

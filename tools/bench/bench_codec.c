@@ -134,7 +134,8 @@ static void close_window(struct bench *bench, int64_t window_ms, bool counted)
                                     .epoch = 1,
                                     .seq = i + 1,
                                     .window_start_ms = window_ms,
-                                    .resolution_ms = WINDOW_MS};
+                                    .resolution_ms = WINDOW_MS,
+                                    .span_ms = WINDOW_MS};
         start_ns = now_ns();
         ASSERT(batch_writer_finish(writer, &envelope, bench->table, &batch) == 0);
         int64_t encoded_ns = now_ns();

@@ -66,7 +66,7 @@ static void print_record(const struct labels *labels, const struct record *recor
     CLEANUP(buf_done) struct buf line = BUF_INIT(INSPECT_LINE_BYTES_MAX);
     labels_print(labels, &line);
     printf("      " STR_FMT " %s count %u", STR_ARG(buf_view(&line)), time_text(record->time_ms, time), record->count);
-    for (size_t i = 0; i < (record->kind == KIND_COUNTER ? (size_t)1 : ARRAY_LEN(values)); i++)
+    for (size_t i = 0; i < (!kind_has_range(record->kind) ? (size_t)1 : ARRAY_LEN(values)); i++)
         printf(" %s %s", titles[i], value_text(values[i], text));
     printf("\n");
 }

@@ -45,7 +45,8 @@ static void print_slot(const struct layout_slot *slot)
         print_safe(slot->labels[i].value);
         putchar('"');
     }
-    printf("} %s\n", slot->kind == KIND_COUNTER ? "counter" : "gauge");
+    static const char *const kinds[] = {"gauge", "counter", "last value"};
+    printf("} %s\n", kinds[slot->kind]);
 }
 
 static void print_target(const struct labels *labels)
