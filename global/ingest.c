@@ -166,9 +166,10 @@ static void take_extras(const struct batch_block *block, uint32_t index, uint32_
             extras->items[extras->count++] = block->extras[*at].sample;
 }
 
-static bool is_of_window(const struct envelope *envelope, const struct record *record, const struct extras *extras)
+static bool is_of_window(const struct envelope *envelope, int64_t start_ms, const struct record *record,
+                         const struct extras *extras)
 {
-    int64_t start_ms = envelope->window_start_ms, end_ms = start_ms + envelope->resolution_ms;
+    int64_t end_ms = start_ms + envelope->resolution_ms;
     int64_t first_ms = extras->count > 0 ? extras->items[0].time_ms : record->time_ms;
     return envelope->resolution_ms == 0 || (first_ms >= start_ms && record->time_ms < end_ms);
 }
@@ -196,10 +197,11 @@ static void append_record(struct intake *intake, series_ref series, const struct
         record.time_ms = entry->stale_ms;
         record.last = value_stale();
     }
+    int64_t start_ms = batch_round_start_ms(intake->envelope, entry->round);
     intake->ingest->stats.records_total++;
-    if (is_of_window(intake->envelope, &record, extras))
-        store_append(intake->ingest->store, series, intake->envelope->window_start_ms, intake->envelope->resolution_ms,
-                     &record, extras->items, extras->count);
+    if (is_of_window(intake->envelope, start_ms, &record, extras))
+        store_append(intake->ingest->store, series, start_ms, intake->envelope->resolution_ms, &record, extras->items,
+                     extras->count);
     else
         append_plain(intake, series, &record, extras);
 }
@@ -233,6 +235,7 @@ static void end_target(struct intake *intake, const struct batch_entry *entry, s
 {
     const struct layout *page = batch_reader_page(intake->reader, entry->page);
     struct store *store = intake->ingest->store;
+    int64_t start_ms = batch_round_start_ms(intake->envelope, entry->round);
     uint32_t page_slot = 0;
     store_write_begin(store);
     for (uint32_t f = 0; f < page->count; f++) {
@@ -241,8 +244,7 @@ static void end_target(struct intake *intake, const struct batch_entry *entry, s
             struct record record = record_empty(family->slots[slot].kind);
             record.time_ms = entry->stale_ms;
             series_ref series = resolve(intake, row, family, slot, page_slot);
-            store_append(store, series, intake->envelope->window_start_ms, intake->envelope->resolution_ms, &record,
-                         NULL, 0);
+            store_append(store, series, start_ms, intake->envelope->resolution_ms, &record, NULL, 0);
             intake->ingest->stats.stale_markers_total++;
         }
     }

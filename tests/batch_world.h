@@ -9,7 +9,7 @@
 
 #define WORLD_FAMILIES  16
 #define WORLD_PAGES     6
-#define WORLD_ITEMS_MAX 220
+#define WORLD_ITEMS_MAX 1200
 #define WORLD_WINDOW_MS INT64_C(1700000040000)
 #define WORLD_STEP_MS   INT64_C(60000)
 
@@ -170,6 +170,44 @@ static inline void world_add_target(struct world *world)
         if (item.count > 0)
             world_add_records(world, page, &item);
         world->items[world->item_count++] = (struct world_item){target, page, item};
+    }
+}
+
+/* The targets once more, in the round after: most records a little further than before, some anything; some targets
+ * miss it, or show another page. */
+static inline void world_add_round(struct world *world)
+{
+    struct random *random = &world->random;
+    uint32_t count = world->item_count, round = world->items[count - 1].item.round, from = count;
+    while (from > 0 && world->items[from - 1].item.round == round)
+        from--;
+    for (uint32_t i = from; i < count; i++) {
+        struct world_item next = world->items[i];
+        const struct record *before = next.item.records;
+        if (random_below(random, 12) == 0)
+            continue;
+        bool same = random_below(random, 12) > 0;
+        if (!same)
+            next.page = (uint32_t)random_below(random, WORLD_PAGES);
+        next.item.round = round + 1;
+        next.item.page = world->pages[next.page];
+        next.item.families = world->page_families[next.page];
+        next.item.time_ms += WORLD_STEP_MS;
+        next.item.count = random_below(random, 12) ? 4 : 0;
+        next.item.stale_ms = next.item.count == 0 ? next.item.time_ms : 0;
+        next.item.records = NULL;
+        next.item.extras = NULL;
+        next.item.extra_count = 0;
+        if (next.item.count > 0)
+            world_add_records(world, next.page, &next.item);
+        struct record *records = (struct record *)next.item.records;
+        for (uint32_t slot = 0; records && before && same && slot < world->page_slots[next.page]; slot++) {
+            if (random_below(random, 8) == 0 || records[slot].count == 0)
+                continue;
+            records[slot].last = before[slot].last + (double)random_below(random, 200) / 100;
+            record_fill_constant(&records[slot]);
+        }
+        world->items[world->item_count++] = next;
     }
 }
 

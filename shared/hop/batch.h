@@ -3,7 +3,10 @@
  * and forwarded as the same bytes, read by the global.
  *
  * Body version 1: entries (which target showed which page, when, how often), then the values, grouped by family layout
- * over all entries that have the family; columns by hop/column; all of it under zstd 1. */
+ * over all entries that have the family; columns by hop/column; all of it under zstd 1.
+ *
+ * A batch has one round (a window), or several: windows side by side, of a backlog, or at resolution 0 the scrapes of a
+ * time. Values of a round are written as differences from the round before, inside the batch. */
 #include "hop/envelope.h"
 #include "hop/layout_table.h"
 #include "metric/layout.h"
@@ -13,14 +16,18 @@
 #define BATCH_BYTES_MAX      (12 * MIB) /* never passed; one target's page alone may go past the aim */
 #define BATCH_RAW_BYTES_MAX  (64 * MIB) /* of its body after zstd */
 #define BATCH_RAW_RATIO_MAX  128        /* raw bytes per compressed byte, above BATCH_RAW_FREE_BYTES */
-#define BATCH_RAW_FREE_BYTES (1 * MIB)
-#define BATCH_RECORDS_MAX    2000000 /* with the slots of entries that only end */
+#define BATCH_RAW_FREE_BYTES (64 * KIB)
+/* What a batch claims (a record, an extra twice, an entry twice and once for each of its families) it pays for with a
+ * byte for eight: a reader's memory is bounded by what has arrived, 1 KiB makes less than 1 MiB. Real batches take a
+ * byte for two; one that would not is made longer. */
+#define BATCH_CLAIMS_PER_BYTE 8
+#define BATCH_RECORDS_MAX     2000000 /* with the slots of entries that only end */
 /* Layouts of one batch: aimed at, so that they fit into one request with it; never passed (one page alone goes past the
  * aim), as a receiver has to keep so much of requests whose batch is still to come. */
 #define BATCH_LAYOUT_BYTES     (8 * MIB)
 #define BATCH_LAYOUT_BYTES_MAX (64 * MIB)
-#define BATCH_EXTRAS_MAX       (2 * BATCH_RECORDS_MAX) /* what windows keep at most: two per series */
-#define BATCH_ENTRIES_MAX      (2 * LAYOUT_TARGETS_MAX)
+#define BATCH_EXTRAS_MAX       (2 * BATCH_RECORDS_MAX)  /* what windows keep at most: two per series */
+#define BATCH_ENTRIES_MAX      (8 * LAYOUT_TARGETS_MAX) /* of all rounds */
 #define BATCH_BODY_VERSION     1
 /* Windows of one batch (a backlog's), or scrapes of a target in one of resolution 0. */
 #define BATCH_ROUNDS_MAX 64
@@ -37,6 +44,12 @@ struct batch_entry {
     uint32_t count;   /* such scrapes; 0: no values in this window, only the stale marker */
     int64_t stale_ms; /* all series of the page ended here; 0: not */
 };
+
+/* Where the window of an entry of this round begins; at resolution 0 it is the batch's. */
+static inline int64_t batch_round_start_ms(const struct envelope *envelope, uint32_t round)
+{
+    return envelope->window_start_ms + (int64_t)round * envelope->resolution_ms;
+}
 
 /* ---- Writing ---- */
 struct batch_writer;
@@ -73,8 +86,9 @@ void batch_writer_release(struct batch_writer *writer, struct layout_table *tabl
 /* ---- Reading ---- */
 struct batch_reader;
 
-struct batch_block { /* one family over all entries that have it; valid until the next block */
+struct batch_block { /* one family over all entries of a round that have it; valid until the next block */
     const struct layout *family;
+    uint32_t round;
     const uint32_t *entries;     /* index of each member's entry */
     const uint32_t *first_slots; /* where the family's slots begin among those of each member's page */
     uint32_t entry_count;
@@ -101,3 +115,8 @@ const struct layout *batch_reader_family(const struct batch_reader *reader, uint
 uint64_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page);
 /* 1 and a block, 0 at the end (everything was consumed), or -EBADMSG. */
 MUST_CHECK int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block);
+
+/* ---- Both (batch_again.c) ---- */
+/* Adds all that a newly opened reader has, its first round as `round`, which no item so far is past. -EBADMSG as
+ * batch_reader_next; -EMSGSIZE as batch_writer_add: then the writer holds a part of it and is to be reset. */
+MUST_CHECK int batch_writer_add_batch(struct batch_writer *writer, struct batch_reader *reader, uint32_t round);

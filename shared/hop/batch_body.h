@@ -1,20 +1,25 @@
 #pragma once
-/* Private to batch_write.c, batch_family.c and batch_read.c, which stand for one format: the order of a body's parts
- * (docs/batch-format.md).
+/* Private to batch_write.c, batch_entries.c, batch_family.c and batch_read.c, which stand for one format: the order of
+ * a body's parts (docs/batch-format.md).
  *
  * body = msgpack [ bin header, bin payload ], under zstd unless body_bytes == body_raw_bytes.
  *
- *   uvarint entries; when there are any, five integer columns: target, page, time - window start, count, stale time
- *   each family of the envelope, over its members (entries with count > 0 whose page has it), unless it has none:
- *     last values       a column per slot; below BATCH_SLOT_COLUMN_MEMBERS members one column for all, slot after slot
+ *   entries (batch_entries.c), in rounds: the windows of the batch, or at resolution 0 its scrapes
+ *   each family of the batch, unless it has no slots; of it each round over its members (entries with count > 0 whose
+ *   page has it), unless there are none:
+ *     last values       a column per slot; below BATCH_SLOT_COLUMN_MEMBERS members one column for all, slot after slot;
+ *                       near to those of their predecessors, where a member has one
  *     uvarint odd       records whose count or time is not their entry's; when there are any, three integer columns:
  *                       steps from record to record (the first from 0), time - entry's time, count
  *     uvarint changing  records that are not constant; when there are any: payload: a bit per record, then columns of
  *                       min, max (both near the last value) and sum (near batch_expected_sum) of these, divided as the
  *                       last values are
  *     uvarint extras    when there are any: integer columns of steps between their records and of the record's time -
- *                       theirs, and a column of values (near the record's last value) */
+ *                       theirs, and a column of values (near the record's last value)
+ *   zero bytes in the payload where the batch claims more than it is long (BATCH_CLAIMS_PER_BYTE) */
+#include "base/map.h"
 #include "hop/batch.h"
+#include "hop/column.h"
 
 /* What a sum is near to: all values as the last one. */
 static inline double batch_expected_sum(const struct record *record)
@@ -28,18 +33,46 @@ static inline int64_t batch_time_between(int64_t time_ms, int64_t base_ms)
     return (int64_t)((uint64_t)time_ms - (uint64_t)base_ms);
 }
 
+/* ---- Entries (batch_entries.c) ---- */
+
+#define BATCH_NONE          UINT32_MAX
+#define BATCH_ENTRY_COLUMNS 5
+/* What an entry claims besides its records (BATCH_CLAIMS_PER_BYTE). */
+#define BATCH_ENTRY_CLAIMS 2
+
+struct batch_entries {
+    struct batch_entry *items; /* in order of rounds */
+    uint32_t *before;          /* of each: the index of its predecessor, or BATCH_NONE */
+    size_t count;
+    int64_t window_start_ms, resolution_ms;
+};
+
+struct batch_entry_limits {
+    uint32_t targets, pages, rounds;
+    size_t entries;
+};
+
+/* Fills before, which has room for count, and writes. Failures stay in the buffers. */
+void batch_entries_write(struct batch_entries *entries, struct buf *header, struct buf *payload);
+/* Into entries without any, whose window is set. -EBADMSG: batch_entries_done is still due. */
+MUST_CHECK int batch_entries_read(struct batch_entries *entries, struct column_input *in,
+                                  const struct batch_entry_limits *limits);
+void batch_entries_done(struct batch_entries *entries);
+
 /* ---- Writing a family (batch_family.c) ---- */
 
 struct batch_member { /* what an entry has of a family */
     int64_t time_ms;  /* the entry's */
     uint32_t count;
+    uint32_t round;
     const struct record *records;      /* one per slot */
+    const struct record *before;       /* those of its predecessor; NULL: none */
     const struct record_extra *extras; /* of these records; index - extra_base is the slot */
     size_t extra_count;
     uint32_t extra_base;
 };
 
-struct batch_family { /* one family after the other is put in and written */
+struct batch_family { /* one family and round after the other is put in and written */
     const struct batch_member *members;
     size_t member_count, slots;
     struct buf *header, *payload;

@@ -26,11 +26,18 @@ static void write_values(const struct batch_family *family, const double *bases)
 
 static void write_lasts(const struct batch_family *family)
 {
-    for (size_t i = 0; i < family->slots * family->member_count; i++)
-        family->values[i] = family->records[i].last;
-    for (size_t slot = 0; slot < family->slots; slot++)
+    bool near = false;
+    for (size_t m = 0; m < family->member_count; m++)
+        near |= family->members[m].before != NULL;
+    for (size_t slot = 0, i = 0; slot < family->slots; slot++) {
         family->per_slot[slot] = family->member_count;
-    write_values(family, NULL);
+        for (size_t m = 0; m < family->member_count; m++, i++) {
+            const struct record *before = family->members[m].before;
+            family->values[i] = family->records[i].last;
+            family->bases[i] = before ? before[slot].last : 0;
+        }
+    }
+    write_values(family, near ? family->bases : NULL);
 }
 
 static bool is_odd(const struct batch_family *family, size_t index)

@@ -18,14 +18,15 @@ struct batch_reader {
     struct layout **families;
     uint8_t *raw; /* the body after zstd */
     struct column_input in;
-    struct batch_entry *entries;
-    size_t entry_count;
+    struct batch_entries entries;
+    uint64_t claims_left;    /* BATCH_CLAIMS_PER_BYTE */
     uint32_t *page_families; /* of each page: indices into families, CSR */
     size_t *page_starts;
     uint32_t *members;     /* entries by family, CSR */
     uint32_t *first_slots; /* of each member, on its page */
     size_t *member_starts;
     uint32_t next_family;
+    size_t next_member; /* of it */
     /* Of the block last given. */
     struct record *records;
     size_t record_capacity;
@@ -34,7 +35,11 @@ struct batch_reader {
     size_t *per_slot;
     uint8_t *changing; /* a byte per record */
     struct record_extra *extras;
-    uint64_t extras_left; /* of BATCH_EXTRAS_MAX */
+    /* Of a batch of several rounds: last values of the family so far, member after member, and which member of it an
+     * entry is. */
+    double *kept;
+    size_t kept_capacity;
+    uint32_t *member_of;
 };
 
 void batch_reader_free(struct batch_reader *reader)
@@ -49,7 +54,7 @@ void batch_reader_free(struct batch_reader *reader)
     mem_free(reader->pages);
     mem_free(reader->families);
     mem_free(reader->raw);
-    mem_free(reader->entries);
+    batch_entries_done(&reader->entries);
     mem_free(reader->page_families);
     mem_free(reader->page_starts);
     mem_free(reader->members);
@@ -62,6 +67,8 @@ void batch_reader_free(struct batch_reader *reader)
     mem_free(reader->per_slot);
     mem_free(reader->changing);
     mem_free(reader->extras);
+    mem_free(reader->kept);
+    mem_free(reader->member_of);
     arena_done(&reader->arena);
     mem_free(reader);
 }
@@ -73,8 +80,8 @@ const struct envelope *batch_reader_envelope(const struct batch_reader *reader)
 
 const struct batch_entry *batch_reader_entries(const struct batch_reader *reader, size_t *ret_count)
 {
-    *ret_count = reader->entry_count;
-    return reader->entries;
+    *ret_count = reader->entries.count;
+    return reader->entries.items;
 }
 
 const struct layout *batch_reader_targets(const struct batch_reader *reader)
@@ -167,35 +174,25 @@ static int open_bins(struct batch_reader *reader)
     return 0;
 }
 
+static uint32_t rounds_of(const struct envelope *envelope)
+{
+    int64_t windows = envelope->resolution_ms > 0 ? envelope->span_ms / envelope->resolution_ms : BATCH_ROUNDS_MAX;
+    return (uint32_t)MIN(windows, BATCH_ROUNDS_MAX);
+}
+
 static int read_entries(struct batch_reader *reader)
 {
-    uint64_t count = reader_uvarint(&reader->in.header);
-    if (reader->in.header.bad || count > BATCH_ENTRIES_MAX)
-        return -EBADMSG;
-    reader->entries = mem_array(count, sizeof(*reader->entries));
-    reader->entry_count = (size_t)count;
-    CLEANUP_FREE int64_t *numbers = mem_array(count, sizeof(*numbers));
-    for (int column = 0; column < 5 && count > 0; column++) {
-        if (column_decode_ints(&reader->in, (size_t)count, numbers, NULL) < 0)
-            return -EBADMSG;
-        for (size_t i = 0; i < count; i++) {
-            struct batch_entry *entry = &reader->entries[i];
-            uint64_t number = (uint64_t)numbers[i];
-            if (column == 0 && number < reader->targets->count)
-                entry->target = (uint32_t)number;
-            else if (column == 1 && number < reader->envelope.page_count)
-                entry->page = (uint32_t)number;
-            else if (column == 2)
-                entry->time_ms = (int64_t)((uint64_t)reader->envelope.window_start_ms + number);
-            else if (column == 3 && number <= UINT32_MAX)
-                entry->count = (uint32_t)number;
-            else if (column == 4)
-                entry->stale_ms = numbers[i];
-            else
-                return -EBADMSG;
-        }
-    }
-    return 0;
+    const struct batch_entry_limits limits = {
+        .targets = reader->targets->count,
+        .pages = reader->envelope.page_count,
+        .rounds = rounds_of(&reader->envelope),
+        .entries = MIN(reader->claims_left / BATCH_ENTRY_CLAIMS, (uint64_t)BATCH_ENTRIES_MAX)};
+    reader->entries.window_start_ms = reader->envelope.window_start_ms;
+    reader->entries.resolution_ms = reader->envelope.resolution_ms;
+    int error = batch_entries_read(&reader->entries, &reader->in, &limits);
+    if (error == 0)
+        reader->claims_left -= BATCH_ENTRY_CLAIMS * reader->entries.count;
+    return error;
 }
 
 /* Families of each page as indices into the envelope's families; -EBADMSG when a page names one that the envelope does
@@ -237,28 +234,29 @@ static int page_families(const struct batch_reader *reader, uint32_t **ret_indic
 
 /* Counts members and records before anything is taken for them: many entries of a large page would multiply. Those that
  * only end count too: each of their series gets a marker. */
-static int count_members(const struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
+static int count_members(struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
 {
     uint64_t records = 0, members = 0;
     CLEANUP_FREE uint64_t *page_records = mem_array(reader->envelope.page_count, sizeof(*page_records));
     for (uint32_t p = 0; p < reader->envelope.page_count; p++)
         for (size_t i = starts[p]; i < starts[p + 1]; i++)
             page_records[p] += reader->families[indices[i]]->count;
-    for (size_t e = 0; e < reader->entry_count; e++) {
-        const struct batch_entry *entry = &reader->entries[e];
+    for (size_t e = 0; e < reader->entries.count; e++) {
+        const struct batch_entry *entry = &reader->entries.items[e];
         records += page_records[entry->page];
         members += starts[entry->page + 1] - starts[entry->page];
-        if (records > BATCH_RECORDS_MAX || members > BATCH_RECORDS_MAX)
+        if (records > BATCH_RECORDS_MAX || records + members > reader->claims_left)
             return -EMSGSIZE;
     }
+    reader->claims_left -= records + members;
     return 0;
 }
 
 /* An entry among the members of its page's families: counted first, then placed. */
 static void place_entry(struct batch_reader *reader, uint32_t e, size_t *next, bool count_only)
 {
-    uint32_t page = reader->entries[e].page, slot = 0;
-    if (reader->entries[e].count == 0)
+    uint32_t page = reader->entries.items[e].page, slot = 0;
+    if (reader->entries.items[e].count == 0)
         return;
     for (size_t i = reader->page_starts[page]; i < reader->page_starts[page + 1]; i++) {
         uint32_t family = reader->page_families[i];
@@ -277,13 +275,13 @@ static void place_members(struct batch_reader *reader)
     uint32_t families = reader->envelope.family_count;
     reader->member_starts = mem_array((size_t)families + 2, sizeof(size_t));
     size_t *next = reader->member_starts + 1; /* ends up as the starts themselves, shifted by one */
-    for (size_t e = 0; e < reader->entry_count; e++)
+    for (size_t e = 0; e < reader->entries.count; e++)
         place_entry(reader, (uint32_t)e, next, true);
     for (uint32_t f = 0; f < families; f++)
         next[f + 1] += next[f];
     reader->members = mem_array(next[families], sizeof(*reader->members));
     reader->first_slots = mem_array(next[families], sizeof(*reader->first_slots));
-    for (size_t e = 0; e < reader->entry_count; e++)
+    for (size_t e = 0; e < reader->entries.count; e++)
         place_entry(reader, (uint32_t)e, next, false);
 }
 
@@ -301,7 +299,7 @@ int batch_reader_open(const void *batch, size_t len, struct layout_table *table,
 {
     struct batch_reader *reader = mem_zalloc(sizeof(*reader));
     arena_init(&reader->arena, 4 * ENVELOPE_BYTES_MAX);
-    reader->extras_left = BATCH_EXTRAS_MAX;
+    reader->claims_left = len * (uint64_t)BATCH_CLAIMS_PER_BYTE;
     struct str body;
     int error =
         len > BATCH_BYTES_MAX ? -EMSGSIZE : envelope_decode(batch, len, &reader->arena, &reader->envelope, &body);
@@ -360,15 +358,39 @@ static int read_values(struct batch_reader *reader, const struct block_shape *sh
     return 0;
 }
 
+/* Where the round's last values are near to those of the members' predecessors: true, and bases has them. */
+static bool find_bases(struct batch_reader *reader, const struct block_shape *shape, const uint32_t *members)
+{
+    bool any = false;
+    for (size_t m = 0; m < shape->members && reader->member_of; m++) {
+        uint32_t before = reader->entries.before[members[m]];
+        const double *kept = before != BATCH_NONE ? reader->kept + reader->member_of[before] * shape->slots : NULL;
+        any |= kept != NULL;
+        for (size_t slot = 0; slot < shape->slots; slot++)
+            reader->bases[slot * shape->members + m] = kept ? kept[slot] : 0;
+    }
+    return any;
+}
+
+static void keep_lasts(struct batch_reader *reader, const struct block_shape *shape, const uint32_t *members)
+{
+    for (size_t m = 0; m < shape->members && reader->member_of; m++)
+        for (size_t slot = 0; slot < shape->slots; slot++)
+            reader->kept[reader->member_of[members[m]] * shape->slots + slot] =
+                reader->values[slot * shape->members + m];
+}
+
 static int read_lasts(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
 {
     for (size_t slot = 0; slot < shape->slots; slot++)
         reader->per_slot[slot] = shape->members;
-    if (read_values(reader, shape, NULL, &block->exceptions) < 0)
+    bool near = find_bases(reader, shape, block->entries);
+    if (read_values(reader, shape, near ? reader->bases : NULL, &block->exceptions) < 0)
         return -EBADMSG;
+    keep_lasts(reader, shape, block->entries);
     for (size_t slot = 0; slot < shape->slots; slot++) {
         for (size_t m = 0; m < shape->members; m++) {
-            const struct batch_entry *entry = &reader->entries[block->entries[m]];
+            const struct batch_entry *entry = &reader->entries.items[block->entries[m]];
             struct record *record = &reader->records[slot * shape->members + m];
             *record = (struct record){.time_ms = entry->time_ms,
                                       .last = reader->values[slot * shape->members + m],
@@ -496,9 +518,9 @@ static int fill_extras(struct batch_reader *reader, const struct block_shape *sh
 static int read_extras(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
 {
     uint64_t count = reader_uvarint(&reader->in.header);
-    if (reader->in.header.bad || count > reader->extras_left)
+    if (reader->in.header.bad || count > BATCH_EXTRAS_MAX || 2 * count > reader->claims_left)
         return -EBADMSG;
-    reader->extras_left -= count;
+    reader->claims_left -= 2 * count;
     if (count > 0) {
         reader->extras = mem_resize(reader->extras, (size_t)count, sizeof(*reader->extras));
         if (fill_extras(reader, shape, (size_t)count, reader->extras) < 0)
@@ -534,25 +556,64 @@ static int read_block(struct batch_reader *reader, const struct block_shape *sha
     return error;
 }
 
+/* A family begins: of several rounds, which of its members an entry is, and room for what they show. */
+static void begin_family(struct batch_reader *reader, uint32_t family)
+{
+    size_t start = reader->member_starts[family], end = reader->member_starts[family + 1];
+    reader->next_member = start;
+    if (reader->entries.count == 0 || reader->entries.items[reader->entries.count - 1].round == 0)
+        return;
+    if (!reader->member_of)
+        reader->member_of = mem_array(reader->entries.count, sizeof(*reader->member_of));
+    for (size_t i = start; i < end; i++)
+        reader->member_of[reader->members[i]] = (uint32_t)(i - start);
+    size_t kept = (end - start) * reader->families[family]->count;
+    if (kept > reader->kept_capacity) {
+        reader->kept = mem_resize(reader->kept, kept, sizeof(*reader->kept));
+        reader->kept_capacity = kept;
+    }
+}
+
+/* The members of the next round that has any; 0: the family is over. */
+static size_t next_round(const struct batch_reader *reader, uint32_t family)
+{
+    size_t start = reader->next_member, end = start;
+    while (end < reader->member_starts[family + 1] &&
+           reader->entries.items[reader->members[end]].round == reader->entries.items[reader->members[start]].round)
+        end++;
+    return end - start;
+}
+
+/* Everything was consumed, but for the zero bytes that a writer may put at the end. */
+static bool is_over(const struct batch_reader *reader)
+{
+    for (const uint8_t *at = reader->in.payload.at; at < reader->in.payload.end; at++)
+        if (*at != 0)
+            return false;
+    return reader_left(&reader->in.header) == 0;
+}
+
 int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block)
 {
     for (; reader->next_family < reader->envelope.family_count; reader->next_family++) {
         uint32_t f = reader->next_family;
-        size_t start = reader->member_starts[f];
-        struct block_shape shape = {.slots = reader->families[f]->count,
-                                    .members = reader->member_starts[f + 1] - start};
+        if (reader->next_member <= reader->member_starts[f])
+            begin_family(reader, f);
+        size_t start = reader->next_member;
+        struct block_shape shape = {.slots = reader->families[f]->count, .members = next_round(reader, f)};
         shape.records = shape.slots * shape.members;
         if (shape.records == 0)
             continue;
         struct batch_block block = {.family = reader->families[f],
+                                    .round = reader->entries.items[reader->members[start]].round,
                                     .entries = reader->members + start,
                                     .first_slots = reader->first_slots + start,
                                     .entry_count = (uint32_t)shape.members};
         if (read_block(reader, &shape, &block) < 0)
             return -EBADMSG;
-        reader->next_family++;
+        reader->next_member += shape.members;
         *ret_block = block;
         return 1;
     }
-    return reader_left(&reader->in.header) == 0 && reader_left(&reader->in.payload) == 0 ? 0 : -EBADMSG;
+    return is_over(reader) ? 0 : -EBADMSG;
 }

@@ -13,10 +13,7 @@
 #define BYTES_PER_EXTRA  10
 #define BYTES_PER_ENTRY  16
 
-struct item {
-    uint32_t target, page;
-    uint32_t count;
-    int64_t time_ms, stale_ms;
+struct item { /* what belongs to the entry of the same index */
     size_t first_record;
     size_t first_extra;
     uint32_t extra_count;
@@ -33,8 +30,9 @@ struct page_use {
 };
 
 struct batch_writer {
+    struct batch_entry *entries;
     struct item *items;
-    size_t item_count, item_capacity;
+    size_t item_count, entry_capacity, item_capacity;
     struct record *records;
     size_t record_count, record_capacity;
     struct record_extra *extras; /* index within the item's records */
@@ -48,6 +46,7 @@ struct batch_writer {
     struct map target_map, page_map, family_map; /* to index + 1 */
     size_t estimate_bytes, layout_bytes;
     uint64_t shown_slots;       /* of all entries' pages, of those that only end as well */
+    uint64_t claims;            /* BATCH_CLAIMS_PER_BYTE */
     struct layout *target_list; /* of the last finish */
     struct hash128 *hashes;
     bool held;
@@ -82,7 +81,7 @@ void batch_writer_reset(struct batch_writer *writer)
     writer->item_count = writer->record_count = writer->extra_count = 0;
     writer->target_count = writer->page_count = writer->family_count = writer->estimate_bytes = 0;
     writer->layout_bytes = 0;
-    writer->shown_slots = 0;
+    writer->shown_slots = writer->claims = 0;
     map_clear(&writer->target_map);
     map_clear(&writer->page_map);
     map_clear(&writer->family_map);
@@ -100,6 +99,7 @@ void batch_writer_free(struct batch_writer *writer)
     buf_done(&writer->payload);
     buf_done(&writer->raw);
     ZSTD_freeCCtx(writer->zstd);
+    mem_free(writer->entries);
     mem_free(writer->items);
     mem_free(writer->records);
     mem_free(writer->extras);
@@ -237,7 +237,8 @@ static size_t estimate_of(const struct batch_item *item, size_t slots)
 
 int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 {
-    ASSERT(item->round == 0); /* of one window so far */
+    ASSERT(item->round < BATCH_ROUNDS_MAX);
+    ASSERT(writer->item_count == 0 || writer->entries[writer->item_count - 1].round <= item->round);
     size_t shown = slots_of(item);
     size_t slots = item->count > 0 ? shown : 0;
     size_t estimate = estimate_of(item, slots);
@@ -247,17 +248,20 @@ int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
     writer->layout_bytes += layout_bytes;
     writer->shown_slots += shown;
     writer->estimate_bytes += estimate;
+    writer->claims += BATCH_ENTRY_CLAIMS + item->page->count + shown + 2 * item->extra_count;
+    writer->entries = grown(writer->entries, writer->item_count, 1, sizeof(*writer->entries), &writer->entry_capacity);
     writer->items = grown(writer->items, writer->item_count, 1, sizeof(*writer->items), &writer->item_capacity);
     writer->records =
         grown(writer->records, writer->record_count, slots, sizeof(*writer->records), &writer->record_capacity);
     writer->extras =
         grown(writer->extras, writer->extra_count, item->extra_count, sizeof(*writer->extras), &writer->extra_capacity);
-    writer->items[writer->item_count++] = (struct item){.target = index_of_target(writer, item->target),
-                                                        .page = index_of_page(writer, item),
-                                                        .count = item->count,
-                                                        .time_ms = item->time_ms,
-                                                        .stale_ms = item->stale_ms,
-                                                        .first_record = writer->record_count,
+    writer->entries[writer->item_count] = (struct batch_entry){.round = item->round,
+                                                               .target = index_of_target(writer, item->target),
+                                                               .page = index_of_page(writer, item),
+                                                               .time_ms = item->time_ms,
+                                                               .count = item->count,
+                                                               .stale_ms = item->stale_ms};
+    writer->items[writer->item_count++] = (struct item){.first_record = writer->record_count,
                                                         .first_extra = writer->extra_count,
                                                         .extra_count = (uint32_t)item->extra_count};
     if (slots > 0)
@@ -291,25 +295,33 @@ static size_t extras_from(const struct batch_writer *writer, const struct item *
     return low;
 }
 
-/* record: of the family's first slot. */
-static struct batch_member member_of(const struct batch_writer *writer, const struct item *item, size_t record,
-                                     uint32_t slots)
+/* What entry i has of a family whose first slot is its page's slot `base`. */
+static struct batch_member member_of(const struct batch_writer *writer, const struct batch_entries *entries, size_t i,
+                                     size_t base, uint32_t slots)
 {
-    size_t base = record - item->first_record, first = extras_from(writer, item, base);
-    return (struct batch_member){.time_ms = item->time_ms,
-                                 .count = item->count,
-                                 .records = slots > 0 ? writer->records + record : NULL,
+    const struct item *item = &writer->items[i];
+    const struct batch_entry *entry = &entries->items[i];
+    uint32_t before = entries->before[i];
+    size_t first = extras_from(writer, item, base);
+    return (struct batch_member){.time_ms = entry->time_ms,
+                                 .count = entry->count,
+                                 .round = entry->round,
+                                 .records = slots > 0 ? writer->records + item->first_record + base : NULL,
+                                 .before = before != BATCH_NONE && slots > 0
+                                               ? writer->records + writer->items[before].first_record + base
+                                               : NULL,
                                  .extras = item->extra_count > 0 ? writer->extras + first : NULL,
                                  .extra_count = extras_from(writer, item, base + slots) - first,
                                  .extra_base = (uint32_t)base};
 }
 
-static void find_members(const struct batch_writer *writer, struct members *members)
+static void find_members(const struct batch_writer *writer, const struct batch_entries *entries,
+                         struct members *members)
 {
     members->starts = mem_array(writer->family_count + 1, sizeof(*members->starts));
     for (size_t i = 0; i < writer->item_count; i++) {
-        const struct page_use *page = &writer->pages[writer->items[i].page];
-        for (uint32_t f = 0; f < page->layout->count && writer->items[i].count > 0; f++)
+        const struct page_use *page = &writer->pages[entries->items[i].page];
+        for (uint32_t f = 0; f < page->layout->count && entries->items[i].count > 0; f++)
             members->starts[page->families[f] + 1]++;
     }
     for (size_t f = 0; f < writer->family_count; f++)
@@ -318,14 +330,25 @@ static void find_members(const struct batch_writer *writer, struct members *memb
     CLEANUP_FREE size_t *next = mem_array(writer->family_count + 1, sizeof(*next));
     memcpy(next, members->starts, writer->family_count * sizeof(*next));
     for (size_t i = 0; i < writer->item_count; i++) {
-        const struct item *item = &writer->items[i];
-        const struct page_use *page = &writer->pages[item->page];
-        size_t record = item->first_record;
-        for (uint32_t f = 0; f < page->layout->count && item->count > 0; f++) {
+        const struct page_use *page = &writer->pages[entries->items[i].page];
+        size_t base = 0;
+        for (uint32_t f = 0; f < page->layout->count && entries->items[i].count > 0; f++) {
             uint32_t slots = writer->families[page->families[f]].layout->count;
-            members->all[next[page->families[f]]++] = member_of(writer, item, record, slots);
-            record += slots;
+            members->all[next[page->families[f]]++] = member_of(writer, entries, i, base, slots);
+            base += slots;
         }
+    }
+}
+
+/* Round by round. */
+static void write_family(struct batch_family *family, const struct batch_member *members, size_t count)
+{
+    for (size_t from = 0, end; from < count; from = end) {
+        for (end = from + 1; end < count && members[end].round == members[from].round;)
+            end++;
+        family->members = members + from;
+        family->member_count = end - from;
+        batch_family_write(family);
     }
 }
 
@@ -340,34 +363,15 @@ static void write_families(struct batch_writer *writer, const struct members *me
     struct batch_family family;
     batch_family_init(&family, largest, slots_max, &writer->header, &writer->payload);
     for (size_t f = 0; f < writer->family_count; f++) {
-        family.members = members->all + members->starts[f];
-        family.member_count = members->starts[f + 1] - members->starts[f];
         family.slots = writer->families[f].layout->count;
-        if (family.member_count > 0 && family.slots > 0)
-            batch_family_write(&family);
+        if (family.slots > 0)
+            write_family(&family, members->all + members->starts[f], members->starts[f + 1] - members->starts[f]);
     }
     batch_family_done(&family);
 }
 
-static void write_entries(struct batch_writer *writer, int64_t window_start_ms)
-{
-    size_t count = writer->item_count;
-    buf_append_uvarint(&writer->header, count);
-    if (count == 0)
-        return;
-    CLEANUP_FREE int64_t *numbers = mem_resize(NULL, count, sizeof(*numbers));
-    for (int column = 0; column < 5; column++) {
-        for (size_t i = 0; i < count; i++) {
-            const struct item *item = &writer->items[i];
-            const int64_t fields[] = {item->target, item->page, batch_time_between(item->time_ms, window_start_ms),
-                                      item->count, item->stale_ms};
-            numbers[i] = fields[column];
-        }
-        column_encode_ints(numbers, count, &writer->header, &writer->payload);
-    }
-}
-
-/* Compresses raw into out, or stores it as it is where that is smaller or the ratio would look like an attack. */
+/* Compresses raw into out, or stores it as it is where that is smaller, or where the reader would not believe that so
+ * few bytes hold so much. */
 static int compress_body(struct batch_writer *writer, struct buf *body)
 {
     struct buf *raw = &writer->raw;
@@ -378,8 +382,9 @@ static int compress_body(struct batch_writer *writer, struct buf *body)
     if (!room)
         return -ENOMEM;
     size_t bytes = ZSTD_compressCCtx(writer->zstd, room, ZSTD_compressBound(raw->len), raw->data, raw->len, 1);
-    bool ratio_fine = raw->len <= BATCH_RAW_FREE_BYTES || raw->len / BATCH_RAW_RATIO_MAX < bytes;
-    if (!ZSTD_isError(bytes) && bytes < raw->len && ratio_fine) {
+    bool believed = (raw->len <= BATCH_RAW_FREE_BYTES || raw->len / BATCH_RAW_RATIO_MAX < bytes) &&
+                    writer->claims / BATCH_CLAIMS_PER_BYTE < bytes;
+    if (!ZSTD_isError(bytes) && bytes < raw->len && believed) {
         buf_added(body, bytes);
         return 0;
     }
@@ -429,17 +434,35 @@ void batch_writer_release(struct batch_writer *writer, struct layout_table *tabl
         layout_table_release(table, writer->hashes[i]);
 }
 
-static int write_body(struct batch_writer *writer, int64_t window_start_ms)
+/* A batch that claims more than it is long is made longer: a reader would not believe it. */
+static void pad(struct batch_writer *writer)
+{
+    size_t len = writer->header.len + writer->payload.len, wanted = writer->claims / BATCH_CLAIMS_PER_BYTE + 1;
+    uint8_t *room = len < wanted ? buf_reserve(&writer->payload, wanted - len) : NULL;
+    if (!room)
+        return;
+    memset(room, 0, wanted - len);
+    buf_added(&writer->payload, wanted - len);
+}
+
+static int write_body(struct batch_writer *writer, const struct envelope *envelope)
 {
     buf_reset(&writer->header);
     buf_reset(&writer->payload);
     buf_reset(&writer->raw);
-    write_entries(writer, window_start_ms);
+    CLEANUP_FREE uint32_t *before = mem_array(writer->item_count, sizeof(*before));
+    struct batch_entries entries = {.items = writer->entries,
+                                    .before = before,
+                                    .count = writer->item_count,
+                                    .window_start_ms = envelope->window_start_ms,
+                                    .resolution_ms = envelope->resolution_ms};
+    batch_entries_write(&entries, &writer->header, &writer->payload);
     struct members members;
-    find_members(writer, &members);
+    find_members(writer, &entries, &members);
     write_families(writer, &members);
     mem_free(members.all);
     mem_free(members.starts);
+    pad(writer);
     pack_array(&writer->raw, 2);
     pack_bin(&writer->raw, writer->header.data, writer->header.len);
     pack_bin(&writer->raw, writer->payload.data, writer->payload.len);
@@ -452,7 +475,7 @@ int batch_writer_finish(struct batch_writer *writer, struct envelope *envelope, 
     ASSERT(!writer->held);
     size_t start = out->len;
     CLEANUP(buf_done) struct buf body = BUF_INIT(0);
-    int error = write_body(writer, envelope->window_start_ms);
+    int error = write_body(writer, envelope);
     if (error == 0)
         error = compress_body(writer, &body);
     if (error == 0)

@@ -53,33 +53,69 @@ static size_t packed_bytes(size_t count, unsigned bits)
     return (count * bits + 7) / 8;
 }
 
-/* The width at which packed bits and patches together are smallest. widths[w]: values whose width is w. */
-static unsigned cheapest_width(const size_t widths[static 65], size_t count)
+/* How integers are written. */
+struct plan {
+    int64_t low; /* the base */
+    bool all_equal;
+    unsigned zeros;   /* bits that all residuals end with, left out */
+    unsigned bits;    /* packed of each */
+    size_t patches;   /* residuals that are wider */
+    size_t cost_bits; /* of what is packed */
+};
+
+/* Fills bits, patches and cost: the width at which packed bits and patches together are smallest. widths[w]: residuals
+ * whose width is w. */
+static void choose_width(const uint32_t widths[static 65], size_t count, struct plan *plan)
 {
     unsigned top = 64;
     while (top > 0 && widths[top] == 0)
         top--;
-    unsigned best = top;
-    size_t best_bits = count * top, patched = 0, patch_bits = 0;
+    plan->bits = top;
+    plan->cost_bits = count * top;
+    size_t patched = 0;
     for (unsigned width = top; width-- > 0;) {
         patched += widths[width + 1];
         /* An outlier costs its place (mostly one byte) and its high part. */
-        patch_bits = patched * (8 + ((top - width + 6) / 7) * 8);
-        if (count * width + patch_bits < best_bits) {
-            best_bits = count * width + patch_bits;
-            best = width;
+        size_t cost = count * width + patched * (8 + ((top - width + 6) / 7) * 8);
+        if (cost < plan->cost_bits) {
+            plan->cost_bits = cost;
+            plan->bits = width;
+            plan->patches = patched;
         }
     }
-    return best;
 }
 
-static void pack_bits(const uint64_t *values, size_t count, unsigned bits, uint8_t *out)
+static struct plan plan_ints(const int64_t *values, size_t count)
+{
+    int64_t low = values[0];
+    for (size_t i = 1; i < count; i++)
+        low = MIN(low, values[i]);
+    uint64_t any = 0;
+    for (size_t i = 0; i < count; i++)
+        any |= (uint64_t)values[i] - (uint64_t)low;
+    struct plan plan = {.low = low, .all_equal = any == 0};
+    if (plan.all_equal)
+        return plan;
+    plan.zeros = (unsigned)__builtin_ctzll(any);
+    uint32_t widths[65] = {0};
+    for (size_t i = 0; i < count; i++)
+        widths[bit_width(((uint64_t)values[i] - (uint64_t)low) >> plan.zeros)]++;
+    choose_width(widths, count, &plan);
+    return plan;
+}
+
+static uint64_t residual_of(const struct plan *plan, int64_t value)
+{
+    return ((uint64_t)value - (uint64_t)plan->low) >> plan->zeros;
+}
+
+static void pack_bits(const int64_t *values, size_t count, const struct plan *plan, uint8_t *out)
 {
     unsigned __int128 held = 0;
-    unsigned held_bits = 0;
+    unsigned held_bits = 0, bits = plan->bits;
     uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
     for (size_t i = 0; i < count; i++) {
-        held |= (unsigned __int128)(values[i] & mask) << held_bits;
+        held |= (unsigned __int128)(residual_of(plan, values[i]) & mask) << held_bits;
         held_bits += bits;
         if (held_bits >= 64) {
             uint64_t word = (uint64_t)held;
@@ -117,30 +153,17 @@ static void unpack_bits(const uint8_t *in, size_t len, size_t count, unsigned bi
     }
 }
 
-/* Residuals over the smallest value, without the zero bits they all end with. Returns that number of bits. */
-static unsigned make_residuals(const int64_t *values, size_t count, int64_t base, uint64_t *residuals)
+static void append_patches(const int64_t *values, size_t count, const struct plan *plan, struct buf *payload)
 {
-    uint64_t any = 0;
-    for (size_t i = 0; i < count; i++) {
-        residuals[i] = (uint64_t)values[i] - (uint64_t)base;
-        any |= residuals[i];
-    }
-    unsigned zeros = any ? (unsigned)__builtin_ctzll(any) : 0;
-    if (zeros > 0)
-        for (size_t i = 0; i < count; i++)
-            residuals[i] >>= zeros;
-    return zeros;
-}
-
-static void append_patches(const uint64_t *residuals, size_t count, unsigned bits, struct buf *payload)
-{
-    size_t last = 0;
-    for (size_t i = 0; i < count && bits < 64; i++) {
-        if (residuals[i] >> bits == 0)
+    size_t last = 0, left = plan->patches;
+    for (size_t i = 0; left > 0 && i < count; i++) {
+        uint64_t high = residual_of(plan, values[i]) >> plan->bits; /* with patches fewer than 64 bits are packed */
+        if (high == 0)
             continue;
         buf_append_uvarint(payload, i - last);
-        buf_append_uvarint(payload, residuals[i] >> bits);
+        buf_append_uvarint(payload, high);
         last = i;
+        left--;
     }
 }
 
@@ -148,35 +171,22 @@ static void append_patches(const uint64_t *residuals, size_t count, unsigned bit
  * patches. All values equal: width byte 0xff. */
 #define WIDTH_ALL_EQUAL 0xff
 
-static int encode_ints(const int64_t *values, size_t count, uint64_t *residuals, struct buf *header,
-                       struct buf *payload)
+static int write_ints(const int64_t *values, size_t count, const struct plan *plan, struct buf *header,
+                      struct buf *payload)
 {
-    int64_t low = values[0], high = values[0];
-    for (size_t i = 1; i < count; i++) {
-        low = MIN(low, values[i]);
-        high = MAX(high, values[i]);
-    }
-    column_append_signed(header, low);
-    if (low == high)
+    column_append_signed(header, plan->low);
+    if (plan->all_equal)
         return buf_append_byte(header, WIDTH_ALL_EQUAL);
-    unsigned zeros = make_residuals(values, count, low, residuals);
-    size_t widths[65] = {0};
-    for (size_t i = 0; i < count; i++)
-        widths[bit_width(residuals[i])]++;
-    unsigned bits = cheapest_width(widths, count);
-    size_t patches = 0;
-    for (unsigned width = bits + 1; width <= 64; width++)
-        patches += widths[width];
-    buf_append_byte(header, (uint8_t)bits);
-    buf_append_byte(header, (uint8_t)zeros);
-    buf_append_uvarint(header, patches);
-    size_t bytes = packed_bytes(count, bits);
+    buf_append_byte(header, (uint8_t)plan->bits);
+    buf_append_byte(header, (uint8_t)plan->zeros);
+    buf_append_uvarint(header, plan->patches);
+    size_t bytes = packed_bytes(count, plan->bits);
     uint8_t *room = buf_reserve(payload, bytes);
     if (!room)
         return -EMSGSIZE;
-    pack_bits(residuals, count, bits, room);
+    pack_bits(values, count, plan, room);
     buf_added(payload, bytes);
-    append_patches(residuals, count, bits, payload);
+    append_patches(values, count, plan, payload);
     return header->full || payload->full ? -EMSGSIZE : 0;
 }
 
@@ -231,8 +241,8 @@ int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_value
 int column_encode_ints(const int64_t *values, size_t count, struct buf *header, struct buf *payload)
 {
     ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
-    CLEANUP_FREE uint64_t *residuals = mem_resize(NULL, count, sizeof(*residuals));
-    return encode_ints(values, count, residuals, header, payload);
+    struct plan plan = plan_ints(values, count);
+    return write_ints(values, count, &plan, header, payload);
 }
 
 /* ---- Doubles ---- */
@@ -341,34 +351,6 @@ static void append_exceptions(const double *values, const uint8_t *missed, size_
     }
 }
 
-struct extent {
-    int64_t low, high;
-};
-
-static void widen(struct extent *extent, int64_t value)
-{
-    extent->low = MIN(extent->low, value);
-    extent->high = MAX(extent->high, value);
-}
-
-/* Differences from what is expected where those are the smaller numbers: true, and scaled holds them. */
-static bool make_relative(const double *bases, const uint8_t *missed, size_t count, unsigned scale, int64_t *scaled)
-{
-    struct extent plain = {INT64_MAX, INT64_MIN}, relative = plain;
-    for (size_t i = 0; i < count; i++) {
-        if (missed[i])
-            continue;
-        widen(&plain, scaled[i]);
-        widen(&relative, (int64_t)((uint64_t)scaled[i] - (uint64_t)expected(bases[i], scale)));
-    }
-    if (plain.low > plain.high || bit_width((uint64_t)relative.high - (uint64_t)relative.low) >=
-                                      bit_width((uint64_t)plain.high - (uint64_t)plain.low))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        scaled[i] = (int64_t)((uint64_t)scaled[i] - (uint64_t)expected(bases[i], scale));
-    return true;
-}
-
 /* An exception's place holds a value of its neighbourhood, so that it does not widen the column. */
 static void fill_missed(const uint8_t *missed, size_t count, int64_t *scaled)
 {
@@ -382,27 +364,45 @@ static void fill_missed(const uint8_t *missed, size_t count, int64_t *scaled)
     }
 }
 
+/* The integers that are written: the scaled ones, or where those take less their differences from what is expected. */
+static const int64_t *choose_base(const double *bases, const uint8_t *missed, size_t count, unsigned scale,
+                                  const int64_t *scaled, int64_t *relative, struct plan *plan)
+{
+    *plan = plan_ints(scaled, count);
+    if (!bases || plan->all_equal)
+        return scaled;
+    for (size_t i = 0; i < count; i++)
+        relative[i] = (int64_t)((uint64_t)scaled[i] - (uint64_t)expected(bases[i], scale));
+    fill_missed(missed, count, relative);
+    struct plan other = plan_ints(relative, count);
+    if (other.cost_bits >= plan->cost_bits && !other.all_equal)
+        return scaled;
+    *plan = other;
+    return relative;
+}
+
 int column_encode_doubles(const double *values, const double *bases, size_t count, struct buf *header,
                           struct buf *payload)
 {
     ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
-    CLEANUP_FREE int64_t *scratch = mem_resize(NULL, count, 2 * sizeof(*scratch) + 1);
-    int64_t *scaled = scratch;
-    uint64_t *residuals = (uint64_t *)scratch + count;
-    uint8_t *missed = (uint8_t *)(residuals + count);
+    CLEANUP_FREE int64_t *scaled = mem_resize(NULL, count, 2 * sizeof(*scaled) + 1);
+    int64_t *relative = scaled + count;
+    uint8_t *missed = (uint8_t *)(relative + count);
     unsigned scale = choose_scale(values, count);
     size_t misses = 0;
     for (size_t i = 0; i < count; i++) {
         missed[i] = !scale_value(values[i], scale, &scaled[i]);
         misses += missed[i];
     }
-    bool relative = bases && make_relative(bases, missed, count, scale, scaled);
     if (misses > 0)
         fill_missed(missed, count, scaled);
-    buf_append_byte(header, (uint8_t)(scale | (misses > 0 ? SCALE_EXCEPTIONS : 0) | (relative ? SCALE_RELATIVE : 0)));
+    struct plan plan;
+    const int64_t *chosen = choose_base(bases, missed, count, scale, scaled, relative, &plan);
+    buf_append_byte(header,
+                    (uint8_t)(scale | (misses > 0 ? SCALE_EXCEPTIONS : 0) | (chosen == relative ? SCALE_RELATIVE : 0)));
     if (misses > 0)
         buf_append_uvarint(header, misses);
-    int error = encode_ints(scaled, count, residuals, header, payload);
+    int error = write_ints(chosen, count, &plan, header, payload);
     if (error < 0)
         return error;
     if (misses > 0)

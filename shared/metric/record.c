@@ -1,7 +1,30 @@
 #include "metric/record.h"
 
 /* No sample lies before it, so that a record that never got one gives way to any other when they are merged. */
-#define TIME_NONE INT64_MIN
+#define TIME_NONE      INT64_MIN
+
+#define SUM_DIGITS_MAX 9
+/* A sum may be off by this share of what was added: two roundings of each side and one of the result. */
+#define SUM_ERROR 0x1p-51
+
+double sum_settle(double sum, double error)
+{
+    static const double powers[SUM_DIGITS_MAX + 1] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    for (int e = 0; e <= SUM_DIGITS_MAX; e++) {
+        double units = sum * powers[e], slack = error * powers[e];
+        if (!(slack < 0.25)) /* too coarse to tell one decimal from the next; NaN and infinity too */
+            return sum;
+        double whole = rint(units);
+        if (fabs(units - whole) <= slack)
+            return whole / powers[e];
+    }
+    return sum;
+}
+
+double sum_add(double a, double b)
+{
+    return sum_settle(a + b, (fabs(a) + fabs(b)) * SUM_ERROR);
+}
 
 struct record record_empty(enum series_kind kind)
 {
@@ -67,7 +90,7 @@ void record_merge(struct record *record, const struct record *next)
     if (next->count > 0 && record->count > 0) {
         record->min = min_of(record->min, next->min);
         record->max = max_of(record->max, next->max);
-        record->sum += next->sum;
+        record->sum = sum_add(record->sum, next->sum);
     } else if (next->count > 0) {
         record->min = next->min;
         record->max = next->max;

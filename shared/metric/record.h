@@ -7,8 +7,8 @@
  * marker. Extras live beside the record (struct record_extra), as nearly no record has any.
  *
  * (series, window) is the identity. Two records of one identity are never added: record_wins() chooses one.
- * Merging (record_merge) is for windows that follow each other (tiers), and gives the same in any grouping; the sum
- * does so to within rounding (doubles are added as they come; of equal values it is last * count, rounded once). */
+ * Merging (record_merge) is for windows that follow each other (tiers), and gives the same in any grouping: sums are
+ * those of decimals (sum_add). */
 #include "metric/sample.h"
 
 struct record {
@@ -24,6 +24,16 @@ struct record_extra {
     uint32_t index;       /* of the record it belongs to, in its block */
     struct sample sample; /* earlier than the record's own time; extras of one record are in order of time */
 };
+
+/* The sum of two sums. What exporters show are decimals of at most nine digits behind the point, nearly always; a sum
+ * of such is k / 10^e, one division of the exact integer, so that adding in any order and grouping gives the same bits,
+ * and 0.1 + 0.2 is 0.3. Holds while all |a| + |b| on the way are below 2^48 units of the last digit (of milliseconds:
+ * 8,900 years; whole numbers: up to 2^53); past that, and of numbers that are no decimals, it is their sum in doubles,
+ * next to it. Of equal values a sum is last * count, rounded once. */
+double sum_add(double a, double b);
+/* The decimal that a sum of doubles stands for, which is off by at most `error`; the sum itself where none is as near.
+ */
+double sum_settle(double sum, double error);
 
 /* Start of the window that holds time_ms; resolution_ms > 0; right for negative times too. */
 static inline int64_t window_start_ms(int64_t time_ms, int64_t resolution_ms)

@@ -261,14 +261,24 @@ class Batch:
         return [data[at:at + 16] for at in range(0, len(data), 16)]
 
     def read_entries(self):
-        count = self.header.uvarint()
-        columns = [int_column(self.header, self.payload, count) for _ in range(5)] if count else []
-        self.entries = []
-        for target, page, time, scrapes, stale in zip(*columns):
-            need(0 <= target < len(self.targets) and 0 <= page < len(self.pages), "an entry of nothing")
-            need(scrapes >= 0, "fewer than no scrapes")
-            self.entries.append({"target": target, "page": page, "time": signed(time + self.fields[6]),
-                                 "count": scrapes, "stale": stale})
+        self.entries, known = [], {}
+        for round_number in range(self.header.uvarint()):
+            window = self.fields[6] + round_number * self.fields[7]
+            entries, place = [], 0
+            count = self.header.uvarint()
+            columns = [int_column(self.header, self.payload, count) for _ in range(5)] if count else []
+            for step, page, time, scrapes, stale in zip(*columns):
+                place += step
+                need(0 <= place < len(self.targets) and 0 <= page < len(self.pages), "an entry of nothing")
+                need(scrapes >= 0, "fewer than no scrapes")
+                before = known.get((place, page))
+                base = window if before is None else self.entries[before]["time"]
+                entries.append({"round": round_number, "target": place, "page": page, "time": signed(base + time),
+                                "count": scrapes, "stale": stale, "before": before})
+            for entry in entries:
+                self.entries.append(entry)
+                if entry["count"]:
+                    known[entry["target"], entry["page"]] = len(self.entries) - 1
 
     def divided_column(self, per_slot, members, bases):
         """A column per slot, or one for all."""
@@ -321,21 +331,40 @@ class Batch:
             records[place].extras.append((signed(records[place].time - time), value))
 
     def families(self):
-        """(family, members, records) of each that has any."""
+        """(family, members, records) of each that has any, round by round."""
         for family_hash in self.family_hashes:
             family = self.layouts[family_hash]
-            members = [entry for entry in self.entries if entry["count"] > 0 and family_hash in self.pages[entry["page"]]]
-            if not members or not family.slots:
-                continue
-            lasts = self.divided_column([len(members)] * len(family.slots), len(members), None)
-            records = [Record(members[i % len(members)], family.kinds[i // len(members)], last)
-                       for i, last in enumerate(lasts)]
-            self.read_odd(records, len(members))
-            self.read_ranges(family, records, len(members))
-            self.read_extras(records)
-            yield family, members, records
+            kept = {}
+            for places in self.rounds(family_hash) if family.slots else []:
+                yield family, *self.read_round(family, places, kept)
         self.header.end()
-        self.payload.end()
+        need(not any(self.payload.data[self.payload.at:]), "more bytes than there should be")
+
+    def rounds(self, family_hash):
+        """Of each round the places of the entries that have the family and were scraped."""
+        found = {}
+        for place, entry in enumerate(self.entries):
+            if entry["count"] > 0 and family_hash in self.pages[entry["page"]]:
+                found.setdefault(entry["round"], []).append(place)
+        return found.values()
+
+    def read_round(self, family, places_of_round, kept):
+        """kept: last values of the rounds before, by place of the entry."""
+        members = [self.entries[place] for place in places_of_round]
+        slots = len(family.slots)
+        near = [kept.get(member["before"]) for member in members]
+        bases = None
+        if any(near):
+            bases = [values[slot] if values else 0 for slot in range(slots) for values in near]
+        lasts = self.divided_column([len(members)] * slots, len(members), bases)
+        for m, place in enumerate(places_of_round):
+            kept[place] = [lasts[slot * len(members) + m] for slot in range(slots)]
+        records = [Record(members[i % len(members)], family.kinds[i // len(members)], last)
+                   for i, last in enumerate(lasts)]
+        self.read_odd(records, len(members))
+        self.read_ranges(family, records, len(members))
+        self.read_extras(records)
+        return members, records
 
 
 # ---- Printing ----
@@ -363,7 +392,8 @@ def print_batch(batch, out):
             out.write(f" {name} {reason} {count}")
     out.write("\n")
     for entry in batch.entries:
-        out.write(f"entry {labels_text(batch.targets[entry['target']])} page {entry['page']} time {entry['time']} "
+        out.write(f"entry {entry['round']} {labels_text(batch.targets[entry['target']])} page {entry['page']} "
+                  f"time {entry['time']} "
                   f"count {entry['count']} stale {entry['stale']}\n")
     for family, members, records in batch.families():
         out.write(f"family {family.name} members {len(members)}\n")

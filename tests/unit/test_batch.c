@@ -39,6 +39,8 @@ static void made_done(struct made *made)
 static void make(struct made *made, struct world *world)
 {
     made_init(made);
+    if (world->item_count > 0)
+        made->envelope.span_ms = (1 + (int64_t)world->items[world->item_count - 1].item.round) * WORLD_STEP_MS;
     size_t records = 0;
     for (uint32_t i = 0; i < world->item_count; i++) {
         assert_int_equal(batch_writer_add(made->writer, &world->items[i].item), 0);
@@ -130,6 +132,7 @@ static void check_entries(const struct world *world, const struct batch_reader *
         assert_true(labels_equal(batch_reader_targets(reader)->targets[entries[i].target], item->target));
         assert_true(hash128_equal(batch_reader_page(reader, entries[i].page)->hash, item->page->hash));
         assert_int_equal(batch_reader_page_slots(reader, entries[i].page), world->page_slots[world->items[i].page]);
+        assert_int_equal(entries[i].round, item->round);
         assert_int_equal(entries[i].count, item->count);
         assert_int_equal(entries[i].time_ms, item->time_ms);
         assert_int_equal(entries[i].stale_ms, item->stale_ms);
@@ -157,13 +160,15 @@ static void check_equal(const struct world *world, struct batch_reader *reader)
 
 /* ---- Round trips ---- */
 
-static void round_trip(uint64_t seed, uint32_t slots_max, uint32_t targets)
+static void round_trip(uint64_t seed, uint32_t slots_max, uint32_t targets, uint32_t rounds)
 {
     struct world world;
     struct made made;
     world_init(&world, seed, slots_max);
     for (uint32_t i = 0; i < targets; i++)
         world_add_target(&world);
+    for (uint32_t round = 1; round < rounds; round++)
+        world_add_round(&world);
     make(&made, &world);
     uint8_t *copy;
     struct batch_reader *reader = NULL;
@@ -186,7 +191,44 @@ static void what_is_written_is_read(void **state)
     static const uint32_t targets[] = {0, 1, 2, 5, 12, 18, 19, 20, 21, 25, 40, 100};
     for (uint32_t i = 0; i < ARRAY_LEN(targets); i++)
         for (uint64_t seed = 1; seed <= 8; seed++)
-            round_trip(seed * 1000 + i, seed % 2 ? 50 : 3, targets[i]);
+            round_trip(seed * 1000 + i, seed % 2 ? 50 : 3, targets[i], 1);
+}
+
+static void rounds_are_read(void **state)
+{
+    (void)state;
+    static const uint32_t targets[] = {1, 2, 5, 18, 20, 25, 60};
+    for (uint32_t i = 0; i < ARRAY_LEN(targets); i++)
+        for (uint64_t seed = 1; seed <= 8; seed++)
+            round_trip(seed * 1000 + i, seed % 2 ? 50 : 3, targets[i], 2 + (uint32_t)seed % 5);
+}
+
+/* What is read and written again is the same batch, byte for byte. */
+static void what_is_read_is_written_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct world world;
+        struct made made, again;
+        world_init(&world, seed, seed % 2 ? 20 : 4);
+        for (uint32_t i = 0; i < 5 * seed; i++)
+            world_add_target(&world);
+        for (uint32_t round = 1; round < 1 + seed % 3; round++)
+            world_add_round(&world);
+        make(&made, &world);
+        made_init(&again);
+        again.envelope.span_ms = made.envelope.span_ms;
+        struct batch_reader *reader = NULL;
+        assert_int_equal(batch_reader_open(made.batch.data, made.batch.len, made.table, &reader), 0);
+        assert_int_equal(batch_writer_add_batch(again.writer, reader, 0), 0);
+        batch_reader_free(reader);
+        assert_int_equal(batch_writer_finish(again.writer, &again.envelope, again.table, &again.batch), 0);
+        assert_int_equal(again.batch.len, made.batch.len);
+        assert_memory_equal(again.batch.data, made.batch.data, made.batch.len);
+        made_done(&made);
+        made_done(&again);
+        world_done(&world);
+    }
 }
 
 static void a_writer_begins_again_after_reset(void **state)
@@ -465,17 +507,18 @@ static void claims_of_extras_are_bounded(void **state)
     assert_int_equal(batch_writer_add(made.writer, &item), 0);
     assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);
     assert_true(made.envelope.family_count > 2);
+    static const char zeros[8 * KIB]; /* what pays for the claims of the first */
     for (int c = 0; c < 2; c++) {
         uint64_t claimed = c == 0 ? 1000 : BATCH_EXTRAS_MAX / 2 + 1;
         buf_reset(&header);
         buf_append(&header,
-                   "\x01"
+                   "\x01\x01"
                    "\x00\xff"
                    "\x00\xff"
                    "\x00\xff"
                    "\x08\xff"
                    "\x00\xff",
-                   11); /* an entry, 4 scrapes */
+                   12); /* a round of an entry, 4 scrapes */
         for (uint32_t f = 0; f < made.envelope.family_count; f++) {
             buf_append(&header,
                        "\x01\x00\xff"
@@ -489,7 +532,7 @@ static void claims_of_extras_are_bounded(void **state)
                        "\x01\x00\xff",
                        7); /* all at one place, 1 ms before it, 0 */
         }
-        wrap(&made, buf_view(&header), STR(""), &batch);
+        wrap(&made, buf_view(&header), str_of(zeros, sizeof(zeros)), &batch);
         assert_int_equal(open_and_read(&made, batch.data, batch.len), c == 0 ? 0 : -EBADMSG);
     }
     mem_free(records);
@@ -681,9 +724,11 @@ static void markers_are_bounded(void **state)
     /* Entries: all of one target and page, no scrapes, ended. */
     static const char columns[] = "\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff";
     CLEANUP(buf_done) struct buf header = BUF_INIT(KIB);
+    CLEANUP_FREE char *zeros = mem_zalloc(MIB);
+    buf_append_byte(&header, 1); /* round */
     buf_append_uvarint(&header, BATCH_RECORDS_MAX / LAYOUT_SLOTS_MAX + 1);
     buf_append(&header, columns, sizeof(columns) - 1);
-    wrap(&made, buf_view(&header), STR(""), &batch);
+    wrap(&made, buf_view(&header), str_of(zeros, MIB), &batch);
     assert_int_equal(open_and_read(&made, batch.data, batch.len), -EMSGSIZE);
     made_done(&made);
 }
@@ -725,7 +770,7 @@ static void a_page_named_often_is_refused(void **state)
         pages[i] = page->hash;
     made.envelope.pages = pages;
     made.envelope.page_count = PAGES;
-    wrap(&made, STR("\x01\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff"), STR(""), &batch);
+    wrap(&made, STR("\x01\x01\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff"), STR(""), &batch);
     assert_int_equal(open_and_read(&made, batch.data, batch.len), -EMSGSIZE);
     mem_free(pages);
     for (unsigned i = 0; i < FAMILIES; i++)
@@ -757,6 +802,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(rounds_are_read),
+        cmocka_unit_test(what_is_read_is_written_again),
         cmocka_unit_test(a_writer_begins_again_after_reset),
         cmocka_unit_test(every_truncation_is_an_error),
         cmocka_unit_test(every_truncation_inside_the_body_is_an_error),

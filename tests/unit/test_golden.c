@@ -18,8 +18,12 @@
 static const struct golden {
     const char *name;
     uint64_t seed;
-    uint32_t slots_max, targets;
-} goldens[] = {{"empty", 1, 2, 0}, {"one_target", 2, 4, 1}, {"few_targets", 3, 5, 6}, {"many_targets", 4, 2, 24}};
+    uint32_t slots_max, targets, rounds;
+    bool scrapes; /* rounds are scrapes, at resolution 0 */
+} goldens[] = {{"empty", 1, 2, 0, 1, false},       {"one_target", 2, 4, 1, 1, false},
+               {"few_targets", 3, 5, 6, 1, false}, {"many_targets", 4, 2, 24, 1, false},
+               {"few_windows", 5, 5, 3, 5, false}, {"many_windows", 6, 2, 22, 3, false},
+               {"every_scrape", 7, 3, 21, 4, true}};
 
 /* ---- Text ---- */
 
@@ -97,7 +101,7 @@ static void print_batch(struct str batch, struct layout_table *table, struct buf
     size_t count;
     const struct batch_entry *entries = batch_reader_entries(reader, &count);
     for (size_t i = 0; i < count; i++) {
-        buf_append_text(out, "entry ");
+        buf_printf(out, "entry %u ", entries[i].round);
         print_labels(batch_reader_targets(reader)->targets[entries[i].target], out);
         buf_printf(out, " page %u time %lld count %u stale %lld\n", entries[i].page, (long long)entries[i].time_ms,
                    entries[i].count, (long long)entries[i].stale_ms);
@@ -163,9 +167,13 @@ static void make_frames(const struct golden *golden, struct buf *frames)
     world_init(&world, golden->seed, golden->slots_max);
     for (uint32_t i = 0; i < golden->targets; i++)
         world_add_target(&world);
+    for (uint32_t round = 1; round < golden->rounds; round++)
+        world_add_round(&world);
     struct layout_table *table = layout_table_new(16 * MIB);
     struct batch_writer *writer = batch_writer_new();
     struct envelope envelope = world_envelope();
+    envelope.span_ms = golden->rounds * WORLD_STEP_MS;
+    envelope.resolution_ms = golden->scrapes ? 0 : WORLD_STEP_MS;
     CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
     for (uint32_t i = 0; i < world.item_count; i++)
         ASSERT(batch_writer_add(writer, &world.items[i].item) == 0);

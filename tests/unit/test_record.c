@@ -140,6 +140,86 @@ static void merging_gives_the_same_in_any_grouping(void **state)
     }
 }
 
+#define SUMS_MAX 64
+
+/* One of the forms in which exporters show decimals of `digits` digits: k / 10^e, k / 1000 / 1000, k * 0.001. */
+static double decimal(struct random *random, int64_t k, int digits)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    bool odd = random_below(random, 2);
+    if (digits == 6 && odd)
+        return (double)k / 1000 / 1000;
+    return digits == 3 && odd ? (double)k * 0.001 : (double)k / powers[digits];
+}
+
+/* Adds the terms from..end in an order and grouping of chance. */
+static double add_somehow(struct random *random, const double *terms, size_t from, size_t end)
+{
+    if (end - from == 1)
+        return terms[from];
+    size_t middle = from + 1 + random_below(random, end - from - 1);
+    double left = add_somehow(random, terms, from, middle), right = add_somehow(random, terms, middle, end);
+    return random_below(random, 2) ? sum_add(left, right) : sum_add(right, left);
+}
+
+static void shuffle(struct random *random, double *terms, size_t count)
+{
+    for (size_t i = count; i > 1; i--) {
+        size_t other = random_below(random, i);
+        double held = terms[i - 1];
+        terms[i - 1] = terms[other];
+        terms[other] = held;
+    }
+}
+
+static void sums_of_decimals_are_exact(void **state)
+{
+    (void)state;
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    struct random random;
+    random_seed(&random, 17);
+    assert_same_bits(sum_add(0.1, 0.2), 0.3);
+    assert_same_bits(sum_add(1e6 + 0.1, -1e6), 0.1);
+    for (int round = 0; round < 20000; round++) {
+        double terms[SUMS_MAX];
+        int digits = (int)random_below(&random, 10);
+        size_t count = 2 + random_below(&random, SUMS_MAX - 2);
+        unsigned bits = 1 + (unsigned)random_below(&random, 40);
+        bool negative = random_below(&random, 2);
+        int64_t sum = 0;
+        for (size_t i = 0; i < count; i++) {
+            int64_t k = (int64_t)(random_next(&random) >> (64 - bits));
+            k = negative && random_below(&random, 2) ? -k : k;
+            terms[i] = decimal(&random, k, digits);
+            sum += k;
+        }
+        double wanted = (double)sum / powers[digits];
+        for (int tries = 0; tries < 5; tries++) {
+            shuffle(&random, terms, count);
+            double got = add_somehow(&random, terms, 0, count);
+            if (wanted != 0) /* of either sign */
+                assert_same_bits(got, wanted);
+            assert_true(got == wanted);
+        }
+    }
+}
+
+/* What is no decimal is added as doubles are: next to the sum, whatever the size. */
+static void other_sums_are_near(void **state)
+{
+    (void)state;
+    struct random random;
+    random_seed(&random, 18);
+    for (int round = 0; round < 100000; round++) {
+        double a = double_from_bits(random_next(&random)), b = double_from_bits(random_next(&random));
+        double sum = sum_add(a, b);
+        if (!isfinite(a + b))
+            assert_int_equal(isnan(sum), isnan(a + b));
+        else
+            assert_true(fabs(sum - (a + b)) <= (fabs(a) + fabs(b)) * 0x1p-50);
+    }
+}
+
 static void merging_is_as_adding(void **state)
 {
     (void)state;
@@ -189,6 +269,8 @@ int main(void)
         cmocka_unit_test(a_stale_marker_counts_for_nothing_but_last),
         cmocka_unit_test(nan_is_skipped_by_min_and_max_unless_alone),
         cmocka_unit_test(merging_gives_the_same_in_any_grouping),
+        cmocka_unit_test(sums_of_decimals_are_exact),
+        cmocka_unit_test(other_sums_are_near),
         cmocka_unit_test(merging_is_as_adding),
         cmocka_unit_test(a_changed_kind_keeps_what_both_have),
         cmocka_unit_test(the_larger_count_wins_then_the_newer),
