@@ -7,6 +7,7 @@
  *
  * A batch has one round (a window), or several: windows side by side, of a backlog, or at resolution 0 the scrapes of a
  * time. Values of a round are written as differences from the round before, inside the batch. */
+#include "hop/column.h"
 #include "hop/envelope.h"
 #include "hop/layout_table.h"
 #include "metric/layout.h"
@@ -99,6 +100,22 @@ struct batch_block { /* one family over all entries of a round that have it; val
     uint32_t changing;                    /* records that are not constant */
     uint32_t exceptions;                  /* values that no scale fitted */
 };
+
+/* Appends a batch's body as it was before zstd, at most BATCH_RAW_BYTES_MAX. -EMSGSIZE, -EBADMSG. */
+MUST_CHECK int batch_body_expand(const struct envelope *envelope, struct str body, struct buf *out);
+/* Which part of a body a column is of, for who traces (a field of the range in this order). */
+enum batch_part {
+    BATCH_PART_ENTRIES,
+    BATCH_PART_LAST,
+    BATCH_PART_ODD,
+    BATCH_PART_MIN,
+    BATCH_PART_MAX,
+    BATCH_PART_SUM,
+    BATCH_PART_EXTRAS,
+    BATCH_PART_COUNT
+};
+/* From now on tells of each column that is read (with NULL no more); of the entries' columns nothing was told. */
+void batch_reader_trace(struct batch_reader *reader, column_trace_fn *fn, void *arg);
 
 /* Opens a batch whose layouts are all in the table (-ENOENT else; see envelope for which). -EBADMSG, -EPROTO, -EMSGSIZE
  * as envelope_decode. The batch's bytes must outlive the reader. */

@@ -45,18 +45,16 @@ struct batch_entries {
     uint32_t *before;          /* of each: the index of its predecessor, or BATCH_NONE */
     size_t count;
     int64_t window_start_ms, resolution_ms;
-};
-
-struct batch_entry_limits {
-    uint32_t targets, pages, rounds;
-    size_t entries;
+    struct {
+        uint32_t targets, pages, rounds;
+        size_t entries;
+    } limits; /* of reading */
 };
 
 /* Fills before, which has room for count, and writes. Failures stay in the buffers. */
 void batch_entries_write(struct batch_entries *entries, struct buf *header, struct buf *payload);
-/* Into entries without any, whose window is set. -EBADMSG: batch_entries_done is still due. */
-MUST_CHECK int batch_entries_read(struct batch_entries *entries, struct column_input *in,
-                                  const struct batch_entry_limits *limits);
+/* Into entries without any, whose window and limits are set. -EBADMSG: batch_entries_done is still due. */
+MUST_CHECK int batch_entries_read(struct batch_entries *entries, struct column_input *in);
 void batch_entries_done(struct batch_entries *entries);
 
 /* ---- Writing a family (batch_family.c) ---- */

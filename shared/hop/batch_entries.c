@@ -108,8 +108,7 @@ void batch_entries_write(struct batch_entries *entries, struct buf *header, stru
 
 /* ---- Reading ---- */
 
-static bool take_number(struct batch_entries *entries, size_t index, size_t from, int column, int64_t number,
-                        const struct batch_entry_limits *limits)
+static bool take_number(struct batch_entries *entries, size_t index, size_t from, int column, int64_t number)
 {
     struct batch_entry *entry = &entries->items[index];
     uint64_t target;
@@ -117,10 +116,10 @@ static bool take_number(struct batch_entries *entries, size_t index, size_t from
     case 0:
         target = (uint64_t)number + (index > from ? entries->items[index - 1].target : 0);
         entry->target = (uint32_t)target;
-        return target < limits->targets;
+        return target < entries->limits.targets;
     case 1:
         entry->page = (uint32_t)number;
-        return number >= 0 && number < limits->pages;
+        return number >= 0 && number < entries->limits.pages;
     case 2:
         entry->time_ms = (int64_t)((uint64_t)time_base(entries, index) + (uint64_t)number);
         return true;
@@ -133,40 +132,38 @@ static bool take_number(struct batch_entries *entries, size_t index, size_t from
     }
 }
 
-static int read_round(struct batch_entries *entries, size_t from, struct map *last, struct column_input *in,
-                      const struct batch_entry_limits *limits)
+static int read_round(struct batch_entries *entries, size_t from, struct map *last, struct column_input *in)
 {
     size_t count = entries->count - from;
     CLEANUP_FREE int64_t *numbers = mem_array(count, sizeof(*numbers));
     for (int column = 0; column < BATCH_ENTRY_COLUMNS && count > 0; column++) {
-        if (column_decode_ints(in, count, numbers, NULL) < 0)
+        if (column_decode_ints(in, count, numbers) < 0)
             return -EBADMSG;
         if (column == 2) /* target and page are known: so are the predecessors, by whose times it goes */
             find_before(last, entries->items, from, entries->count, entries->before);
         for (size_t i = 0; i < count; i++)
-            if (!take_number(entries, from + i, from, column, numbers[i], limits))
+            if (!take_number(entries, from + i, from, column, numbers[i]))
                 return -EBADMSG;
     }
     return 0;
 }
 
-static int read_rounds(struct batch_entries *entries, struct column_input *in, const struct batch_entry_limits *limits,
-                       struct map *last)
+static int read_rounds(struct batch_entries *entries, struct column_input *in, struct map *last)
 {
     uint64_t rounds = reader_uvarint(&in->header);
-    if (in->header.bad || rounds > limits->rounds)
+    if (in->header.bad || rounds > entries->limits.rounds)
         return -EBADMSG;
     for (uint32_t round = 0; round < rounds; round++) {
         size_t from = entries->count;
         uint64_t count = reader_uvarint(&in->header);
-        if (in->header.bad || count > limits->entries - from)
+        if (in->header.bad || count > entries->limits.entries - from)
             return -EBADMSG;
         entries->count = from + (size_t)count;
         entries->items = mem_resize(entries->items, entries->count + 1, sizeof(*entries->items));
         entries->before = mem_resize(entries->before, entries->count + 1, sizeof(*entries->before));
         for (size_t i = from; i < entries->count; i++)
             entries->items[i] = (struct batch_entry){.round = round};
-        if (read_round(entries, from, last, in, limits) < 0)
+        if (read_round(entries, from, last, in) < 0)
             return -EBADMSG;
         if (round + 1 < rounds)
             note_round(last, entries->items, from, entries->count);
@@ -174,12 +171,12 @@ static int read_rounds(struct batch_entries *entries, struct column_input *in, c
     return 0;
 }
 
-int batch_entries_read(struct batch_entries *entries, struct column_input *in, const struct batch_entry_limits *limits)
+int batch_entries_read(struct batch_entries *entries, struct column_input *in)
 {
     ASSERT(entries->count == 0);
     struct map last;
     map_init(&last);
-    int error = read_rounds(entries, in, limits, &last);
+    int error = read_rounds(entries, in, &last);
     map_done(&last);
     return error;
 }

@@ -204,7 +204,7 @@ static int read_patches(struct reader *payload, uint64_t patches, unsigned bits,
     return 0;
 }
 
-int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_values, struct column_stats *ret_stats)
+static int read_ints(struct column_input *in, size_t count, int64_t *ret_values, struct column_stats *stats)
 {
     struct reader *header = &in->header, *payload = &in->payload;
     ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
@@ -215,8 +215,6 @@ int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_value
     if (bits == WIDTH_ALL_EQUAL) {
         for (size_t i = 0; i < count; i++)
             ret_values[i] = base;
-        if (ret_stats)
-            *ret_stats = (struct column_stats){0};
         return 0;
     }
     uint8_t zeros = reader_byte(header);
@@ -233,9 +231,28 @@ int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_value
         return -EBADMSG;
     for (size_t i = 0; i < count; i++)
         ret_values[i] = (int64_t)((uint64_t)base + (residuals[i] << zeros));
-    if (ret_stats)
-        *ret_stats = (struct column_stats){.bits = bits, .patches = (uint32_t)patches};
+    stats->bits = bits;
+    stats->zeros = zeros;
+    stats->patches = (uint32_t)patches;
     return 0;
+}
+
+/* Tells of a column that began where `from` stood. */
+static void tell(const struct column_input *in, const struct column_input *from, struct column_stats *stats)
+{
+    stats->header_bytes = (size_t)(in->header.at - from->header.at);
+    stats->payload_bytes = (size_t)(in->payload.at - from->payload.at);
+    in->trace(in->trace_arg, in->part, stats);
+}
+
+int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_values)
+{
+    const struct column_input from = *in;
+    struct column_stats stats = {.count = count, .scale = SCALE_DECIMAL};
+    int error = read_ints(in, count, ret_values, &stats);
+    if (error == 0 && in->trace)
+        tell(in, &from, &stats);
+    return error;
 }
 
 int column_encode_ints(const int64_t *values, size_t count, struct buf *header, struct buf *payload)
@@ -364,49 +381,66 @@ static void fill_missed(const uint8_t *missed, size_t count, int64_t *scaled)
     }
 }
 
-/* The integers that are written: the scaled ones, or where those take less their differences from what is expected. */
-static const int64_t *choose_base(const double *bases, const uint8_t *missed, size_t count, unsigned scale,
-                                  const int64_t *scaled, int64_t *relative, struct plan *plan)
+/* A column of doubles on its way. */
+struct draft {
+    const double *values, *bases; /* bases may be NULL */
+    size_t count, misses;
+    unsigned scale;
+    uint8_t *missed;            /* 1: an exception */
+    int64_t *scaled, *relative; /* scratch */
+};
+
+static void scale_values(struct draft *draft)
 {
-    *plan = plan_ints(scaled, count);
-    if (!bases || plan->all_equal)
-        return scaled;
-    for (size_t i = 0; i < count; i++)
-        relative[i] = (int64_t)((uint64_t)scaled[i] - (uint64_t)expected(bases[i], scale));
-    fill_missed(missed, count, relative);
-    struct plan other = plan_ints(relative, count);
+    draft->scale = choose_scale(draft->values, draft->count);
+    for (size_t i = 0; i < draft->count; i++) {
+        draft->missed[i] = !scale_value(draft->values[i], draft->scale, &draft->scaled[i]);
+        draft->misses += draft->missed[i];
+    }
+    if (draft->misses > 0)
+        fill_missed(draft->missed, draft->count, draft->scaled);
+}
+
+/* The integers that are written: the scaled ones, or where those take less their differences from what is expected. */
+static const int64_t *choose_base(struct draft *draft, struct plan *plan)
+{
+    *plan = plan_ints(draft->scaled, draft->count);
+    if (!draft->bases || plan->all_equal)
+        return draft->scaled;
+    for (size_t i = 0; i < draft->count; i++)
+        draft->relative[i] = (int64_t)((uint64_t)draft->scaled[i] - (uint64_t)expected(draft->bases[i], draft->scale));
+    if (draft->misses > 0)
+        fill_missed(draft->missed, draft->count, draft->relative);
+    struct plan other = plan_ints(draft->relative, draft->count);
     if (other.cost_bits >= plan->cost_bits && !other.all_equal)
-        return scaled;
+        return draft->scaled;
     *plan = other;
-    return relative;
+    return draft->relative;
 }
 
 int column_encode_doubles(const double *values, const double *bases, size_t count, struct buf *header,
                           struct buf *payload)
 {
     ASSERT(count > 0 && count <= COLUMN_VALUES_MAX);
-    CLEANUP_FREE int64_t *scaled = mem_resize(NULL, count, 2 * sizeof(*scaled) + 1);
-    int64_t *relative = scaled + count;
-    uint8_t *missed = (uint8_t *)(relative + count);
-    unsigned scale = choose_scale(values, count);
-    size_t misses = 0;
-    for (size_t i = 0; i < count; i++) {
-        missed[i] = !scale_value(values[i], scale, &scaled[i]);
-        misses += missed[i];
-    }
-    if (misses > 0)
-        fill_missed(missed, count, scaled);
+    CLEANUP_FREE int64_t *scratch = mem_resize(NULL, count, 2 * sizeof(*scratch) + 1);
+    struct draft draft = {.values = values,
+                          .bases = bases,
+                          .count = count,
+                          .scaled = scratch,
+                          .relative = scratch + count,
+                          .missed = (uint8_t *)(scratch + 2 * count)};
     struct plan plan;
-    const int64_t *chosen = choose_base(bases, missed, count, scale, scaled, relative, &plan);
-    buf_append_byte(header,
-                    (uint8_t)(scale | (misses > 0 ? SCALE_EXCEPTIONS : 0) | (chosen == relative ? SCALE_RELATIVE : 0)));
-    if (misses > 0)
-        buf_append_uvarint(header, misses);
+    scale_values(&draft);
+    const int64_t *chosen = choose_base(&draft, &plan);
+    buf_append_byte(header, (uint8_t)(draft.scale | (draft.misses > 0 ? SCALE_EXCEPTIONS : 0) |
+                                      (chosen == draft.relative ? SCALE_RELATIVE : 0)));
+    if (draft.misses > 0)
+        buf_append_uvarint(header, draft.misses);
     int error = write_ints(chosen, count, &plan, header, payload);
     if (error < 0)
         return error;
-    if (misses > 0)
-        append_exceptions(values, missed, count, payload);
+    if (draft.misses > 0)
+        append_exceptions(values, draft.missed, count, payload);
     return header->full || payload->full ? -EMSGSIZE : 0;
 }
 
@@ -425,9 +459,10 @@ static int read_exceptions(struct reader *payload, uint64_t exceptions, size_t c
 }
 
 int column_decode_doubles(struct column_input *in, const double *bases, size_t count, double *ret_values,
-                          struct column_stats *ret_stats)
+                          uint32_t *ret_exceptions)
 {
     _Static_assert(sizeof(int64_t) == sizeof(double), "decoded in place");
+    const struct column_input from = *in;
     uint8_t mode = reader_byte(&in->header);
     unsigned scale = mode & (SCALE_RELATIVE - 1);
     bool relative = mode & SCALE_RELATIVE;
@@ -435,8 +470,9 @@ int column_decode_doubles(struct column_input *in, const double *bases, size_t c
     if (in->header.bad || scale >= SCALE_COUNT || exceptions > count || (relative && !bases))
         return -EBADMSG;
     int64_t *scaled = (int64_t *)(void *)ret_values;
-    struct column_stats stats = {0};
-    int error = column_decode_ints(in, count, scaled, &stats);
+    struct column_stats stats = {
+        .count = count, .scale = (uint8_t)scale, .relative = relative, .exceptions = (uint32_t)exceptions};
+    int error = read_ints(in, count, scaled, &stats);
     if (error < 0)
         return error;
     for (size_t i = 0; i < count && relative; i++)
@@ -444,11 +480,9 @@ int column_decode_doubles(struct column_input *in, const double *bases, size_t c
     for (size_t i = 0; i < count; i++)
         ret_values[i] = scaled_value(scaled[i], scale);
     error = read_exceptions(&in->payload, exceptions, count, ret_values);
-    if (error < 0)
-        return error;
-    stats.scale = (uint8_t)scale;
-    stats.exceptions = (uint32_t)exceptions;
-    if (ret_stats)
-        *ret_stats = stats;
-    return 0;
+    if (error == 0 && ret_exceptions)
+        *ret_exceptions = (uint32_t)exceptions;
+    if (error == 0 && in->trace)
+        tell(in, &from, &stats);
+    return error;
 }

@@ -16,7 +16,8 @@ static void round_trip(const double *values, const double *bases, size_t count)
     CLEANUP(buf_done) struct buf header = BUF_INIT(64 * KIB), payload = BUF_INIT(64 * KIB);
     double got[COUNT_MAX];
     ASSERT(column_encode_doubles(values, bases, count, &header, &payload) == 0);
-    struct column_input in = {reader_of(header.data, header.len), reader_of(payload.data, payload.len)};
+    struct column_input in = {.header = reader_of(header.data, header.len),
+                              .payload = reader_of(payload.data, payload.len)};
     ASSERT(column_decode_doubles(&in, bases, count, got, NULL) == 0);
     ASSERT(reader_left(&in.header) == 0 && reader_left(&in.payload) == 0);
     for (size_t i = 0; i < count; i++)
@@ -28,8 +29,9 @@ static void round_trip_ints(const int64_t *values, size_t count)
     CLEANUP(buf_done) struct buf header = BUF_INIT(64 * KIB), payload = BUF_INIT(64 * KIB);
     int64_t got[COUNT_MAX];
     ASSERT(column_encode_ints(values, count, &header, &payload) == 0);
-    struct column_input in = {reader_of(header.data, header.len), reader_of(payload.data, payload.len)};
-    ASSERT(column_decode_ints(&in, count, got, NULL) == 0);
+    struct column_input in = {.header = reader_of(header.data, header.len),
+                              .payload = reader_of(payload.data, payload.len)};
+    ASSERT(column_decode_ints(&in, count, got) == 0);
     ASSERT(memcmp(got, values, count * sizeof(*values)) == 0);
 }
 
@@ -55,14 +57,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         return 0;
     }
-    const struct column_input whole = {reader_of(bytes, header_len), reader_of(bytes + header_len, size - header_len)};
+    const struct column_input whole = {.header = reader_of(bytes, header_len),
+                                       .payload = reader_of(bytes + header_len, size - header_len)};
     struct column_input in = whole;
     int error = column_decode_doubles(&in, near, count, values, NULL);
     ASSERT(error == 0 || error == -EBADMSG);
     if (error == 0)
         round_trip(values, near, count);
     in = whole;
-    error = column_decode_ints(&in, count, numbers, NULL);
+    error = column_decode_ints(&in, count, numbers);
     ASSERT(error == 0 || error == -EBADMSG);
     if (error == 0)
         round_trip_ints(numbers, count);

@@ -40,13 +40,26 @@ static uint8_t *exact(const struct buf *buf, size_t len)
     return copy;
 }
 
+static void keep_stats(void *arg, int part, const struct column_stats *stats)
+{
+    assert_int_equal(part, 7);
+    *(struct column_stats *)arg = *stats;
+}
+
 static int decode(const struct packed *packed, size_t header_len, size_t payload_len, size_t count, double *values,
                   struct column_stats *stats)
 {
     uint8_t *header = exact(&packed->header, header_len), *payload = exact(&packed->payload, payload_len);
-    struct column_input in = {reader_of(header, header_len), reader_of(payload, payload_len)};
-    int error = column_decode_doubles(&in, NULL, count, values, stats);
+    struct column_input in = {.header = reader_of(header, header_len),
+                              .payload = reader_of(payload, payload_len),
+                              keep_stats,
+                              stats,
+                              .part = 7};
+    int error = column_decode_doubles(&in, NULL, count, values, NULL);
     if (error == 0) {
+        assert_int_equal(stats->count, count);
+        assert_int_equal(stats->header_bytes, header_len);
+        assert_int_equal(stats->payload_bytes, payload_len);
         assert_int_equal(reader_left(&in.header), 0);
         assert_int_equal(reader_left(&in.payload), 0);
     }
@@ -288,8 +301,9 @@ static void ints_come_back(void **state)
         assert_int_equal(column_encode_ints(values, count, &packed.header, &packed.payload), 0);
         uint8_t *header = exact(&packed.header, packed.header.len),
                 *payload = exact(&packed.payload, packed.payload.len);
-        struct column_input in = {reader_of(header, packed.header.len), reader_of(payload, packed.payload.len)};
-        assert_int_equal(column_decode_ints(&in, count, got, NULL), 0);
+        struct column_input in = {.header = reader_of(header, packed.header.len),
+                                  .payload = reader_of(payload, packed.payload.len)};
+        assert_int_equal(column_decode_ints(&in, count, got), 0);
         assert_int_equal(reader_left(&in.header) + reader_left(&in.payload), 0);
         assert_memory_equal(got, values, count * sizeof(*values));
         mem_free(header);
@@ -314,8 +328,8 @@ static void near_values_are_small(void **state)
                              : makers[(m / 2) % ARRAY_LEN(makers)](&random, i);
         }
         assert_int_equal(column_encode_doubles(values, bases, 1000, &packed.header, &packed.payload), 0);
-        struct column_input in = {reader_of(packed.header.data, packed.header.len),
-                                  reader_of(packed.payload.data, packed.payload.len)};
+        struct column_input in = {.header = reader_of(packed.header.data, packed.header.len),
+                                  .payload = reader_of(packed.payload.data, packed.payload.len)};
         assert_int_equal(column_decode_doubles(&in, bases, 1000, got, NULL), 0);
         assert_int_equal(reader_left(&in.header) + reader_left(&in.payload), 0);
         assert_same(got, values, 1000);
@@ -372,7 +386,8 @@ static void nothing_damaged_reads_behind_the_end(void **state)
         hit->data[random_below(&random, hit->len)] = (uint8_t)random_next(&random);
         uint8_t *header = exact(&packed.header, packed.header.len),
                 *payload = exact(&packed.payload, packed.payload.len);
-        struct column_input in = {reader_of(header, packed.header.len), reader_of(payload, packed.payload.len)};
+        struct column_input in = {.header = reader_of(header, packed.header.len),
+                                  .payload = reader_of(payload, packed.payload.len)};
         got[count] = 42;
         int error = column_decode_doubles(&in, NULL, count, got, NULL);
         assert_true(error == 0 || error == -EBADMSG);
@@ -406,7 +421,8 @@ static void unknown_modes_are_refused(void **state)
     static const uint8_t payload[64] = {[33] = 2};
     double got[4];
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct column_input in = {reader_of(bad[i].header, bad[i].len), reader_of(payload, sizeof(payload))};
+        struct column_input in = {.header = reader_of(bad[i].header, bad[i].len),
+                                  .payload = reader_of(payload, sizeof(payload))};
         assert_int_equal(column_decode_doubles(&in, NULL, 4, got, NULL), -EBADMSG);
     }
 }

@@ -108,6 +108,8 @@ static void print_totals(const struct inspect_totals *totals)
            totals->files, totals->bytes, totals->batches, totals->batch_bytes, totals->records);
     if (totals->records > 0)
         printf(", %.2f bytes each", (double)totals->batch_bytes / (double)totals->records);
+    if (totals->verified > 0)
+        printf(", %" PRIu64 " written again as they are", totals->verified);
     printf("), %" PRIu64 " layouts (%" PRIu64 " bytes), %" PRIu64 " gaps, %" PRIu64 " bytes damaged, %" PRIu64
            " problems\n",
            totals->layouts, totals->layout_bytes, totals->gaps, totals->damaged_bytes, totals->problems);
@@ -116,8 +118,11 @@ static void print_totals(const struct inspect_totals *totals)
 static enum cli_exit inspect(const struct cli_arguments *arguments)
 {
     CLEANUP(layout_table_freep) struct layout_table *layouts = layout_table_new(INSPECT_LAYOUTS_BYTES_MAX);
-    struct inspect inspect = {.records = cli_flag(arguments, "records"), .layouts = layouts};
-    inspect.blocks = inspect.records || cli_flag(arguments, "blocks");
+    struct inspect inspect = {.records = cli_flag(arguments, "records"),
+                              .columns = cli_flag(arguments, "columns"),
+                              .verify = cli_flag(arguments, "verify"),
+                              .layouts = layouts};
+    inspect.blocks = inspect.records || inspect.columns || cli_flag(arguments, "blocks");
     inspect.frames = inspect.blocks || cli_flag(arguments, "frames");
     const char *more = cli_value(arguments, "layouts");
     if (more) {
@@ -146,12 +151,15 @@ const struct cli_command command_inspect = {
             "  tributary inspect /var/lib/tributary/global\n"
             "  tributary inspect --blocks /var/lib/tributary/secondary/spool/0000000001.segment\n"
             "  tributary inspect --records --layouts /var/lib/tributary/primary/spool rejected.batch\n\n"
-            "Exit status: 0 all is sound, 1 something is damaged or not readable, 2 usage.\n",
+            "Exit status: 0 all is sound, 1 something is damaged, not readable, or comes out of --verify as\n"
+            "something else, 2 usage.\n",
     .options =
         (const struct cli_option[]){
             {"frames", 'f', NULL, "each frame, in directories too"},
-            {"blocks", 'b', NULL, "of each batch its envelope, and what each family takes"},
+            {"blocks", 'b', NULL, "of each batch its envelope, what each family takes, and where the bytes go"},
+            {"columns", 'c', NULL, "of each family its columns too: how they are written, and how large they are"},
             {"records", 'r', NULL, "each record, and layouts whole"},
+            {"verify", 'v', NULL, "read each batch whole, write it again, and compare"},
             {"summary", 's', NULL, "of files too only the totals"},
             {"layouts", 'l', "PATH", "a segment or directory whose layouts a batch alone needs"},
             {0}},

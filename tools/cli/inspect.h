@@ -11,11 +11,14 @@
 struct inspect_totals {
     uint64_t files, bytes, frames, layouts, batches, gaps, records;
     uint64_t batch_bytes, layout_bytes, damaged_bytes;
+    uint64_t verified; /* batches that came out of the writer as they went into the reader */
     uint64_t problems; /* places that are damaged or cannot be read; each was named */
 };
 
 struct inspect {
     bool frames, blocks, records; /* what is listed; each more than the one before */
+    bool columns;                 /* of each family its columns */
+    bool verify;                  /* each batch is also written again, and compared */
     bool load_only;               /* nothing is printed: layouts are taken in */
     const char *path;             /* of the file at hand */
     struct layout_table *layouts; /* what was seen so far */
