@@ -68,17 +68,22 @@ static int read_lasts(struct batch_reader *reader, const struct block_shape *sha
     if (read_values(reader, shape, near ? reader->bases : NULL, &block->exceptions) < 0)
         return -EBADMSG;
     keep_lasts(reader, shape, block->entries);
+    return 0;
+}
+
+/* All records as if nothing was odd and all were constant. */
+static void fill_records(struct batch_reader *reader, const struct block_shape *shape, const struct batch_block *block)
+{
+    struct record *record = reader->records;
+    const double *last = reader->values;
     for (size_t slot = 0; slot < shape->slots; slot++) {
-        for (size_t m = 0; m < shape->members; m++) {
+        uint8_t kind = block->family->slots[slot].kind;
+        for (size_t m = 0; m < shape->members; m++, record++, last++) {
             const struct batch_entry *entry = &reader->entries.items[block->entries[m]];
-            struct record *record = &reader->records[slot * shape->members + m];
-            *record = (struct record){.time_ms = entry->time_ms,
-                                      .last = reader->values[slot * shape->members + m],
-                                      .count = entry->count,
-                                      .kind = block->family->slots[slot].kind};
+            *record = (struct record){.time_ms = entry->time_ms, .last = *last, .count = entry->count, .kind = kind};
+            record_fill_constant(record);
         }
     }
-    return 0;
 }
 
 /* The next place of a list whose steps count from the one before; false when it is outside or does not rise. */
@@ -113,29 +118,51 @@ static int read_odd(struct batch_reader *reader, const struct block_shape *shape
                 record->count = (uint32_t)number;
             else
                 return -EBADMSG;
+            if (column == 2)
+                record_fill_constant(record);
         }
     }
     return 0;
 }
 
 /* Min, max or sum of the changing records. */
-static int read_field(struct batch_reader *reader, const struct block_shape *shape, int field, uint32_t *exceptions)
+static int read_field(struct batch_reader *reader, const struct block_shape *shape, int field,
+                      struct batch_block *block)
 {
-    size_t n = 0;
     reader->in.part = BATCH_PART_MIN + field;
-    for (size_t i = 0; i < shape->records; i++)
-        if (reader->changing[i])
-            reader->bases[n++] = field == 2 ? batch_expected_sum(&reader->records[i]) : reader->records[i].last;
-    if (read_values(reader, shape, reader->bases, exceptions) < 0)
+    for (size_t i = 0; i < block->changing; i++) {
+        const struct record *record = &reader->records[reader->changing[i]];
+        reader->bases[i] = field == 2 ? batch_expected_sum(record->last, record->count) : record->last;
+    }
+    if (read_values(reader, shape, reader->bases, &block->exceptions) < 0)
         return -EBADMSG;
-    n = 0;
-    for (size_t i = 0; i < shape->records; i++) {
-        if (!reader->changing[i])
-            continue;
-        struct record *record = &reader->records[i];
-        *(field == 0 ? &record->min : field == 1 ? &record->max : &record->sum) = reader->values[n++];
+    for (size_t i = 0; i < block->changing; i++) {
+        struct record *record = &reader->records[reader->changing[i]];
+        *(field == 0 ? &record->min : field == 1 ? &record->max : &record->sum) = reader->values[i];
     }
     return 0;
+}
+
+/* Fills changing and per_slot from the bitmap; false when another number of bits is set than said. */
+static bool find_changing(struct batch_reader *reader, const struct block_shape *shape, const uint8_t *bits,
+                          uint64_t changing)
+{
+    size_t count = 0, slot_end = shape->members, slot = 0;
+    memset(reader->per_slot, 0, shape->slots * sizeof(*reader->per_slot));
+    for (size_t byte = 0; byte < (shape->records + 7) / 8; byte++) {
+        for (unsigned left = bits[byte]; left > 0; left &= left - 1) {
+            size_t index = 8 * byte + (unsigned)__builtin_ctz(left);
+            if (index >= shape->records || count == changing)
+                return false;
+            while (index >= slot_end) {
+                slot++;
+                slot_end += shape->members;
+            }
+            reader->per_slot[slot]++;
+            reader->changing[count++] = (uint32_t)index;
+        }
+    }
+    return count == changing;
 }
 
 static int read_ranges(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
@@ -143,30 +170,15 @@ static int read_ranges(struct batch_reader *reader, const struct block_shape *sh
     uint64_t changing = reader_uvarint(&reader->in.header);
     if (reader->in.header.bad || changing > shape->records)
         return -EBADMSG;
-    memset(reader->changing, 0, shape->records);
-    if (changing > 0) {
-        struct str bits = reader_bytes(&reader->in.payload, (shape->records + 7) / 8);
-        if (reader->in.payload.bad)
-            return -EBADMSG;
-        memset(reader->per_slot, 0, shape->slots * sizeof(*reader->per_slot));
-        uint64_t set = 0;
-        for (size_t slot = 0, i = 0; slot < shape->slots; slot++) {
-            for (size_t m = 0; m < shape->members; m++, i++) {
-                reader->changing[i] = (uint8_t)bits.ptr[i / 8] >> (i % 8) & 1;
-                reader->per_slot[slot] += reader->changing[i];
-            }
-            set += reader->per_slot[slot];
-        }
-        if (set != changing)
-            return -EBADMSG;
-    }
-    for (size_t i = 0; i < shape->records; i++)
-        if (!reader->changing[i])
-            record_fill_constant(&reader->records[i]);
-    for (int field = 0; field < 3 && changing > 0; field++)
-        if (read_field(reader, shape, field, &block->exceptions) < 0)
-            return -EBADMSG;
     block->changing = (uint32_t)changing;
+    if (changing == 0)
+        return 0;
+    struct str bits = reader_bytes(&reader->in.payload, (shape->records + 7) / 8);
+    if (reader->in.payload.bad || !find_changing(reader, shape, (const uint8_t *)bits.ptr, changing))
+        return -EBADMSG;
+    for (int field = 0; field < 3; field++)
+        if (read_field(reader, shape, field, block) < 0)
+            return -EBADMSG;
     return 0;
 }
 
@@ -222,13 +234,15 @@ static int read_block(struct batch_reader *reader, const struct block_shape *sha
         reader->values = mem_resize(reader->values, shape->records, sizeof(*reader->values));
         reader->bases = mem_resize(reader->bases, shape->records, sizeof(*reader->bases));
         reader->numbers = mem_resize(reader->numbers, shape->records, sizeof(*reader->numbers));
-        reader->changing = mem_resize(reader->changing, shape->records, 1);
+        reader->changing = mem_resize(reader->changing, shape->records, sizeof(*reader->changing));
     }
     reader->per_slot = mem_resize(reader->per_slot, shape->slots, sizeof(*reader->per_slot));
     const uint8_t *header_start = reader->in.header.at, *payload_start = reader->in.payload.at;
     int error = read_lasts(reader, shape, block);
-    if (error == 0)
+    if (error == 0) {
+        fill_records(reader, shape, block);
         error = read_odd(reader, shape);
+    }
     if (error == 0)
         error = read_ranges(reader, shape, block);
     if (error == 0)

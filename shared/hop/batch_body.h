@@ -22,9 +22,9 @@
 #include "hop/column.h"
 
 /* What a sum is near to: all values as the last one. */
-static inline double batch_expected_sum(const struct record *record)
+static inline double batch_expected_sum(double last, uint32_t count)
 {
-    return record->last * (double)record->count;
+    return last * (double)count;
 }
 
 /* The difference of two times; exporters may bring any, so it may wrap around, and does so back in the reader. */
@@ -57,26 +57,63 @@ void batch_entries_write(struct batch_entries *entries, struct buf *header, stru
 MUST_CHECK int batch_entries_read(struct batch_entries *entries, struct column_input *in);
 void batch_entries_done(struct batch_entries *entries);
 
+/* ---- What items bring, taken apart (batch_records.c) ---- */
+
+struct batch_range { /* of a record that is not constant */
+    uint32_t index;  /* among its item's records */
+    uint32_t count;  /* the record's */
+    double min, max, sum;
+};
+struct batch_odd { /* a record whose count or time is not its entry's */
+    uint32_t index, count;
+    int64_t time_ms;
+};
+struct batch_extra {
+    uint32_t index;
+    int64_t before_ms; /* so long before its record */
+    double value;
+};
+
+/* Last values of all items, one after the other, and aside what is rare: a writer holds 8 bytes of most records, and
+ * gathers a column from close to each other. */
+struct batch_records {
+    double *lasts;
+    struct batch_range *ranges;
+    struct batch_odd *odds;
+    struct batch_extra *extras;
+    size_t last_count, range_count, odd_count, extra_count;
+    size_t last_capacity, range_capacity, odd_capacity, extra_capacity;
+};
+
+struct batch_mark { /* where an item's begin; they end where the next one's begin */
+    size_t last, range, odd, extra;
+};
+struct batch_mark batch_records_mark(const struct batch_records *records);
+void batch_records_back(struct batch_records *records, const struct batch_mark *mark); /* what came since goes */
+void batch_records_take(struct batch_records *records, const struct batch_item *item, size_t slots);
+void batch_records_done(struct batch_records *records);
+
 /* ---- Writing a family (batch_family.c) ---- */
 
 struct batch_member { /* what an entry has of a family */
     int64_t time_ms;  /* the entry's */
     uint32_t count;
     uint32_t round;
-    const struct record *records;      /* one per slot */
-    const struct record *before;       /* those of its predecessor; NULL: none */
-    const struct record_extra *extras; /* of these records; index - extra_base is the slot */
-    size_t extra_count;
-    uint32_t extra_base;
+    const double *lasts;  /* one per slot */
+    const double *before; /* those of its predecessor; NULL: none */
+    /* Of its slots; index - base is the slot. */
+    const struct batch_range *ranges;
+    const struct batch_odd *odds;
+    const struct batch_extra *extras;
+    uint32_t range_count, odd_count, extra_count;
+    uint32_t base;
 };
 
 struct batch_family { /* one family and round after the other is put in and written */
     const struct batch_member *members;
     size_t member_count, slots;
     struct buf *header, *payload;
-    struct record *records; /* slot-major */
     double *values, *bases; /* scratch, one per record: what is written, what it is near to */
-    int64_t *numbers;       /* scratch, one per record */
     size_t *per_slot;       /* scratch: values in each slot */
 };
 

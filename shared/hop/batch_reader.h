@@ -27,7 +27,7 @@ struct batch_reader {
     double *values, *bases;
     int64_t *numbers;
     size_t *per_slot;
-    uint8_t *changing; /* a byte per record */
+    uint32_t *changing; /* indices of the records that are not constant */
     struct record_extra *extras;
     /* Of a batch of several rounds: last values of the family so far, member after member, and which member of it an
      * entry is. */

@@ -13,12 +13,6 @@
 #define BYTES_PER_EXTRA  10
 #define BYTES_PER_ENTRY  16
 
-struct item { /* what belongs to the entry of the same index */
-    size_t first_record;
-    size_t first_extra;
-    uint32_t extra_count;
-};
-
 struct family_use {
     struct layout *layout;
     uint32_t member_count;
@@ -31,12 +25,9 @@ struct page_use {
 
 struct batch_writer {
     struct batch_entry *entries;
-    struct item *items;
-    size_t item_count, entry_capacity, item_capacity;
-    struct record *records;
-    size_t record_count, record_capacity;
-    struct record_extra *extras; /* index within the item's records */
-    size_t extra_count, extra_capacity;
+    struct batch_mark *marks; /* of each entry, where what it has begins in records */
+    size_t item_count, entry_capacity, mark_capacity;
+    struct batch_records records;
     struct labels **targets;
     size_t target_count, target_capacity;
     struct page_use *pages;
@@ -78,7 +69,8 @@ void batch_writer_reset(struct batch_writer *writer)
     for (size_t i = 0; i < writer->family_count; i++)
         layout_unref(writer->families[i].layout);
     layout_unref(STEAL(writer->target_list));
-    writer->item_count = writer->record_count = writer->extra_count = 0;
+    batch_records_back(&writer->records, &(struct batch_mark){0});
+    writer->item_count = 0;
     writer->target_count = writer->page_count = writer->family_count = writer->estimate_bytes = 0;
     writer->layout_bytes = 0;
     writer->shown_slots = writer->claims = 0;
@@ -100,9 +92,8 @@ void batch_writer_free(struct batch_writer *writer)
     buf_done(&writer->raw);
     ZSTD_freeCCtx(writer->zstd);
     mem_free(writer->entries);
-    mem_free(writer->items);
-    mem_free(writer->records);
-    mem_free(writer->extras);
+    mem_free(writer->marks);
+    batch_records_done(&writer->records);
     mem_free(writer->targets);
     mem_free(writer->pages);
     mem_free(writer->families);
@@ -117,7 +108,7 @@ size_t batch_writer_entries(const struct batch_writer *writer)
 
 size_t batch_writer_records(const struct batch_writer *writer)
 {
-    return writer->record_count;
+    return writer->records.last_count;
 }
 
 /* Room for `more` items of `size` bytes behind `count`. */
@@ -222,54 +213,45 @@ static bool is_too_much(const struct batch_writer *writer, const struct batch_it
     return (others && writer->estimate_bytes + estimate > BATCH_PART_BYTES) ||
            (others && writer->layout_bytes + layout_bytes > BATCH_LAYOUT_BYTES) ||
            layout_bytes > BATCH_LAYOUT_BYTES_MAX || writer->shown_slots + shown > BATCH_RECORDS_MAX ||
-           writer->item_count == BATCH_ENTRIES_MAX || writer->extra_count + item->extra_count > BATCH_EXTRAS_MAX ||
+           writer->item_count == BATCH_ENTRIES_MAX || writer->records.extra_count > BATCH_EXTRAS_MAX ||
            writer->target_count == LAYOUT_TARGETS_MAX ||
            writer->page_count + 1 + writer->family_count + item->page->count > ENVELOPE_HASHES_MAX;
 }
 
-static size_t estimate_of(const struct batch_item *item, size_t slots)
+/* Of what came since the mark. */
+static size_t estimate_since(const struct batch_records *records, const struct batch_mark *mark)
 {
-    size_t ranges = 0;
-    for (size_t i = 0; i < slots; i++)
-        ranges += !record_is_constant(&item->records[i]);
-    return slots * BYTES_PER_RECORD + ranges * BYTES_PER_RANGE + item->extra_count * BYTES_PER_EXTRA + BYTES_PER_ENTRY;
+    return (records->last_count - mark->last) * BYTES_PER_RECORD +
+           (records->range_count - mark->range) * BYTES_PER_RANGE +
+           (records->extra_count - mark->extra) * BYTES_PER_EXTRA + BYTES_PER_ENTRY;
 }
 
 int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 {
     ASSERT(item->round < BATCH_ROUNDS_MAX);
     ASSERT(writer->item_count == 0 || writer->entries[writer->item_count - 1].round <= item->round);
-    size_t shown = slots_of(item);
-    size_t slots = item->count > 0 ? shown : 0;
-    size_t estimate = estimate_of(item, slots);
-    size_t layout_bytes = new_layout_bytes(writer, item);
-    if (is_too_much(writer, item, shown, estimate, layout_bytes))
+    size_t shown = slots_of(item), layout_bytes = new_layout_bytes(writer, item);
+    struct batch_mark mark = batch_records_mark(&writer->records);
+    batch_records_take(&writer->records, item, item->count > 0 ? shown : 0);
+    size_t estimate = estimate_since(&writer->records, &mark);
+    if (is_too_much(writer, item, shown, estimate, layout_bytes)) {
+        batch_records_back(&writer->records, &mark);
         return -EMSGSIZE;
+    }
     writer->layout_bytes += layout_bytes;
     writer->shown_slots += shown;
     writer->estimate_bytes += estimate;
-    writer->claims += BATCH_ENTRY_CLAIMS + item->page->count + shown + 2 * item->extra_count;
+    writer->claims += BATCH_ENTRY_CLAIMS + item->page->count + shown + 2 * (writer->records.extra_count - mark.extra);
     writer->entries = grown(writer->entries, writer->item_count, 1, sizeof(*writer->entries), &writer->entry_capacity);
-    writer->items = grown(writer->items, writer->item_count, 1, sizeof(*writer->items), &writer->item_capacity);
-    writer->records =
-        grown(writer->records, writer->record_count, slots, sizeof(*writer->records), &writer->record_capacity);
-    writer->extras =
-        grown(writer->extras, writer->extra_count, item->extra_count, sizeof(*writer->extras), &writer->extra_capacity);
+    writer->marks = grown(writer->marks, writer->item_count, 2, sizeof(*writer->marks), &writer->mark_capacity);
     writer->entries[writer->item_count] = (struct batch_entry){.round = item->round,
                                                                .target = index_of_target(writer, item->target),
                                                                .page = index_of_page(writer, item),
                                                                .time_ms = item->time_ms,
                                                                .count = item->count,
                                                                .stale_ms = item->stale_ms};
-    writer->items[writer->item_count++] = (struct item){.first_record = writer->record_count,
-                                                        .first_extra = writer->extra_count,
-                                                        .extra_count = (uint32_t)item->extra_count};
-    if (slots > 0)
-        memcpy(writer->records + writer->record_count, item->records, slots * sizeof(*item->records));
-    if (item->extra_count > 0)
-        memcpy(writer->extras + writer->extra_count, item->extras, item->extra_count * sizeof(*item->extras));
-    writer->record_count += slots;
-    writer->extra_count += item->extra_count;
+    writer->marks[writer->item_count++] = mark;
+    writer->marks[writer->item_count] = batch_records_mark(&writer->records);
     return 0;
 }
 
@@ -281,38 +263,33 @@ struct members {
     size_t *starts; /* family_count + 1 */
 };
 
-/* The first of an item's extras that belongs to this record of the item or to a later one. */
-static size_t extras_from(const struct batch_writer *writer, const struct item *item, size_t record)
-{
-    size_t low = item->first_extra, high = low + item->extra_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (writer->extras[middle].index < record)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* What entry i has of a family whose first slot is its page's slot `base`. */
+/* What entry i has of a family whose first slot is its page's slot `base`. *at: its ranges, odd records and extras that
+ * no family has taken so far; families are asked for in the order of the page. */
 static struct batch_member member_of(const struct batch_writer *writer, const struct batch_entries *entries, size_t i,
-                                     size_t base, uint32_t slots)
+                                     struct batch_mark *at, uint32_t slots)
 {
-    const struct item *item = &writer->items[i];
+    const struct batch_records *records = &writer->records;
+    const struct batch_mark *mark = &writer->marks[i], *end = mark + 1;
     const struct batch_entry *entry = &entries->items[i];
-    uint32_t before = entries->before[i];
-    size_t first = extras_from(writer, item, base);
-    return (struct batch_member){.time_ms = entry->time_ms,
-                                 .count = entry->count,
-                                 .round = entry->round,
-                                 .records = slots > 0 ? writer->records + item->first_record + base : NULL,
-                                 .before = before != BATCH_NONE && slots > 0
-                                               ? writer->records + writer->items[before].first_record + base
-                                               : NULL,
-                                 .extras = item->extra_count > 0 ? writer->extras + first : NULL,
-                                 .extra_count = extras_from(writer, item, base + slots) - first,
-                                 .extra_base = (uint32_t)base};
+    uint32_t before = entries->before[i], base = (uint32_t)at->last, behind = base + slots;
+    struct batch_member member = {.time_ms = entry->time_ms,
+                                  .count = entry->count,
+                                  .round = entry->round,
+                                  .lasts = records->lasts + mark->last + base,
+                                  .ranges = records->ranges + at->range,
+                                  .odds = records->odds + at->odd,
+                                  .extras = records->extras + at->extra,
+                                  .base = base};
+    if (before != BATCH_NONE)
+        member.before = records->lasts + writer->marks[before].last + base;
+    for (; at->range < end->range && records->ranges[at->range].index < behind; at->range++)
+        member.range_count++;
+    for (; at->odd < end->odd && records->odds[at->odd].index < behind; at->odd++)
+        member.odd_count++;
+    for (; at->extra < end->extra && records->extras[at->extra].index < behind; at->extra++)
+        member.extra_count++;
+    at->last = behind;
+    return member;
 }
 
 static void find_members(const struct batch_writer *writer, const struct batch_entries *entries,
@@ -331,11 +308,11 @@ static void find_members(const struct batch_writer *writer, const struct batch_e
     memcpy(next, members->starts, writer->family_count * sizeof(*next));
     for (size_t i = 0; i < writer->item_count; i++) {
         const struct page_use *page = &writer->pages[entries->items[i].page];
-        size_t base = 0;
+        struct batch_mark at = writer->marks[i];
+        at.last = 0;
         for (uint32_t f = 0; f < page->layout->count && entries->items[i].count > 0; f++) {
             uint32_t slots = writer->families[page->families[f]].layout->count;
-            members->all[next[page->families[f]]++] = member_of(writer, entries, i, base, slots);
-            base += slots;
+            members->all[next[page->families[f]]++] = member_of(writer, entries, i, &at, slots);
         }
     }
 }

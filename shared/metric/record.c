@@ -33,27 +33,6 @@ struct record record_empty(enum series_kind kind)
     return record;
 }
 
-void record_fill_constant(struct record *record)
-{
-    if (!kind_has_range(record->kind)) {
-        record->sum = record->min = record->max = 0;
-        return;
-    }
-    record->min = record->max = record->count > 0 ? record->last : value_stale();
-    record->sum = record->count > 0 ? record->last * (double)record->count : 0;
-}
-
-bool record_is_constant(const struct record *record)
-{
-    if (!kind_has_range(record->kind) || record->count == 0)
-        return true;
-    uint64_t bits = double_bits(record->last);
-    if (double_bits(record->min) != bits || double_bits(record->max) != bits)
-        return false;
-    /* A NaN among equal values leaves its trace in the sum alone. */
-    return isnan(record->last) || double_bits(record->sum) == double_bits(record->last * (double)record->count);
-}
-
 /* The smaller, NaN apart; of equal ones (and of two NaN) the earlier, so that grouping does not matter. */
 static double min_of(double earlier, double later)
 {

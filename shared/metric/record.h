@@ -51,8 +51,25 @@ void record_add(struct record *record, struct sample sample);
 void record_merge(struct record *record, const struct record *next);
 /* True when `candidate` replaces `present`, both of one (series, window): larger count, then newer time. */
 bool record_wins(const struct record *candidate, const struct record *present);
-/* min, max and sum follow from last, count and kind: all values of the window were equal (or it is a counter, or there
- * was no real value): record_fill_constant() gives them back bit for bit (a NaN's payload in the sum apart). */
-bool record_is_constant(const struct record *record);
+/* min, max and sum follow from last, count and kind: all values of the window were equal (or the kind has no range, or
+ * there was no real value): record_fill_constant() gives them back bit for bit (a NaN's payload in the sum apart). */
+static inline bool record_is_constant(const struct record *record)
+{
+    if (!kind_has_range(record->kind) || record->count == 0)
+        return true;
+    uint64_t bits = double_bits(record->last);
+    if (double_bits(record->min) != bits || double_bits(record->max) != bits)
+        return false;
+    /* A NaN among equal values leaves its trace in the sum alone. */
+    return isnan(record->last) || double_bits(record->sum) == double_bits(record->last * (double)record->count);
+}
 /* Sets min, max and sum from last, count and kind. */
-void record_fill_constant(struct record *record);
+static inline void record_fill_constant(struct record *record)
+{
+    if (!kind_has_range(record->kind)) {
+        record->sum = record->min = record->max = 0;
+        return;
+    }
+    record->min = record->max = record->count > 0 ? record->last : value_stale();
+    record->sum = record->count > 0 ? record->last * (double)record->count : 0;
+}
