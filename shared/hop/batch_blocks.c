@@ -76,11 +76,17 @@ static void fill_records(struct batch_reader *reader, const struct block_shape *
 {
     struct record *record = reader->records;
     const double *last = reader->values;
+    int64_t *times = reader->numbers; /* of the members, close together; scratch until something is odd or changing */
+    uint32_t *counts = reader->changing;
+    for (size_t m = 0; m < shape->members; m++) {
+        const struct batch_entry *entry = &reader->entries.items[block->entries[m]];
+        times[m] = entry->time_ms;
+        counts[m] = entry->count;
+    }
     for (size_t slot = 0; slot < shape->slots; slot++) {
         uint8_t kind = block->family->slots[slot].kind;
         for (size_t m = 0; m < shape->members; m++, record++, last++) {
-            const struct batch_entry *entry = &reader->entries.items[block->entries[m]];
-            *record = (struct record){.time_ms = entry->time_ms, .last = *last, .count = entry->count, .kind = kind};
+            *record = (struct record){.time_ms = times[m], .last = *last, .count = counts[m], .kind = kind};
             record_fill_constant(record);
         }
     }

@@ -258,93 +258,134 @@ int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 /* ---- Finishing ---- */
 
 /* The families' members, as one array with a start per family (CSR). */
-struct members {
-    struct batch_member *all;
-    size_t *starts; /* family_count + 1 */
+struct member_place {
+    uint32_t entry;
+    uint32_t base;              /* the family's first slot on the page */
+    uint32_t range, odd, extra; /* the first of these that is of the family or behind it, from the entry's first on */
 };
 
-/* What entry i has of a family whose first slot is its page's slot `base`. *at: its ranges, odd records and extras that
- * no family has taken so far; families are asked for in the order of the page. */
-static struct batch_member member_of(const struct batch_writer *writer, const struct batch_entries *entries, size_t i,
-                                     struct batch_mark *at, uint32_t slots)
+struct members {
+    struct member_place *places;
+    size_t *starts;              /* family_count + 1 */
+    struct batch_member *chosen; /* scratch: of the family at hand */
+};
+
+static void count_members(const struct batch_writer *writer, size_t *starts)
 {
+    for (size_t i = 0; i < writer->item_count; i++) {
+        const struct page_use *page = &writer->pages[writer->entries[i].page];
+        for (uint32_t f = 0; f < page->layout->count && writer->entries[i].count > 0; f++)
+            starts[page->families[f] + 1]++;
+    }
+    for (size_t f = 0; f < writer->family_count; f++)
+        starts[f + 1] += starts[f];
+}
+
+/* What is rare of entry i lies in the order of its page's slots, as its families do. */
+static void place_entry(const struct batch_writer *writer, size_t i, size_t *next, struct member_place *places)
+{
+    const struct page_use *page = &writer->pages[writer->entries[i].page];
     const struct batch_records *records = &writer->records;
     const struct batch_mark *mark = &writer->marks[i], *end = mark + 1;
-    const struct batch_entry *entry = &entries->items[i];
-    uint32_t before = entries->before[i], base = (uint32_t)at->last, behind = base + slots;
+    struct batch_mark at = *mark;
+    uint32_t base = 0;
+    for (uint32_t f = 0; f < page->layout->count; f++) {
+        places[next[page->families[f]]++] = (struct member_place){.entry = (uint32_t)i,
+                                                                  .base = base,
+                                                                  .range = (uint32_t)(at.range - mark->range),
+                                                                  .odd = (uint32_t)(at.odd - mark->odd),
+                                                                  .extra = (uint32_t)(at.extra - mark->extra)};
+        base += writer->families[page->families[f]].layout->count;
+        while (at.range < end->range && records->ranges[at.range].index < base)
+            at.range++;
+        while (at.odd < end->odd && records->odds[at.odd].index < base)
+            at.odd++;
+        while (at.extra < end->extra && records->extras[at.extra].index < base)
+            at.extra++;
+    }
+}
+
+static void find_members(const struct batch_writer *writer, struct members *members)
+{
+    members->starts = mem_array(writer->family_count + 1, sizeof(*members->starts));
+    count_members(writer, members->starts);
+    members->places = mem_resize(NULL, members->starts[writer->family_count] + 1, sizeof(*members->places));
+    CLEANUP_FREE size_t *next = mem_array(writer->family_count + 1, sizeof(*next));
+    memcpy(next, members->starts, writer->family_count * sizeof(*next));
+    for (size_t i = 0; i < writer->item_count; i++)
+        if (writer->entries[i].count > 0)
+            place_entry(writer, i, next, members->places);
+}
+
+static struct batch_member member_at(const struct batch_writer *writer, const struct batch_entries *entries,
+                                     const struct member_place *place, size_t slots)
+{
+    const struct batch_records *records = &writer->records;
+    const struct batch_mark *mark = &writer->marks[place->entry], *end = mark + 1;
+    const struct batch_entry *entry = &entries->items[place->entry];
+    size_t range = mark->range + place->range, odd = mark->odd + place->odd, extra = mark->extra + place->extra;
+    uint32_t before = entries->before[place->entry], behind = place->base + (uint32_t)slots;
     struct batch_member member = {.time_ms = entry->time_ms,
                                   .count = entry->count,
                                   .round = entry->round,
-                                  .lasts = records->lasts + mark->last + base,
-                                  .ranges = records->ranges + at->range,
-                                  .odds = records->odds + at->odd,
-                                  .extras = records->extras + at->extra,
-                                  .base = base};
+                                  .lasts = records->lasts + mark->last + place->base,
+                                  .ranges = records->ranges + range,
+                                  .odds = records->odds + odd,
+                                  .extras = records->extras + extra,
+                                  .base = place->base};
     if (before != BATCH_NONE)
-        member.before = records->lasts + writer->marks[before].last + base;
-    for (; at->range < end->range && records->ranges[at->range].index < behind; at->range++)
+        member.before = records->lasts + writer->marks[before].last + place->base;
+    for (; range < end->range && records->ranges[range].index < behind; range++)
         member.range_count++;
-    for (; at->odd < end->odd && records->odds[at->odd].index < behind; at->odd++)
+    for (; odd < end->odd && records->odds[odd].index < behind; odd++)
         member.odd_count++;
-    for (; at->extra < end->extra && records->extras[at->extra].index < behind; at->extra++)
+    for (; extra < end->extra && records->extras[extra].index < behind; extra++)
         member.extra_count++;
-    at->last = behind;
     return member;
 }
 
-static void find_members(const struct batch_writer *writer, const struct batch_entries *entries,
-                         struct members *members)
-{
-    members->starts = mem_array(writer->family_count + 1, sizeof(*members->starts));
-    for (size_t i = 0; i < writer->item_count; i++) {
-        const struct page_use *page = &writer->pages[entries->items[i].page];
-        for (uint32_t f = 0; f < page->layout->count && entries->items[i].count > 0; f++)
-            members->starts[page->families[f] + 1]++;
-    }
-    for (size_t f = 0; f < writer->family_count; f++)
-        members->starts[f + 1] += members->starts[f];
-    members->all = mem_array(members->starts[writer->family_count], sizeof(*members->all));
-    CLEANUP_FREE size_t *next = mem_array(writer->family_count + 1, sizeof(*next));
-    memcpy(next, members->starts, writer->family_count * sizeof(*next));
-    for (size_t i = 0; i < writer->item_count; i++) {
-        const struct page_use *page = &writer->pages[entries->items[i].page];
-        struct batch_mark at = writer->marks[i];
-        at.last = 0;
-        for (uint32_t f = 0; f < page->layout->count && entries->items[i].count > 0; f++) {
-            uint32_t slots = writer->families[page->families[f]].layout->count;
-            members->all[next[page->families[f]]++] = member_of(writer, entries, i, &at, slots);
-        }
-    }
-}
-
 /* Round by round. */
-static void write_family(struct batch_family *family, const struct batch_member *members, size_t count)
+static void write_family(const struct batch_writer *writer, const struct batch_entries *entries,
+                         const struct members *members, size_t f, struct batch_family *family)
 {
+    const struct member_place *places = members->places + members->starts[f];
+    size_t count = members->starts[f + 1] - members->starts[f];
+    for (size_t i = 0; i < count; i++)
+        members->chosen[i] = member_at(writer, entries, &places[i], family->slots);
     for (size_t from = 0, end; from < count; from = end) {
-        for (end = from + 1; end < count && members[end].round == members[from].round;)
+        for (end = from + 1; end < count && members->chosen[end].round == members->chosen[from].round;)
             end++;
-        family->members = members + from;
+        family->members = members->chosen + from;
         family->member_count = end - from;
         batch_family_write(family);
     }
 }
 
-static void write_families(struct batch_writer *writer, const struct members *members)
+static void write_families(struct batch_writer *writer, const struct batch_entries *entries, struct members *members)
 {
-    size_t largest = 0, slots_max = 0;
+    size_t largest = 0, slots_max = 0, members_max = 0;
     for (size_t f = 0; f < writer->family_count; f++) {
-        size_t slots = writer->families[f].layout->count;
-        largest = MAX(largest, slots * (members->starts[f + 1] - members->starts[f]));
+        size_t slots = writer->families[f].layout->count, count = members->starts[f + 1] - members->starts[f];
+        largest = MAX(largest, slots * count);
         slots_max = MAX(slots_max, slots);
+        members_max = MAX(members_max, count);
     }
     struct batch_family family;
     batch_family_init(&family, largest, slots_max, &writer->header, &writer->payload);
+    members->chosen = mem_resize(NULL, members_max, sizeof(*members->chosen));
     for (size_t f = 0; f < writer->family_count; f++) {
         family.slots = writer->families[f].layout->count;
         if (family.slots > 0)
-            write_family(&family, members->all + members->starts[f], members->starts[f + 1] - members->starts[f]);
+            write_family(writer, entries, members, f, &family);
     }
     batch_family_done(&family);
+}
+
+static void members_done(struct members *members)
+{
+    mem_free(members->places);
+    mem_free(members->starts);
+    mem_free(members->chosen);
 }
 
 /* Compresses raw into out, or stores it as it is where that is smaller, or where the reader would not believe that so
@@ -434,11 +475,9 @@ static int write_body(struct batch_writer *writer, const struct envelope *envelo
                                     .window_start_ms = envelope->window_start_ms,
                                     .resolution_ms = envelope->resolution_ms};
     batch_entries_write(&entries, &writer->header, &writer->payload);
-    struct members members;
-    find_members(writer, &entries, &members);
-    write_families(writer, &members);
-    mem_free(members.all);
-    mem_free(members.starts);
+    CLEANUP(members_done) struct members members = {0};
+    find_members(writer, &members);
+    write_families(writer, &entries, &members);
     pad(writer);
     pack_array(&writer->raw, 2);
     pack_bin(&writer->raw, writer->header.data, writer->header.len);

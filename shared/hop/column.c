@@ -111,22 +111,20 @@ static uint64_t residual_of(const struct plan *plan, int64_t value)
 
 static void pack_bits(const int64_t *values, size_t count, const struct plan *plan, uint8_t *out)
 {
-    unsigned __int128 held = 0;
-    unsigned held_bits = 0, bits = plan->bits;
-    uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+    unsigned used = 0, bits = plan->bits;
+    uint64_t word = 0, mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
     for (size_t i = 0; i < count; i++) {
-        held |= (unsigned __int128)(residual_of(plan, values[i]) & mask) << held_bits;
-        held_bits += bits;
-        if (held_bits >= 64) {
-            uint64_t word = (uint64_t)held;
+        uint64_t residual = residual_of(plan, values[i]) & mask;
+        word |= residual << used;
+        used += bits;
+        if (used >= 64) {
             memcpy(out, &word, 8); /* little endian: checked below */
             out += 8;
-            held >>= 64;
-            held_bits -= 64;
+            used -= 64;
+            word = used > 0 ? residual >> (bits - used) : 0;
         }
     }
-    for (; held_bits > 0; held_bits = held_bits > 8 ? held_bits - 8 : 0, held >>= 8)
-        *out++ = (uint8_t)held;
+    memcpy(out, &word, (used + 7) / 8);
 }
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bits are packed in little-endian words");
 
@@ -184,7 +182,7 @@ static int write_ints(const int64_t *values, size_t count, const struct plan *pl
     uint8_t *room = buf_reserve(payload, bytes);
     if (!room)
         return -EMSGSIZE;
-    pack_bits(values, count, plan, room);
+    pack_bits(values, count, plan, room); /* writes bytes, no more */
     buf_added(payload, bytes);
     append_patches(values, count, plan, payload);
     return header->full || payload->full ? -EMSGSIZE : 0;
@@ -264,88 +262,226 @@ int column_encode_ints(const int64_t *values, size_t count, struct buf *header, 
 
 /* ---- Doubles ---- */
 
-static double scaled_value(int64_t k, unsigned scale)
+/* The ways in which k and a value belong together, so that a loop over a column is made for each. */
+enum scale_way { WAY_BITS, WAY_WHOLE, WAY_DIVIDED, WAY_MULTIPLIED, WAY_MILLI_MILLI, WAY_MILLI_PRODUCT };
+
+struct scaling {
+    enum scale_way way;
+    double power;
+};
+
+static struct scaling scaling_of(unsigned scale)
 {
     if (scale == SCALE_BITS)
-        return double_from_bits((uint64_t)k);
+        return (struct scaling){WAY_BITS, 1};
+    if (scale == SCALE_DECIMAL)
+        return (struct scaling){WAY_WHOLE, 1};
     if (scale < SCALE_HUGE)
-        return (double)k / powers[scale - SCALE_DECIMAL];
+        return (struct scaling){WAY_DIVIDED, powers[scale - SCALE_DECIMAL]};
     if (scale < SCALE_MILLI_MILLI)
-        return (double)k * powers[3 * (scale - SCALE_HUGE + 1)];
-    return scale == SCALE_MILLI_MILLI ? (double)k / 1000 / 1000 : (double)k * 0.001;
+        return (struct scaling){WAY_MULTIPLIED, powers[3 * (scale - SCALE_HUGE + 1)]};
+    return (struct scaling){scale == SCALE_MILLI_MILLI ? WAY_MILLI_MILLI : WAY_MILLI_PRODUCT, 1};
+}
+
+/* The value of k units. */
+static inline double from_units(double k, enum scale_way way, double power)
+{
+    switch (way) {
+    case WAY_DIVIDED:
+        return k / power;
+    case WAY_MULTIPLIED:
+        return k * power;
+    case WAY_MILLI_MILLI:
+        return k / 1000 / 1000;
+    case WAY_MILLI_PRODUCT:
+        return k * 0.001;
+    case WAY_WHOLE:
+    case WAY_BITS:
+        break;
+    }
+    return k;
 }
 
 /* The value in units of the scale, not yet whole. */
-static inline double in_units(double value, unsigned scale)
+static inline double in_units(double value, enum scale_way way, double power)
 {
-    if (scale < SCALE_HUGE)
-        return value * powers[scale - SCALE_DECIMAL];
-    if (scale < SCALE_MILLI_MILLI)
-        return value / powers[3 * (scale - SCALE_HUGE + 1)];
-    return scale == SCALE_MILLI_MILLI ? value * 1e6 : value * 1e3;
+    switch (way) {
+    case WAY_DIVIDED:
+        return value * power;
+    case WAY_MULTIPLIED:
+        return value / power;
+    case WAY_MILLI_MILLI:
+        return value * 1e6;
+    case WAY_MILLI_PRODUCT:
+        return value * 1e3;
+    case WAY_WHOLE:
+    case WAY_BITS:
+        break;
+    }
+    return value;
 }
 
-/* True and k when the value comes back from k bit for bit. */
-static inline bool scale_value(double value, unsigned scale, int64_t *ret_k)
+/* Added to a number within SCALED_MAX it leaves it rounded to a whole one, which then stands in the low bits of the
+ * sum: without a branch or a conversion, which processors do two at a time only in newer instructions. */
+#define ROUNDER 0x1.8p52
+
+/* 0 within [-SCALED_MAX, SCALED_MAX). */
+static inline uint64_t outside_range(int64_t k)
 {
-    if (scale == SCALE_BITS) {
-        *ret_k = (int64_t)double_bits(value);
-        return true;
-    }
-    double near = in_units(value, scale);
-    if (!(near > -(double)SCALED_MAX && near < (double)SCALED_MAX)) /* NaN too */
-        return false;
-    int64_t k = (int64_t)(near + (near < 0 ? -0.5 : 0.5));
+    return ((uint64_t)k + (uint64_t)SCALED_MAX) / (2 * (uint64_t)SCALED_MAX);
+}
+
+/* k of a value, and 0 when the value comes back from it bit for bit. Not for WAY_BITS. */
+static inline uint64_t scale_value(double value, enum scale_way way, double power, int64_t *ret_k)
+{
+    double sum = in_units(value, way, power) + ROUNDER;
+    int64_t k = (int64_t)(double_bits(sum) - double_bits(ROUNDER));
     *ret_k = k;
-    return double_bits(scaled_value(k, scale)) == double_bits(value);
+    return (double_bits(from_units(sum - ROUNDER, way, power)) ^ double_bits(value)) | outside_range(k);
+}
+
+static inline uint64_t scale_column(const double *values, size_t count, enum scale_way way, double power,
+                                    int64_t *ret_k)
+{
+    uint64_t misses = 0;
+    for (size_t i = 0; i < count; i++)
+        misses |= scale_value(values[i], way, power, &ret_k[i]);
+    return misses;
+}
+
+/* Fills ret_k; 0: each value comes back from its k bit for bit. */
+static uint64_t scale_all(const double *values, size_t count, const struct scaling *scaling, int64_t *ret_k)
+{
+    switch (scaling->way) {
+    case WAY_BITS:
+        memcpy(ret_k, values, count * sizeof(*values));
+        return 0;
+    case WAY_WHOLE:
+        return scale_column(values, count, WAY_WHOLE, 1, ret_k);
+    case WAY_DIVIDED:
+        return scale_column(values, count, WAY_DIVIDED, scaling->power, ret_k);
+    case WAY_MULTIPLIED:
+        return scale_column(values, count, WAY_MULTIPLIED, scaling->power, ret_k);
+    case WAY_MILLI_MILLI:
+        return scale_column(values, count, WAY_MILLI_MILLI, 1, ret_k);
+    case WAY_MILLI_PRODUCT:
+        return scale_column(values, count, WAY_MILLI_PRODUCT, 1, ret_k);
+    }
+    return UINT64_MAX;
+}
+
+/* In place: values are the integers before. k outside of SCALED_MAX, which no writer of ours makes, is converted. */
+static inline void unscale_column(double *values, size_t count, enum scale_way way, double power)
+{
+    const int64_t *k = (const int64_t *)(const void *)values;
+    uint64_t outside = 0;
+    for (size_t i = 0; i < count; i++)
+        outside |= outside_range(k[i]);
+    if (outside == 0)
+        for (size_t i = 0; i < count; i++)
+            values[i] = from_units(double_from_bits((uint64_t)k[i] + double_bits(ROUNDER)) - ROUNDER, way, power);
+    else
+        for (size_t i = 0; i < count; i++)
+            values[i] = from_units((double)k[i], way, power);
+}
+
+static void unscale_all(double *values, size_t count, const struct scaling *scaling)
+{
+    switch (scaling->way) {
+    case WAY_BITS:
+        return;
+    case WAY_WHOLE:
+        unscale_column(values, count, WAY_WHOLE, 1);
+        return;
+    case WAY_DIVIDED:
+        unscale_column(values, count, WAY_DIVIDED, scaling->power);
+        return;
+    case WAY_MULTIPLIED:
+        unscale_column(values, count, WAY_MULTIPLIED, scaling->power);
+        return;
+    case WAY_MILLI_MILLI:
+        unscale_column(values, count, WAY_MILLI_MILLI, 1);
+        return;
+    case WAY_MILLI_PRODUCT:
+        unscale_column(values, count, WAY_MILLI_PRODUCT, 1);
+        return;
+    }
 }
 
 /* Where k is expected when the value is near base. Both ends compute it, so it is one multiplication or division and a
  * cut: nothing that a processor with fused operations rounds otherwise. */
-static inline int64_t expected(double base, unsigned scale)
+static inline int64_t expected(double base, const struct scaling *scaling)
 {
-    if (scale == SCALE_BITS)
+    if (scaling->way == WAY_BITS)
         return isnan(base) ? 0 : (int64_t)double_bits(base);
-    double near = in_units(base, scale);
+    double near = in_units(base, scaling->way, scaling->power);
     return near > -(double)SCALED_MAX && near < (double)SCALED_MAX ? (int64_t)near : 0;
 }
 
-/* Cost of a scale in bits on a sample of the column: the width of what fits, eleven bytes for what does not. */
-static size_t scale_cost(const double *values, size_t count, size_t stride, unsigned scale, bool *ret_all)
+/* Some values of a column, from all over it. */
+struct probe {
+    double values[2 * SCALE_SAMPLES];
+    size_t count;
+    size_t share; /* values of the column for each of these */
+};
+
+static void take_probe(const double *values, size_t count, struct probe *probe)
 {
+    probe->share = MAX(count / SCALE_SAMPLES, (size_t)1);
+    probe->count = 0;
+    for (size_t i = 0; i < count; i += probe->share)
+        probe->values[probe->count++] = values[i];
+}
+
+static size_t signed_bits(int64_t value)
+{
+    uint64_t zigzag = ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
+    return 8 * MAX((bit_width(zigzag) + 6) / 7, 1U);
+}
+
+/* Cost of a scale in bits: of the base, the width of what fits, eleven bytes for what does not; where it is not less
+ * than limit, that. */
+static size_t scale_cost(const struct probe *probe, unsigned scale, size_t limit, bool *ret_all)
+{
+    *ret_all = false;
+    const struct scaling scaling = scaling_of(scale);
     int64_t low = INT64_MAX, high = INT64_MIN;
-    size_t misses = 0, looked = 0;
-    for (size_t i = 0; i < count; i += stride) {
-        int64_t k;
-        looked++;
-        if (!scale_value(values[i], scale, &k)) {
-            misses++;
+    size_t missed_cost = 0, fitting = 0;
+    for (size_t i = 0; i < probe->count; i++) {
+        int64_t k = (int64_t)double_bits(probe->values[i]);
+        if (scale != SCALE_BITS && scale_value(probe->values[i], scaling.way, scaling.power, &k) != 0) {
+            missed_cost += 88 * probe->share;
+            if (missed_cost >= limit)
+                return limit;
             continue;
         }
+        fitting++;
         low = MIN(low, k);
         high = MAX(high, k);
     }
-    *ret_all = misses == 0;
-    size_t width = high > low ? bit_width((uint64_t)high - (uint64_t)low) : 0;
-    return (looked - misses) * width + misses * 88;
+    if (fitting == 0)
+        return limit;
+    *ret_all = missed_cost == 0;
+    return signed_bits(low) + fitting * probe->share * bit_width((uint64_t)high - (uint64_t)low) + missed_cost;
 }
 
 static unsigned choose_scale(const double *values, size_t count)
 {
-    size_t stride = MAX(count / SCALE_SAMPLES, (size_t)1);
+    struct probe probe;
+    take_probe(values, count, &probe);
     unsigned best = SCALE_BITS;
     bool whole = false, all;
-    size_t best_cost = scale_cost(values, count, stride, SCALE_BITS, &all);
-    for (unsigned scale = SCALE_DECIMAL; scale < SCALE_COUNT && best_cost > 0; scale++) {
+    size_t best_cost = scale_cost(&probe, SCALE_BITS, SIZE_MAX, &all);
+    for (unsigned scale = SCALE_DECIMAL; scale < SCALE_COUNT; scale++) {
         /* Whole numbers in units of 1/10^e are so in finer ones too, but wider. */
-        if (whole && scale != SCALE_HUGE && scale != SCALE_HUGE + 1 && scale != SCALE_HUGE + 2)
+        if (whole && (scale < SCALE_HUGE || scale >= SCALE_MILLI_MILLI))
             continue;
-        size_t cost = scale_cost(values, count, stride, scale, &all);
+        size_t cost = scale_cost(&probe, scale, best_cost, &all);
         whole |= all;
-        if (cost < best_cost) {
-            best_cost = cost;
-            best = scale;
-        }
+        if (cost >= best_cost)
+            continue;
+        best_cost = cost;
+        best = scale;
     }
     return best;
 }
@@ -386,6 +522,7 @@ struct draft {
     const double *values, *bases; /* bases may be NULL */
     size_t count, misses;
     unsigned scale;
+    struct scaling scaling;
     uint8_t *missed;            /* 1: an exception */
     int64_t *scaled, *relative; /* scratch */
 };
@@ -393,12 +530,15 @@ struct draft {
 static void scale_values(struct draft *draft)
 {
     draft->scale = choose_scale(draft->values, draft->count);
+    draft->scaling = scaling_of(draft->scale);
+    if (scale_all(draft->values, draft->count, &draft->scaling, draft->scaled) == 0)
+        return;
     for (size_t i = 0; i < draft->count; i++) {
-        draft->missed[i] = !scale_value(draft->values[i], draft->scale, &draft->scaled[i]);
+        draft->missed[i] =
+            scale_value(draft->values[i], draft->scaling.way, draft->scaling.power, &draft->scaled[i]) != 0;
         draft->misses += draft->missed[i];
     }
-    if (draft->misses > 0)
-        fill_missed(draft->missed, draft->count, draft->scaled);
+    fill_missed(draft->missed, draft->count, draft->scaled);
 }
 
 /* The integers that are written: the scaled ones, or where those take less their differences from what is expected. */
@@ -408,7 +548,8 @@ static const int64_t *choose_base(struct draft *draft, struct plan *plan)
     if (!draft->bases || plan->all_equal)
         return draft->scaled;
     for (size_t i = 0; i < draft->count; i++)
-        draft->relative[i] = (int64_t)((uint64_t)draft->scaled[i] - (uint64_t)expected(draft->bases[i], draft->scale));
+        draft->relative[i] =
+            (int64_t)((uint64_t)draft->scaled[i] - (uint64_t)expected(draft->bases[i], &draft->scaling));
     if (draft->misses > 0)
         fill_missed(draft->missed, draft->count, draft->relative);
     struct plan other = plan_ints(draft->relative, draft->count);
@@ -475,10 +616,10 @@ int column_decode_doubles(struct column_input *in, const double *bases, size_t c
     int error = read_ints(in, count, scaled, &stats);
     if (error < 0)
         return error;
+    const struct scaling scaling = scaling_of(scale);
     for (size_t i = 0; i < count && relative; i++)
-        scaled[i] = (int64_t)((uint64_t)scaled[i] + (uint64_t)expected(bases[i], scale));
-    for (size_t i = 0; i < count; i++)
-        ret_values[i] = scaled_value(scaled[i], scale);
+        scaled[i] = (int64_t)((uint64_t)scaled[i] + (uint64_t)expected(bases[i], &scaling));
+    unscale_all(ret_values, count, &scaling);
     error = read_exceptions(&in->payload, exceptions, count, ret_values);
     if (error == 0 && ret_exceptions)
         *ret_exceptions = (uint32_t)exceptions;
