@@ -1,34 +1,9 @@
 #include "hop/column.h"
 #include "base/fail.h"
+#include "hop/scale.h"
 #include "metric/sample.h"
 
 #include <errno.h>
-#include <math.h>
-
-/* Scales: how an integer k stands for a double. */
-enum {
-    SCALE_BITS = 0,           /* k is the bits */
-    SCALE_DECIMAL = 1,        /* k / 10^e, e = scale - SCALE_DECIMAL, 0..9 */
-    SCALE_HUGE = 11,          /* k * 10^e, e = 3, 6, 9 */
-    SCALE_MILLI_MILLI = 14,   /* k / 1000 / 1000: PSI's microseconds, divided twice */
-    SCALE_MILLI_PRODUCT = 15, /* k * 0.001: disk seconds */
-    SCALE_COUNT = 16
-};
-
-/* Past it k/10^e is not exact any more; 18446744073709552000, say, would come back as another number. */
-#define SCALED_MAX (INT64_C(1) << 51)
-/* Values looked at to choose a scale. */
-#define SCALE_SAMPLES 48
-
-static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-
-const char *column_scale_name(uint8_t scale)
-{
-    static const char *const names[SCALE_COUNT] = {"bits",   "1",      "1/10",        "1/100",  "1/10^3", "1/10^4",
-                                                   "1/10^5", "1/10^6", "1/10^7",      "1/10^8", "1/10^9", "10^3",
-                                                   "10^6",   "10^9",   "1/1000/1000", "*0.001"};
-    return scale < SCALE_COUNT ? names[scale] : "unknown";
-}
 
 int column_append_signed(struct buf *out, int64_t value)
 {
@@ -42,11 +17,6 @@ int64_t column_read_signed(struct reader *reader)
 }
 
 /* ---- Integers ---- */
-
-static unsigned bit_width(uint64_t value)
-{
-    return value ? 64 - (unsigned)__builtin_clzll(value) : 0;
-}
 
 static size_t packed_bytes(size_t count, unsigned bits)
 {
@@ -99,7 +69,7 @@ static struct plan plan_ints(const int64_t *values, size_t count)
     plan.zeros = (unsigned)__builtin_ctzll(any);
     uint32_t widths[65] = {0};
     for (size_t i = 0; i < count; i++)
-        widths[bit_width(((uint64_t)values[i] - (uint64_t)low) >> plan.zeros)]++;
+        widths[scale_bit_width(((uint64_t)values[i] - (uint64_t)low) >> plan.zeros)]++;
     choose_width(widths, count, &plan);
     return plan;
 }
@@ -194,7 +164,7 @@ static int read_patches(struct reader *payload, uint64_t patches, unsigned bits,
     for (uint64_t i = 0; i < patches; i++) {
         uint64_t step = reader_uvarint(payload);
         uint64_t high = reader_uvarint(payload);
-        if (payload->bad || step >= count - at || (step == 0 && i > 0) || bits + bit_width(high) > 64)
+        if (payload->bad || step >= count - at || (step == 0 && i > 0) || bits + scale_bit_width(high) > 64)
             return -EBADMSG;
         at += (size_t)step;
         residuals[at] |= high << bits;
@@ -262,230 +232,6 @@ int column_encode_ints(const int64_t *values, size_t count, struct buf *header, 
 
 /* ---- Doubles ---- */
 
-/* The ways in which k and a value belong together, so that a loop over a column is made for each. */
-enum scale_way { WAY_BITS, WAY_WHOLE, WAY_DIVIDED, WAY_MULTIPLIED, WAY_MILLI_MILLI, WAY_MILLI_PRODUCT };
-
-struct scaling {
-    enum scale_way way;
-    double power;
-};
-
-static struct scaling scaling_of(unsigned scale)
-{
-    if (scale == SCALE_BITS)
-        return (struct scaling){WAY_BITS, 1};
-    if (scale == SCALE_DECIMAL)
-        return (struct scaling){WAY_WHOLE, 1};
-    if (scale < SCALE_HUGE)
-        return (struct scaling){WAY_DIVIDED, powers[scale - SCALE_DECIMAL]};
-    if (scale < SCALE_MILLI_MILLI)
-        return (struct scaling){WAY_MULTIPLIED, powers[3 * (scale - SCALE_HUGE + 1)]};
-    return (struct scaling){scale == SCALE_MILLI_MILLI ? WAY_MILLI_MILLI : WAY_MILLI_PRODUCT, 1};
-}
-
-/* The value of k units. */
-static inline double from_units(double k, enum scale_way way, double power)
-{
-    switch (way) {
-    case WAY_DIVIDED:
-        return k / power;
-    case WAY_MULTIPLIED:
-        return k * power;
-    case WAY_MILLI_MILLI:
-        return k / 1000 / 1000;
-    case WAY_MILLI_PRODUCT:
-        return k * 0.001;
-    case WAY_WHOLE:
-    case WAY_BITS:
-        break;
-    }
-    return k;
-}
-
-/* The value in units of the scale, not yet whole. */
-static inline double in_units(double value, enum scale_way way, double power)
-{
-    switch (way) {
-    case WAY_DIVIDED:
-        return value * power;
-    case WAY_MULTIPLIED:
-        return value / power;
-    case WAY_MILLI_MILLI:
-        return value * 1e6;
-    case WAY_MILLI_PRODUCT:
-        return value * 1e3;
-    case WAY_WHOLE:
-    case WAY_BITS:
-        break;
-    }
-    return value;
-}
-
-/* Added to a number within SCALED_MAX it leaves it rounded to a whole one, which then stands in the low bits of the
- * sum: without a branch or a conversion, which processors do two at a time only in newer instructions. */
-#define ROUNDER 0x1.8p52
-
-/* 0 within [-SCALED_MAX, SCALED_MAX). */
-static inline uint64_t outside_range(int64_t k)
-{
-    return ((uint64_t)k + (uint64_t)SCALED_MAX) / (2 * (uint64_t)SCALED_MAX);
-}
-
-/* k of a value, and 0 when the value comes back from it bit for bit. Not for WAY_BITS. */
-static inline uint64_t scale_value(double value, enum scale_way way, double power, int64_t *ret_k)
-{
-    double sum = in_units(value, way, power) + ROUNDER;
-    int64_t k = (int64_t)(double_bits(sum) - double_bits(ROUNDER));
-    *ret_k = k;
-    return (double_bits(from_units(sum - ROUNDER, way, power)) ^ double_bits(value)) | outside_range(k);
-}
-
-static inline uint64_t scale_column(const double *values, size_t count, enum scale_way way, double power,
-                                    int64_t *ret_k)
-{
-    uint64_t misses = 0;
-    for (size_t i = 0; i < count; i++)
-        misses |= scale_value(values[i], way, power, &ret_k[i]);
-    return misses;
-}
-
-/* Fills ret_k; 0: each value comes back from its k bit for bit. */
-static uint64_t scale_all(const double *values, size_t count, const struct scaling *scaling, int64_t *ret_k)
-{
-    switch (scaling->way) {
-    case WAY_BITS:
-        memcpy(ret_k, values, count * sizeof(*values));
-        return 0;
-    case WAY_WHOLE:
-        return scale_column(values, count, WAY_WHOLE, 1, ret_k);
-    case WAY_DIVIDED:
-        return scale_column(values, count, WAY_DIVIDED, scaling->power, ret_k);
-    case WAY_MULTIPLIED:
-        return scale_column(values, count, WAY_MULTIPLIED, scaling->power, ret_k);
-    case WAY_MILLI_MILLI:
-        return scale_column(values, count, WAY_MILLI_MILLI, 1, ret_k);
-    case WAY_MILLI_PRODUCT:
-        return scale_column(values, count, WAY_MILLI_PRODUCT, 1, ret_k);
-    }
-    return UINT64_MAX;
-}
-
-/* In place: values are the integers before. k outside of SCALED_MAX, which no writer of ours makes, is converted. */
-static inline void unscale_column(double *values, size_t count, enum scale_way way, double power)
-{
-    const int64_t *k = (const int64_t *)(const void *)values;
-    uint64_t outside = 0;
-    for (size_t i = 0; i < count; i++)
-        outside |= outside_range(k[i]);
-    if (outside == 0)
-        for (size_t i = 0; i < count; i++)
-            values[i] = from_units(double_from_bits((uint64_t)k[i] + double_bits(ROUNDER)) - ROUNDER, way, power);
-    else
-        for (size_t i = 0; i < count; i++)
-            values[i] = from_units((double)k[i], way, power);
-}
-
-static void unscale_all(double *values, size_t count, const struct scaling *scaling)
-{
-    switch (scaling->way) {
-    case WAY_BITS:
-        return;
-    case WAY_WHOLE:
-        unscale_column(values, count, WAY_WHOLE, 1);
-        return;
-    case WAY_DIVIDED:
-        unscale_column(values, count, WAY_DIVIDED, scaling->power);
-        return;
-    case WAY_MULTIPLIED:
-        unscale_column(values, count, WAY_MULTIPLIED, scaling->power);
-        return;
-    case WAY_MILLI_MILLI:
-        unscale_column(values, count, WAY_MILLI_MILLI, 1);
-        return;
-    case WAY_MILLI_PRODUCT:
-        unscale_column(values, count, WAY_MILLI_PRODUCT, 1);
-        return;
-    }
-}
-
-/* Where k is expected when the value is near base. Both ends compute it, so it is one multiplication or division and a
- * cut: nothing that a processor with fused operations rounds otherwise. */
-static inline int64_t expected(double base, const struct scaling *scaling)
-{
-    if (scaling->way == WAY_BITS)
-        return isnan(base) ? 0 : (int64_t)double_bits(base);
-    double near = in_units(base, scaling->way, scaling->power);
-    return near > -(double)SCALED_MAX && near < (double)SCALED_MAX ? (int64_t)near : 0;
-}
-
-/* Some values of a column, from all over it. */
-struct probe {
-    double values[2 * SCALE_SAMPLES];
-    size_t count;
-    size_t share; /* values of the column for each of these */
-};
-
-static void take_probe(const double *values, size_t count, struct probe *probe)
-{
-    probe->share = MAX(count / SCALE_SAMPLES, (size_t)1);
-    probe->count = 0;
-    for (size_t i = 0; i < count; i += probe->share)
-        probe->values[probe->count++] = values[i];
-}
-
-static size_t signed_bits(int64_t value)
-{
-    uint64_t zigzag = ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
-    return 8 * MAX((bit_width(zigzag) + 6) / 7, 1U);
-}
-
-/* Cost of a scale in bits: of the base, the width of what fits, eleven bytes for what does not; where it is not less
- * than limit, that. */
-static size_t scale_cost(const struct probe *probe, unsigned scale, size_t limit, bool *ret_all)
-{
-    *ret_all = false;
-    const struct scaling scaling = scaling_of(scale);
-    int64_t low = INT64_MAX, high = INT64_MIN;
-    size_t missed_cost = 0, fitting = 0;
-    for (size_t i = 0; i < probe->count; i++) {
-        int64_t k = (int64_t)double_bits(probe->values[i]);
-        if (scale != SCALE_BITS && scale_value(probe->values[i], scaling.way, scaling.power, &k) != 0) {
-            missed_cost += 88 * probe->share;
-            if (missed_cost >= limit)
-                return limit;
-            continue;
-        }
-        fitting++;
-        low = MIN(low, k);
-        high = MAX(high, k);
-    }
-    if (fitting == 0)
-        return limit;
-    *ret_all = missed_cost == 0;
-    return signed_bits(low) + fitting * probe->share * bit_width((uint64_t)high - (uint64_t)low) + missed_cost;
-}
-
-static unsigned choose_scale(const double *values, size_t count)
-{
-    struct probe probe;
-    take_probe(values, count, &probe);
-    unsigned best = SCALE_BITS;
-    bool whole = false, all;
-    size_t best_cost = scale_cost(&probe, SCALE_BITS, SIZE_MAX, &all);
-    for (unsigned scale = SCALE_DECIMAL; scale < SCALE_COUNT; scale++) {
-        /* Whole numbers in units of 1/10^e are so in finer ones too, but wider. */
-        if (whole && (scale < SCALE_HUGE || scale >= SCALE_MILLI_MILLI))
-            continue;
-        size_t cost = scale_cost(&probe, scale, best_cost, &all);
-        whole |= all;
-        if (cost >= best_cost)
-            continue;
-        best_cost = cost;
-        best = scale;
-    }
-    return best;
-}
-
 /* header: byte scale, | 0x80 when there are exceptions (then uvarint count), | 0x40 when the integers are differences
  * from where they are expected; then the integers' header.
  * payload: the integers, then the exceptions: uvarint steps of places and eight bytes each. */
@@ -522,22 +268,16 @@ struct draft {
     const double *values, *bases; /* bases may be NULL */
     size_t count, misses;
     unsigned scale;
-    struct scaling scaling;
     uint8_t *missed;            /* 1: an exception */
     int64_t *scaled, *relative; /* scratch */
 };
 
 static void scale_values(struct draft *draft)
 {
-    draft->scale = choose_scale(draft->values, draft->count);
-    draft->scaling = scaling_of(draft->scale);
-    if (scale_all(draft->values, draft->count, &draft->scaling, draft->scaled) == 0)
+    draft->scale = scale_choose(draft->values, draft->count);
+    if (scale_all(draft->values, draft->count, draft->scale, draft->scaled))
         return;
-    for (size_t i = 0; i < draft->count; i++) {
-        draft->missed[i] =
-            scale_value(draft->values[i], draft->scaling.way, draft->scaling.power, &draft->scaled[i]) != 0;
-        draft->misses += draft->missed[i];
-    }
+    draft->misses = scale_mark(draft->values, draft->count, draft->scale, draft->scaled, draft->missed);
     fill_missed(draft->missed, draft->count, draft->scaled);
 }
 
@@ -547,9 +287,7 @@ static const int64_t *choose_base(struct draft *draft, struct plan *plan)
     *plan = plan_ints(draft->scaled, draft->count);
     if (!draft->bases || plan->all_equal)
         return draft->scaled;
-    for (size_t i = 0; i < draft->count; i++)
-        draft->relative[i] =
-            (int64_t)((uint64_t)draft->scaled[i] - (uint64_t)expected(draft->bases[i], &draft->scaling));
+    scale_less_expected(draft->scaled, draft->bases, draft->count, draft->scale, draft->relative);
     if (draft->misses > 0)
         fill_missed(draft->missed, draft->count, draft->relative);
     struct plan other = plan_ints(draft->relative, draft->count);
@@ -616,10 +354,9 @@ int column_decode_doubles(struct column_input *in, const double *bases, size_t c
     int error = read_ints(in, count, scaled, &stats);
     if (error < 0)
         return error;
-    const struct scaling scaling = scaling_of(scale);
-    for (size_t i = 0; i < count && relative; i++)
-        scaled[i] = (int64_t)((uint64_t)scaled[i] + (uint64_t)expected(bases[i], &scaling));
-    unscale_all(ret_values, count, &scaling);
+    if (relative)
+        scale_plus_expected(scaled, bases, count, scale);
+    unscale_all(ret_values, count, scale);
     error = read_exceptions(&in->payload, exceptions, count, ret_values);
     if (error == 0 && ret_exceptions)
         *ret_exceptions = (uint32_t)exceptions;

@@ -12,7 +12,7 @@
 
 struct column_stats { /* of one column, for inspect */
     size_t count;
-    uint8_t scale; /* see column_scale_name; of integers 1, they are themselves */
+    uint8_t scale; /* see scale_name; of integers 1, they are themselves */
     bool relative; /* differences from what was expected */
     uint8_t bits;  /* width packed, 0: all equal */
     uint8_t zeros; /* bits left out at the end of all */
@@ -40,7 +40,6 @@ struct column_input {
 MUST_CHECK int column_decode_doubles(struct column_input *in, const double *bases, size_t count, double *ret_values,
                                      uint32_t *ret_exceptions);
 MUST_CHECK int column_decode_ints(struct column_input *in, size_t count, int64_t *ret_values);
-const char *column_scale_name(uint8_t scale);
 
 /* Zigzag: small numbers of either sign in few bytes. */
 int column_append_signed(struct buf *out, int64_t value);

@@ -2,6 +2,7 @@
 #include "base/fail.h"
 #include "base/random.h"
 #include "hop/column.h"
+#include "hop/scale.h"
 #include "metric/sample.h"
 
 #include <errno.h>
@@ -257,7 +258,7 @@ static void common_values_are_small(void **state)
             values[i] = wanted[w].make(&random, i);
         size_t bytes = round_trip(values, 1000, &stats);
         if (bytes * 8 > wanted[w].bits_max * 1000 || stats.exceptions > wanted[w].exceptions_max)
-            fail_msg("case %zu: %zu bytes, scale %s, %u bits, %u exceptions", w, bytes, column_scale_name(stats.scale),
+            fail_msg("case %zu: %zu bytes, scale %s, %u bits, %u exceptions", w, bytes, scale_name(stats.scale),
                      stats.bits, stats.exceptions);
     }
 }
@@ -272,7 +273,7 @@ static void an_exception_does_not_cost_the_others(void **state)
     values[501] = NAN;
     struct column_stats stats;
     size_t bytes = round_trip(values, 1000, &stats);
-    assert_string_equal(column_scale_name(stats.scale), "1");
+    assert_string_equal(scale_name(stats.scale), "1");
     assert_int_equal(stats.exceptions, 2);
     assert_int_equal(stats.bits, 4);
     assert_true(bytes < 500 + 40);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "hop/scale.h"
 #include "output.h"
 
 #include <errno.h>
@@ -144,8 +145,7 @@ static void print_columns(const struct tracing *tracing)
 {
     for (size_t i = 0; i < MIN(tracing->column_count, (size_t)COLUMNS_MAX); i++) {
         const struct column_stats *stats = &tracing->columns[i];
-        printf("      %-8s %7zu x %-12s", part_names[tracing->column_parts[i]], stats->count,
-               column_scale_name(stats->scale));
+        printf("      %-8s %7zu x %-12s", part_names[tracing->column_parts[i]], stats->count, scale_name(stats->scale));
         if (stats->bits == 0 && stats->patches == 0)
             printf(" all equal");
         else
