@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #define BATCH_HEAD_BYTES  8
-#define ENVELOPE_FIELDS   23
+#define ENVELOPE_FIELDS   24
 #define REASON_BYTES_MAX  64
 #define RESOLUTION_MS_MAX (24 * 3600 * INT64_C(1000))
 #define SPAN_MS_MAX       (64 * RESOLUTION_MS_MAX)
@@ -68,6 +68,9 @@ static void pack_fields(const struct envelope *envelope, struct buf *out)
     pack_uint(out, envelope->body_bytes);
     pack_uint(out, envelope->body_raw_bytes);
     pack_uint(out, envelope->body_crc32c);
+    pack_array(out, envelope->replaces_count);
+    for (uint32_t i = 0; i < envelope->replaces_count; i++)
+        pack_uint(out, envelope->replaces[i]);
 }
 
 int envelope_encode(const struct envelope *envelope, struct buf *out)
@@ -177,6 +180,23 @@ static void unpack_layouts(struct unpack *in, struct arena *arena, struct envelo
         in->in.bad = true;
 }
 
+static void unpack_replaces(struct unpack *in, struct arena *arena, struct envelope *envelope)
+{
+    uint32_t count = unpack_array(in, ENVELOPE_REPLACES_MAX);
+    uint64_t *replaces = arena_array(arena, count, sizeof(*replaces));
+    if (!replaces) {
+        in->in.bad = true;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        replaces[i] = unpack_uint(in, UINT64_MAX);
+        if (replaces[i] == 0 || replaces[i] == envelope->seq)
+            in->in.bad = true;
+    }
+    envelope->replaces = replaces;
+    envelope->replaces_count = count;
+}
+
 static int unpack_fields(struct unpack *in, struct arena *arena, struct envelope *envelope)
 {
     uint32_t fields = unpack_record(in, ENVELOPE_FIELDS);
@@ -194,6 +214,7 @@ static int unpack_fields(struct unpack *in, struct arena *arena, struct envelope
     envelope->body_bytes = unpack_uint(in, UINT32_MAX);
     envelope->body_raw_bytes = unpack_uint(in, UINT32_MAX);
     envelope->body_crc32c = (uint32_t)unpack_uint(in, UINT32_MAX);
+    unpack_replaces(in, arena, envelope);
     unpack_skip(in, fields > ENVELOPE_FIELDS ? fields - ENVELOPE_FIELDS : 0);
     return unpack_done(in) ? 0 : -EBADMSG;
 }

@@ -9,6 +9,7 @@
 #define ENVELOPE_BYTES_MAX    (4 * MIB)
 #define ENVELOPE_HASHES_MAX   65536 /* layouts one batch may name */
 #define ENVELOPE_REASONS_MAX  64
+#define ENVELOPE_REPLACES_MAX 64
 #define SOURCE_NAME_BYTES_MAX 64
 
 /* A source: who made batches. Names match [A-Za-z0-9_.-]{1,64}. */
@@ -49,6 +50,10 @@ struct envelope {
     uint64_t body_bytes;     /* compressed */
     uint64_t body_raw_bytes; /* after zstd */
     uint32_t body_crc32c;    /* of the compressed bytes */
+    /* Batches of this epoch whose windows are in this one (a backlog's, made of several): whoever has this one has seen
+     * them. */
+    const uint64_t *replaces;
+    uint32_t replaces_count;
 };
 
 /* Batch = 'T' 'R' 'B' version, u32 LE envelope bytes, envelope, body. */

@@ -278,6 +278,27 @@ static void absorb_gaps(struct spool *spool, struct gap_list *gaps)
     }
 }
 
+/* What a batch that goes had replaced goes with it, and is told too: nobody else speaks for it any more. */
+static void collect_replaced(struct spool *spool, const struct spool_batch *batch, struct stream *stream,
+                             uint32_t states, struct gap_list *gaps)
+{
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES);
+    struct spool_batch read;
+    struct envelope envelope;
+    struct str body;
+    arena_reset(&spool->arena);
+    if (spool_read(spool, batch->id, &read, &bytes) < 0 ||
+        envelope_decode(bytes.data, bytes.len, &spool->arena, &envelope, &body) < 0)
+        return;
+    for (uint32_t i = 0; i < envelope.replaces_count; i++) {
+        stream->gap = *batch;
+        stream->gap.is_gap = true;
+        stream->gap.seq = stream->gap.seq_end = envelope.replaces[i];
+        stream->gap_states = states;
+        flush_gap(stream, gaps);
+    }
+}
+
 static uint64_t collect_gaps(struct spool *spool, struct segment *segment, struct gap_list *gaps)
 {
     uint64_t batches = 0;
@@ -288,12 +309,14 @@ static uint64_t collect_gaps(struct spool *spool, struct segment *segment, struc
             continue;
         batches += entry->is_gap ? 0 : 1;
         struct spool_batch batch = entry_batch(segment, entry);
-        if (stream->gap.seq != 0 && stream->gap.seq_end + 1 == batch.seq) {
+        if (!batch.replaces && stream->gap.seq != 0 && stream->gap.seq_end + 1 == batch.seq) {
             widen_gap(&stream->gap, &batch);
             stream->gap_states &= gap_states_of(spool, entry);
             continue;
         }
         flush_gap(stream, gaps);
+        if (batch.replaces)
+            collect_replaced(spool, &batch, stream, gap_states_of(spool, entry), gaps);
         stream->gap = batch;
         stream->gap.is_gap = true;
         stream->gap_states = gap_states_of(spool, entry);
@@ -423,10 +446,21 @@ struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes)
         .epoch = envelope->epoch,
         .seq = envelope->seq,
         .seq_end = envelope->seq,
+        .replaces = envelope->replaces_count > 0,
         .window_start_ms = envelope->window_start_ms,
         .window_end_ms = envelope->window_start_ms + envelope->span_ms,
         .bytes = bytes,
     };
+}
+
+void spool_see_replaced(struct spool *spool, const struct envelope *envelope)
+{
+    for (uint32_t i = 0; i < envelope->replaces_count; i++) {
+        uint64_t seq = envelope->replaces[i];
+        /* Where there is no room to remember it, it may come once more, and its records are known then. */
+        if (seqlog_add_range(spool->seen, &envelope->source, envelope->epoch, seq, seq) < 0)
+            log_debug("spool %s: too many sources or holes to remember", spool->dir);
+    }
 }
 
 /* A segment to append to, with old ones gone where a bound says so. */
@@ -501,6 +535,7 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
         seqlog_remove(spool->seen, &envelope->source, envelope->epoch, envelope->seq, envelope->seq);
         return error;
     }
+    spool_see_replaced(spool, envelope);
     *ret_id = entry.id;
     return 0;
 }

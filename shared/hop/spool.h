@@ -36,6 +36,7 @@ struct spool_options {
 struct spool_batch {
     uint64_t id; /* where it stands (segment, offset): rises with each batch or gap, not by one; never 0 */
     bool is_gap;
+    bool replaces; /* other batches, see the envelope */
     struct source_id source;
     uint64_t epoch, seq, seq_end; /* a gap covers seq..seq_end */
     int64_t window_start_ms, window_end_ms;
@@ -79,6 +80,10 @@ bool spool_has(const struct spool *spool, uint64_t id);
 uint64_t spool_pending(const struct spool *spool, size_t consumer);
 /* The next pending batch of the consumer: the newest where newest is true, else the oldest. 0: none. */
 uint64_t spool_next_pending(const struct spool *spool, size_t consumer, bool newest);
+/* Pending, and not in flight: nobody may have seen it since the spool was opened. */
+bool spool_is_waiting(const struct spool *spool, size_t consumer, uint64_t id);
+/* Need not be kept or sent any more: another batch, which is on disk, has what it says. */
+void spool_give_up(struct spool *spool, uint64_t id);
 void spool_set_in_flight(struct spool *spool, size_t consumer, uint64_t id, bool in_flight);
 /* Ids that are gone are passed over, here and below. */
 void spool_set_stored(struct spool *spool, size_t consumer, uint64_t id);

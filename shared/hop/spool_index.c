@@ -176,6 +176,7 @@ struct spool_batch entry_batch(const struct segment *segment, const struct spool
         .epoch = entry->stream->epoch,
         .seq = entry->seq,
         .seq_end = entry->seq_end,
+        .replaces = entry->replaces,
         .window_start_ms = entry->window_start_ms,
         .window_end_ms = entry->window_start_ms + entry->window_ms,
         .bytes = entry->bytes,
@@ -250,10 +251,11 @@ void index_add(struct spool *spool, struct segment *segment, const struct spool_
         .stream = stream_make(spool, &batch->source, batch->epoch),
         .seq = batch->seq,
         .seq_end = batch->seq_end,
+        .replaces = batch->replaces,
         .window_start_ms = batch->window_start_ms,
         .window_ms = length_ms(batch),
         .offset = offset,
-        .bytes = (uint32_t)batch->bytes & INT32_MAX,
+        .bytes = (uint32_t)batch->bytes & (INT32_MAX >> 1),
         .is_gap = batch->is_gap,
         .states = states,
     };
@@ -379,6 +381,18 @@ void spool_set_in_flight(struct spool *spool, size_t consumer, uint64_t id, bool
     enum batch_state from = in_flight ? BATCH_PENDING : BATCH_IN_FLIGHT;
     if (entry && entry_state(entry, consumer) == from)
         index_set_state(spool, segment, entry, consumer, in_flight ? BATCH_IN_FLIGHT : BATCH_PENDING);
+}
+
+bool spool_is_waiting(const struct spool *spool, size_t consumer, uint64_t id)
+{
+    const struct spool_entry *entry = index_find(spool, id, NULL);
+    return entry && entry_state(entry, consumer) == BATCH_PENDING;
+}
+
+void spool_give_up(struct spool *spool, uint64_t id)
+{
+    index_give_up(spool, id);
+    segments_free_delivered(spool);
 }
 
 void spool_set_stored(struct spool *spool, size_t consumer, uint64_t id)

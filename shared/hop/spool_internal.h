@@ -46,8 +46,9 @@ struct spool_entry { /* 48 bytes: there are millions */
     int64_t window_start_ms;
     uint32_t window_ms;  /* length; UINT32_MAX: longer */
     uint32_t offset;     /* of its frame */
-    uint32_t bytes : 31; /* of the payload */
+    uint32_t bytes : 30; /* of the payload */
     uint32_t is_gap : 1;
+    uint32_t replaces : 1;
     uint32_t states; /* enum batch_state, 2 bits per consumer */
 };
 
@@ -130,6 +131,8 @@ struct spool {
 
 /* ---- spool.c ---- */
 struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes);
+/* Those that the batch replaces were seen, too. */
+void spool_see_replaced(struct spool *spool, const struct envelope *envelope);
 
 /* ---- spool_segment.c ---- */
 /* Begins a segment if none is open: written and synced, with its name. */

@@ -127,6 +127,7 @@ static int take_batch(struct replay *replay, const struct frame *frame, uint32_t
         return 0;
     if (seqlog_add(spool->seen, source, envelope.epoch, envelope.seq, frame->checksum) < 0)
         log_debug("spool %s: too many sources or holes to remember", spool->dir);
+    spool_see_replaced(spool, &envelope);
     struct spool_batch batch = spool_batch_of(&envelope, frame->payload.len);
     index_add(spool, replay->segment, &batch, offset, 0);
     if (!layout_table_has_all(spool->layouts, &envelope)) {

@@ -239,7 +239,7 @@ class Batch:
         need(data[:4] == b"TRB\x01", "not a batch of version 1")
         length = struct.unpack_from("<I", data, 4)[0]
         fields = msgpack.unpackb(data[8:8 + length])
-        need(len(fields) >= 23 and fields[0] == 1, "an envelope of another version")
+        need(len(fields) >= 24 and fields[0] == 1, "an envelope of another version")
         self.fields = fields
         body = data[8 + length:]
         need(len(body) == fields[20] and crc32c(body) == fields[22], "another body than the envelope's")

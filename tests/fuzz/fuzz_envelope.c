@@ -31,6 +31,9 @@ static void check_same(const struct envelope *a, const struct envelope *b)
         ASSERT(hash128_equal(a->families[i], b->families[i]));
     ASSERT(reasons_equal(a->failed, b->failed, a->failed_count));
     ASSERT(a->dropped_count == b->dropped_count && reasons_equal(a->dropped, b->dropped, a->dropped_count));
+    ASSERT(a->span_ms == b->span_ms && a->replaces_count == b->replaces_count);
+    for (uint32_t i = 0; i < a->replaces_count; i++)
+        ASSERT(a->replaces[i] == b->replaces[i]);
     ASSERT(a->body_bytes == b->body_bytes && a->body_raw_bytes == b->body_raw_bytes);
 }
 

@@ -18,6 +18,7 @@ struct sample_envelope {
     struct envelope envelope;
     struct hash128 pages[HASHES_MAX], families[HASHES_MAX];
     struct reason_count failed[8], dropped[8];
+    uint64_t replaces[8];
 };
 
 static const char body[] = "any bytes at all";
@@ -73,6 +74,10 @@ static void fill(struct sample_envelope *sample, uint64_t seed)
     envelope->body_bytes = BODY_BYTES;
     envelope->body_raw_bytes = random_below(&random, UINT32_MAX);
     envelope->body_crc32c = crc32c(0, body, BODY_BYTES);
+    envelope->replaces = sample->replaces;
+    envelope->replaces_count = (uint32_t)random_below(&random, 8);
+    for (uint32_t i = 0; i < envelope->replaces_count; i++)
+        sample->replaces[i] = 1 + (random_next(&random) >> 2);
 }
 
 static void encode(const struct envelope *envelope, struct buf *out)
@@ -130,6 +135,10 @@ static void what_is_encoded_is_decoded(void **state)
         assert_true(str_equal(got.source.datacenter, wanted->source.datacenter));
         assert_true(str_equal(got.source.secondary, wanted->source.secondary));
         assert_int_equal(got.source.incarnation, wanted->source.incarnation);
+        assert_int_equal(got.span_ms, wanted->span_ms);
+        assert_int_equal(got.replaces_count, wanted->replaces_count);
+        for (uint32_t i = 0; i < got.replaces_count; i++)
+            assert_int_equal(got.replaces[i], wanted->replaces[i]);
         assert_int_equal(got.epoch, wanted->epoch);
         assert_int_equal(got.seq, wanted->seq);
         assert_int_equal(got.window_start_ms, wanted->window_start_ms);
@@ -201,8 +210,8 @@ static void newer_fields_are_passed_over(void **state)
     fill(&sample, 7);
     encode(&sample.envelope, &batch);
     size_t len = batch.len - BODY_BYTES - 8;
-    assert_int_equal(batch.data[8], 0xdc); /* an array of 23 */
-    pack_array(&fields, 23 + 2);
+    assert_int_equal(batch.data[8], 0xdc); /* an array of 24 */
+    pack_array(&fields, 24 + 2);
     buf_append(&fields, batch.data + 8 + 3, len - 3);
     pack_uint(&fields, 7);
     pack_array(&fields, 1);
@@ -213,7 +222,7 @@ static void newer_fields_are_passed_over(void **state)
     /* But not a field less, nor something behind the last. */
     buf_reset(&fields);
     buf_reset(&out);
-    pack_array(&fields, 22);
+    pack_array(&fields, 23);
     buf_append(&fields, batch.data + 8 + 3, len - 3);
     wrap(&fields, &out);
     assert_int_equal(decode(out.data, out.len, &got), -EBADMSG);
