@@ -1,7 +1,9 @@
 #include "batcher.h"
 
+#include "backlog.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "upstream.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,6 +19,7 @@ struct part_counter {
 struct unsynced { /* a batch in the spool, and not on disk for sure */
     uint64_t id;
     uint64_t records;
+    struct backlog_set set; /* what it replaces, to be given up when it is on disk; zeros: nothing */
 };
 
 struct batcher {
@@ -24,6 +27,7 @@ struct batcher {
     struct spool *spool;
     struct batcher_options options;
     char *datacenter, *secondary;
+    struct backlog *backlog;
     int64_t *closed_through_ms; /* of each worker; INT64_MIN: it has said nothing yet */
     struct part_counter parts[PART_COUNTERS];
     uint64_t seq;          /* of the last batch of this epoch */
@@ -48,6 +52,7 @@ struct batcher *batcher_new(const struct seams *seams, struct spool *spool, cons
     batcher->options = *options;
     batcher->datacenter = mem_strdup(options->datacenter);
     batcher->secondary = mem_strdup(options->secondary);
+    batcher->backlog = backlog_new(spool, UPSTREAM_CONSUMER);
     batcher->closed_through_ms = mem_array(options->workers, sizeof(int64_t));
     for (unsigned i = 0; i < options->workers; i++)
         batcher->closed_through_ms[i] = INT64_MIN;
@@ -63,6 +68,7 @@ void batcher_free(struct batcher *batcher)
     if (!batcher)
         return;
     ASSERT(!batcher->syncing);
+    backlog_free(batcher->backlog);
     log_limit_done(&batcher->log_limit);
     buf_done(&batcher->bytes);
     mem_free(batcher->closed_through_ms);
@@ -85,7 +91,7 @@ static void lose_unsynced(struct batcher *batcher, int error)
         buf_reset(&batcher->bytes);
         if (spool_read(batcher->spool, batcher->unsynced[i].id, &batch, &batcher->bytes) == 0) {
             batcher->unsynced[kept++] = batcher->unsynced[i];
-        } else {
+        } else if (batcher->unsynced[i].set.ids[0] == 0) { /* what it was to replace is there still */
             batcher->lost_records += batcher->unsynced[i].records;
             lost++;
         }
@@ -100,6 +106,13 @@ static void lose_unsynced(struct batcher *batcher, int error)
         log_error("spool: %zu batches could not be brought to disk and are lost: %s", lost, strerrordesc_np(-error));
 }
 
+static void give_up_replaced(struct batcher *batcher)
+{
+    for (size_t i = 0; i < batcher->covered; i++)
+        for (size_t j = 0; j < BACKLOG_WINDOWS && batcher->unsynced[i].set.ids[j] != 0; j++)
+            spool_give_up(batcher->spool, batcher->unsynced[i].set.ids[j]);
+}
+
 static void on_synced(void *arg, int error)
 {
     struct batcher *batcher = arg;
@@ -108,6 +121,7 @@ static void on_synced(void *arg, int error)
         return; /* the spool is being closed */
     if (error < 0)
         lose_unsynced(batcher, error);
+    give_up_replaced(batcher);
     batcher->unsynced_count -= batcher->covered;
     for (size_t i = 0; i < batcher->unsynced_count; i++)
         batcher->unsynced[i] = batcher->unsynced[i + batcher->covered];
@@ -182,13 +196,13 @@ static uint32_t list_dropped(const struct batcher *batcher, const struct pipelin
     return count;
 }
 
-static void note_unsynced(struct batcher *batcher, uint64_t id, uint64_t records)
+static void note_unsynced(struct batcher *batcher, const struct unsynced *unsynced)
 {
     if (batcher->unsynced_count == batcher->unsynced_capacity) {
         batcher->unsynced_capacity = MAX(2 * batcher->unsynced_capacity, (size_t)64);
         batcher->unsynced = mem_resize(batcher->unsynced, batcher->unsynced_capacity, sizeof(*batcher->unsynced));
     }
-    batcher->unsynced[batcher->unsynced_count++] = (struct unsynced){id, records};
+    batcher->unsynced[batcher->unsynced_count++] = *unsynced;
 }
 
 static void count_batch(struct batcher *batcher, const struct batch_writer *writer)
@@ -209,6 +223,37 @@ static void lose_batch(struct batcher *batcher, const struct pipeline_sealed *se
     if (log_limit_allow(&batcher->log_limit, 1, clock_mono_ms(loop_clock(batcher->seams.loop)), LOG_INTERVAL_MS))
         log_error("spool: a batch of %zu records is lost: %s", batch_writer_records(sealed->writer),
                   strerrordesc_np(-error));
+}
+
+/* What waits is put together. Where that fails it stays as it is: nothing is lost by it. */
+static void append_packed(struct batcher *batcher, const struct backlog_set *set, const struct envelope *like)
+{
+    CLEANUP(batch_writer_freep) struct batch_writer *writer = batch_writer_new();
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(BATCH_BYTES_MAX + ENVELOPE_BYTES_MAX);
+    CLEANUP(arena_done) struct arena arena;
+    struct envelope envelope = {.source = like->source,
+                                .epoch = like->epoch,
+                                .seq = batcher->seq + 1,
+                                .sealed_at_ms = like->sealed_at_ms,
+                                .closed_through_ms = like->closed_through_ms};
+    struct unsynced unsynced = {.set = *set};
+    struct str body;
+    arena_init(&arena, 4 * ENVELOPE_BYTES_MAX);
+    int r = backlog_pack(batcher->spool, set, writer, &envelope, &bytes);
+    if (r == 0) {
+        r = envelope_decode(bytes.data, bytes.len, &arena, &envelope, &body);
+        if (r == 0)
+            r = spool_append(batcher->spool, &envelope, buf_view(&bytes), &unsynced.id);
+        batch_writer_release(writer, spool_layouts(batcher->spool));
+    }
+    if (r < 0) {
+        log_debug("backlog: %d windows stay as they are: %d", BACKLOG_WINDOWS, r);
+        return;
+    }
+    batcher->seq++;
+    batcher->stats.packed_total += BACKLOG_WINDOWS;
+    batcher->stats.bytes_total += bytes.len;
+    note_unsynced(batcher, &unsynced);
 }
 
 static void append(struct batcher *batcher, const struct pipeline_sealed *sealed)
@@ -250,7 +295,10 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
     ++*part;
     batcher->lost_records = 0;
     count_batch(batcher, sealed->writer);
-    note_unsynced(batcher, id, batch_writer_records(sealed->writer));
+    note_unsynced(batcher, &(struct unsynced){.id = id, .records = batch_writer_records(sealed->writer)});
+    struct backlog_set set;
+    if (backlog_note(batcher->backlog, &envelope, id, &set))
+        append_packed(batcher, &set, &envelope);
     start_sync(batcher);
 }
 

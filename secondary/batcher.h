@@ -21,8 +21,9 @@ void batcher_sync(struct batcher *batcher, loop_fn *fn, void *arg);
 
 struct batcher_stats {
     uint64_t batches_total, records_total, bytes_total, entries_total, empty_total;
-    uint64_t lost_total; /* batches that could not be written to the spool: their records are in the next envelope's
-                            `dropped` */
+    uint64_t lost_total;   /* batches that could not be written to the spool: their records are in the next envelope's
+                              `dropped` */
+    uint64_t packed_total; /* batches that others of several windows stand for now */
     uint64_t sync_errors_total;
     int64_t closed_through_ms;
     const char *last_error; /* of the spool; NULL: the last batch went well */

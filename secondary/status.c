@@ -163,6 +163,9 @@ static void write_batches(const struct secondary *secondary, struct buf *out)
         {"tributary_secondary_records_total", "Records in these", METRICS_COUNTER, (double)stats.records_total},
         {"tributary_secondary_batches_empty_total", "Of these: without anything, to say that all is well",
          METRICS_COUNTER, (double)stats.empty_total},
+        {"tributary_secondary_batches_packed_total",
+         "Batches put together into ones of several windows while the primary was away", METRICS_COUNTER,
+         (double)stats.packed_total},
         {"tributary_secondary_batches_lost_total", "Batches that could not be written to disk", METRICS_COUNTER,
          (double)stats.lost_total},
         {"tributary_secondary_closed_through_seconds", "All windows that end by this time are in the spool",
@@ -291,6 +294,7 @@ static void write_windows(const struct secondary *secondary, struct json_writer 
     json_field_uint(json, "batches", stats.batches_total);
     json_field_uint(json, "records", stats.records_total);
     json_field_uint(json, "bytes", stats.bytes_total);
+    json_field_uint(json, "packed_batches", stats.packed_total);
     json_field_uint(json, "lost_batches", stats.lost_total);
     if (stats.last_error)
         json_field_text(json, "last_error", stats.last_error);

@@ -239,6 +239,102 @@ static void test_sync_fails(void **state)
     check_told(scene, 1);
 }
 
+/* ---- The backlog ---- */
+
+static size_t count_waiting(struct scene *scene)
+{
+    struct spool_stats stats;
+    spool_stats(scene->spool, &stats);
+    return stats.pending[0];
+}
+
+/* Last values of a (a counter of windows here) by window, of the newest batch. */
+static void check_windows(struct scene *scene, const struct buf *bytes, uint32_t count)
+{
+    CLEANUP(batch_reader_freep) struct batch_reader *reader = NULL;
+    struct batch_block block;
+    uint32_t rounds = 0;
+    assert_int_equal(batch_reader_open(bytes->data, bytes->len, spool_layouts(scene->spool), &reader), 0);
+    while (batch_reader_next(reader, &block) == 1) {
+        if (!str_equal(block.family->name, STR("a")))
+            continue;
+        assert_int_equal(block.round, rounds);
+        assert_true(block.records[0].last == 1);
+        assert_int_equal(block.records[0].time_ms, WORLD_START_MS + (int64_t)rounds * R_MS + 5);
+        rounds++;
+    }
+    assert_int_equal(rounds, count);
+}
+
+static void test_what_waits_is_put_together(void **state)
+{
+    struct scene *scene = *state;
+    CLEANUP(arena_done) struct arena arena;
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(BATCH_BYTES_MAX);
+    arena_init(&arena, 0);
+    for (int window = 0; window < 5; window++) {
+        assert_int_equal(count_waiting(scene), window);
+        take(scene, 0, window, WORLD_START_MS + (window + 1) * R_MS);
+        if (window < 4)
+            settle(scene);
+    }
+    assert_int_equal(count_waiting(scene), 6); /* until the sixth is on disk */
+    settle(scene);
+    assert_int_equal(count_waiting(scene), 1);
+    struct envelope envelope = newest(scene, &arena, &bytes);
+    assert_int_equal(envelope.seq, 6);
+    assert_int_equal(envelope.window_start_ms, WORLD_START_MS);
+    assert_int_equal(envelope.resolution_ms, R_MS);
+    assert_int_equal(envelope.span_ms, 5 * R_MS);
+    assert_int_equal(envelope.targets_expected, 5);
+    assert_int_equal(envelope.targets_answered, 5);
+    assert_int_equal(envelope.dropped_count, 1);
+    assert_int_equal(envelope.dropped[0].count, 5);
+    assert_int_equal(envelope.replaces_count, 5);
+    for (uint64_t i = 0; i < 5; i++)
+        assert_int_equal(envelope.replaces[i], i + 1);
+    check_windows(scene, &bytes, 5);
+    assert_int_equal(stats_of(scene).packed_total, 5);
+    /* So it stands after a crash, too. */
+    close_spool(scene);
+    open_spool(scene, 1);
+    assert_int_equal(count_waiting(scene), 1);
+    envelope = newest(scene, &arena, &bytes);
+    assert_int_equal(envelope.replaces_count, 5);
+}
+
+/* What is in flight, or has a window missing beside it, is left alone. */
+static void test_only_what_waits_is_put_together(void **state)
+{
+    struct scene *scene = *state;
+    for (int window = 0; window < 12; window++) {
+        if (window == 6)
+            continue;
+        take(scene, 0, window, WORLD_START_MS + (window + 1) * R_MS);
+        settle(scene);
+        if (window == 2)
+            spool_set_in_flight(scene->spool, 0, spool_next_pending(scene->spool, 0, false), true);
+    }
+    /* 0 to 2 alone, as the first was in flight when 3 came; 3 to 5; 7 to 11 together. */
+    assert_int_equal(stats_of(scene).packed_total, 5);
+    assert_int_equal(count_waiting(scene), 7);
+}
+
+/* The one that stands for others is lost with the sync: they are there. */
+static void test_a_set_outlives_a_failed_sync(void **state)
+{
+    struct scene *scene = *state;
+    for (int window = 0; window < 4; window++) {
+        take(scene, 0, window, WORLD_START_MS + (window + 1) * R_MS);
+        settle(scene);
+    }
+    take(scene, 0, 4, WORLD_START_MS + 5 * R_MS);
+    file_system_failing_at(scene->failing, 1, -EIO, true);
+    settle(scene);
+    assert_int_equal(count_waiting(scene), 4);
+    assert_int_equal(stats_of(scene).lost_total, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +342,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_next_epoch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sync_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_waits_is_put_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_only_what_waits_is_put_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_set_outlives_a_failed_sync, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
