@@ -5,7 +5,7 @@
  * body = msgpack [ bin header, bin payload ], under zstd unless body_bytes == body_raw_bytes.
  *
  *   uvarint entries; when there are any, five integer columns: target, page, time - window start, count, stale time
- *   each family of the envelope, over its members (entries with count > 0 whose page has it), unless it has none:
+ *   each family, in the order in which the envelope's pages first name them, over its members (entries with count > 0 whose page has it), unless it has none:
  *     last values       a column per slot; below BATCH_SLOT_COLUMN_MEMBERS members one column for all, slot after slot
  *     uvarint odd       records whose count or time is not their entry's; when there are any, three integer columns:
  *                       steps from record to record (the first from 0), time - entry's time, count

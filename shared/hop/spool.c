@@ -2,14 +2,13 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "hop/gap.h"
+#include "hop/layout_packer.h"
 #include "hop/spool_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define FRAMES_BYTES_MAX                                                                                               \
-    (2 * (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES)) /* layouts wait up to SPOOL_WRITE_BYTES                       \
-                                                          */
+#define FRAMES_BYTES_MAX (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES + SPOOL_WRITE_BYTES)
 #define ARENA_BYTES_MAX (16 * MIB)                       /* of one envelope's arrays: a MiB of hashes each at most */
 #define RATE_PERIOD_MS  60000
 
@@ -36,7 +35,9 @@ static struct spool *new_spool(const struct seams *seams, const struct spool_opt
     spool->consumer_count = options->consumer_count;
     for (size_t i = 0; i < options->consumer_count; i++)
         spool->consumers[i].name = mem_strdup(options->consumers[i]);
-    spool->layouts = layout_table_new(options->layout_bytes_max);
+    spool->layouts = layout_table_new(options->layout_bytes_max, options->layout_cache_bytes_max
+                                                                     ? options->layout_cache_bytes_max
+                                                                     : options->layout_bytes_max);
     spool->seen = seqlog_new();
     map_init(&spool->streams);
     buf_init(&spool->frames, FRAMES_BYTES_MAX);
@@ -57,6 +58,7 @@ static void spool_free(struct spool *spool)
     file_close(spool->file);
     while (spool->segment_count > 0)
         segment_forget(spool, spool->segment_count - 1);
+    layout_packer_free(spool->packer);
     mem_free(spool->segments);
     index_done(spool);
     for (size_t i = 0; i < spool->consumer_count; i++)
@@ -373,7 +375,7 @@ static bool is_past_bound(const struct spool *spool, uint64_t more_bytes)
         return false;
     if (options->bytes_max && spool->bytes + more_bytes > options->bytes_max)
         return true;
-    if (spool->batches >= SPOOL_BATCHES_MAX)
+    if (spool->batches >= SPOOL_BATCHES_MAX || (options->bytes_max && layout_table_is_full(spool->layouts)))
         return true;
     const struct segment *oldest = spool->segments[0];
     return options->age_max_ms && oldest->entry_count > 0 &&
@@ -384,7 +386,9 @@ static bool is_past_bound(const struct spool *spool, uint64_t more_bytes)
  * it: a backlog that comes in beside what is new spans days in two batches. */
 static bool is_to_be_rolled(const struct spool *spool)
 {
-    if (segment_is_full(spool))
+    /* Full of layouts: only a segment that is not the newest can go. */
+    bool layouts = layout_table_is_full(spool->layouts) && segment_newest(spool)->entry_count > 0;
+    if (segment_is_full(spool) || layouts)
         return true;
     int64_t open_ms = clock_mono_ms(loop_clock(spool->seams.loop)) - spool->segment_from_ms;
     return spool->options.age_max_ms && segment_newest(spool)->entry_count > 0 &&
@@ -442,23 +446,34 @@ static int prepare(struct spool *spool, size_t bytes)
     return segment_open(spool);
 }
 
-/* Layouts that the segment lacks, in pieces: a layout without a batch does no harm where a later piece fails. */
+static int write_pack(struct spool *spool)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(LAYOUT_PACK_BYTES_MAX + MIB);
+    int error = layout_packer_finish(spool->packer, &payload);
+    if (!error)
+        error = frame_append(&spool->frames, FRAME_PACK, payload.data, payload.len);
+    if (!error)
+        error = segment_write_or_fail(spool);
+    if (!error)
+        layout_packer_commit(spool->packer);
+    return error;
+}
+
+/* Layouts that the segment lacks, in packs: one without its batch does no harm where a later one fails. */
 static int write_layouts(struct spool *spool, const struct envelope *envelope)
 {
-    for (uint32_t i = 0; i < envelope_layout_count(envelope); i++) {
-        struct hash128 hash = envelope_layout_at(envelope, i);
-        if (segment_has_layout(segment_newest(spool), hash))
-            continue;
-        struct layout *layout = layout_table_get(spool->layouts, hash);
-        int error = layout ? frame_append(&spool->frames, FRAME_LAYOUT, layout->bytes, layout->bytes_len) : -ENOENT;
-        if (!error)
-            error = segment_write_or_fail(spool);
-        if (!error)
-            error = segment_add_layout(spool, segment_newest(spool), layout);
-        if (error < 0)
-            return error;
+    struct layout_packer *packer = spool->packer;
+    int error = 0;
+    for (uint32_t i = 0; i < envelope_layout_count(envelope) && !error; i++) {
+        error = layout_packer_add(packer, envelope_layout_at(envelope, i));
+        if (!error && layout_packer_is_full(packer))
+            error = write_pack(spool);
     }
-    return 0;
+    if (!error && layout_packer_count(packer) > 0)
+        error = write_pack(spool);
+    if (error < 0 && spool->packer)
+        layout_packer_drop(spool->packer);
+    return error;
 }
 
 /* One frame, indexed once it is written. */
@@ -486,6 +501,8 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
         return -ENOENT;
     if (seqlog_covers(spool->seen, &envelope->source, envelope->epoch, envelope->seq, envelope->seq))
         return -EEXIST;
+    if (!spool->options.bytes_max && layout_table_is_full(spool->layouts))
+        return -ENOSPC; /* nothing may be dropped for it */
     int error = prepare(spool, batch.len);
     if (error < 0)
         return error;

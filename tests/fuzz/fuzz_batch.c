@@ -46,7 +46,7 @@ static void make_real(struct real *real)
     world_init(&real->world, 1, 4);
     for (uint32_t i = 0; i < 24; i++)
         world_add_target(&real->world);
-    real->table = layout_table_new(64 * MIB);
+    real->table = layout_table_new(64 * MIB, 64 * MIB);
     real->writer = batch_writer_new();
     real->envelope = world_envelope();
     buf_init(&real->batch, BATCH_BYTES_MAX);

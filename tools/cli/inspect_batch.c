@@ -41,7 +41,7 @@ static void print_envelope(const struct envelope *envelope)
     char sealed[32], closed[32];
     printf("    incarnation %016" PRIx64 ", sealed %s, closed through %s\n", envelope->source.incarnation,
            time_text(envelope->sealed_at_ms, sealed), time_text(envelope->closed_through_ms, closed));
-    printf("    layouts: 1 target list, %u pages, %u families\n", envelope->page_count, envelope->family_count);
+    printf("    layouts: 1 target list, %u pages\n", envelope->page_count);
     printf("    body: version %u, %" PRIu64 " bytes, %" PRIu64 " unpacked\n", envelope->body_version,
            envelope->body_bytes, envelope->body_raw_bytes);
     print_reasons("failed", envelope->failed, envelope->failed_count);
