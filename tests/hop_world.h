@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #define HOP_LAYOUT_BYTES (64 * MIB)
+#define HOP_SLOTS        12
 
 /* Loop, clock, files and executor of one simulated machine. */
 struct hop_world {
@@ -57,9 +58,17 @@ static inline struct hop_layouts hop_layouts_new(unsigned fleet)
     snprintf(text, sizeof(text), "fleet_%u_total", fleet);
     struct label label = {STR("instance"), str_from(text)};
     CLEANUP(labels_unrefp) struct labels *target = labels_new(&label, 1);
-    struct layout_slot slot = {0};
+    /* Fleets have most slots in common, so that their pages are edits of each other. */
+    char values[HOP_SLOTS][12];
+    struct label labels[HOP_SLOTS];
+    struct layout_slot slots[HOP_SLOTS];
+    for (unsigned i = 0; i < HOP_SLOTS; i++) {
+        snprintf(values[i], sizeof(values[i]), "common-%u", i);
+        labels[i] = (struct label){STR("slot"), i == fleet % HOP_SLOTS ? str_from(text) : str_from(values[i])};
+        slots[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
     struct layout_family_spec spec = {
-        .name = str_from(text), .metric_type = METRIC_COUNTER, .slots = &slot, .count = 1};
+        .name = STR("hop_total"), .metric_type = METRIC_COUNTER, .slots = slots, .count = HOP_SLOTS};
     struct hop_layouts made = {.family = layout_family_new(&spec)};
     assert_non_null(made.family);
     made.page = layout_page_new(&made.family, 1);

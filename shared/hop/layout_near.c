@@ -3,12 +3,16 @@
  * A family that is here already points to the page that had it last; one that changed is found by the smallest hashes
  * of its slots (a sketch: of n slots with one replaced, either of the two smallest is still there but with 2 in n^2).
  * Each family speaks for its page with less weight the more pages have it: what a whole fleet shows says nothing of
- * which page this one was. So it costs a look per family, and hashing the slots of new ones. */
+ * which page this one was. The few that are elected are then compared, by which of the families they have. So it costs
+ * some looks per family, and hashing the slots of new ones. */
 #include "base/fail.h"
 #include "hop/layout_table_internal.h"
 
-#define VOTES_MAX   64 /* pages looked at for one */
+#define VOTES_MAX 64 /* pages looked at for one */
+/* Of a family that one page alone has; of n pages' the cube of n less: hundreds of families that a fleet has in common
+ * do not outvote the few that this host had alone. */
 #define VOTE_WEIGHT 65536
+#define WEIGHED_MAX 16 /* of those elected are compared with the page, family by family */
 
 /* ---- Sketches ---- */
 
@@ -91,6 +95,7 @@ void layout_near_forget_targets(struct layout_table *table, struct layout_entry 
 struct vote {
     struct layout_entry *entry;
     uint64_t weight;
+    uint64_t bytes; /* of the layout that it has, as far as is known */
 };
 
 struct votes {
@@ -101,30 +106,41 @@ struct votes {
     size_t count;
 };
 
-static bool vote_for(struct votes *votes, struct layout_entry *entry, uint64_t weight)
+static uint64_t weight_of(const struct layout_family *family)
+{
+    uint64_t pages = MAX(family->pages, 1U);
+    return pages < 40 ? VOTE_WEIGHT / (pages * pages * pages) : 1;
+}
+
+/* NULL: not to be a base. */
+static struct vote *vote_for(struct votes *votes, struct layout_entry *entry, uint64_t weight)
 {
     if (!entry || hash128_equal(entry->hash, votes->layout->hash))
-        return false;
+        return NULL;
     size_t i = 0;
     while (i < votes->count && votes->items[i].entry != entry)
         i++;
     if (i == votes->count) {
         if (i == VOTES_MAX || !votes->may(votes->arg, entry->hash))
-            return false;
+            return NULL;
         votes->items[votes->count++] = (struct vote){.entry = entry};
     }
     votes->items[i].weight += weight;
-    return true;
+    return &votes->items[i];
 }
 
+/* A family like this one is worth half of it: how much it shares is not known yet. */
 static void vote_by_sketch(const struct layout_table *table, struct votes *votes, const struct layout *family)
 {
     uint64_t sketch[NEAR_SKETCH] = {0};
     sketch_family(family, sketch);
     for (int i = 0; i < NEAR_SKETCH && sketch[i] != 0; i++) {
         const struct layout_family *like = map_get(&table->family_sketches, sketch[i], NULL, NULL);
-        if (like && like->last && vote_for(votes, like->last, VOTE_WEIGHT / MAX(like->pages, 1U)))
-            return;
+        struct vote *vote = like ? vote_for(votes, like->last, weight_of(like)) : NULL;
+        if (!vote)
+            continue;
+        vote->bytes += family->bytes_len / 2;
+        return;
     }
 }
 
@@ -133,7 +149,7 @@ static void vote_for_pages(const struct layout_table *table, struct votes *votes
     for (uint32_t i = 0; i < votes->layout->count; i++) {
         const struct layout *family = votes->layout->families[i];
         const struct layout_family *known = layout_family_get(table, family->hash);
-        if (!known || !vote_for(votes, known->last, VOTE_WEIGHT / MAX(known->pages, 1U)))
+        if (!known || !vote_for(votes, known->last, weight_of(known)))
             vote_by_sketch(table, votes, family);
     }
 }
@@ -146,6 +162,54 @@ static void vote_for_targets(const struct layout_table *table, struct votes *vot
         vote_for(votes, map_get(&table->list_sketches, sketch[i], NULL, NULL), VOTE_WEIGHT);
 }
 
+/* ---- Those elected ---- */
+
+static bool by_weight(const struct vote *a, const struct vote *b)
+{
+    return a->weight > b->weight;
+}
+
+static bool by_bytes(const struct vote *a, const struct vote *b)
+{
+    return a->bytes != b->bytes ? a->bytes > b->bytes : a->weight > b->weight;
+}
+
+/* The best come first, as many as are wanted; few of few. */
+static size_t select_best(struct vote *votes, size_t count, size_t wanted,
+                          bool (*better)(const struct vote *, const struct vote *))
+{
+    wanted = MIN(wanted, count);
+    for (size_t i = 0; i < wanted; i++) {
+        size_t best = i;
+        for (size_t j = i + 1; j < count; j++)
+            if (better(&votes[j], &votes[best]))
+                best = j;
+        struct vote chosen = votes[best];
+        votes[best] = votes[i];
+        votes[i] = chosen;
+    }
+    return wanted;
+}
+
+/* What each has of the page. */
+static void weigh(struct votes *votes, size_t count)
+{
+    struct map own; /* families of the page by the low half of their hash: that two share it does no harm here */
+    map_init(&own);
+    for (uint32_t i = 0; i < votes->layout->count; i++) {
+        struct layout *family = votes->layout->families[i];
+        if (!map_get(&own, hash128_low(family->hash), NULL, NULL))
+            map_put(&own, hash128_low(family->hash), family);
+    }
+    for (size_t v = 0; v < count; v++) {
+        const struct layout *page = votes->items[v].entry->layout;
+        for (uint32_t i = 0; i < page->count; i++)
+            if (map_get(&own, hash128_low(page->families[i]->hash), NULL, NULL))
+                votes->items[v].bytes += page->families[i]->bytes_len;
+    }
+    map_done(&own);
+}
+
 size_t layout_near_find(const struct layout_table *table, const struct layout *layout, layout_may_fn *may, void *arg,
                         struct layout_entry *ret_entries[static LAYOUT_BASES_MAX])
 {
@@ -154,14 +218,11 @@ size_t layout_near_find(const struct layout_table *table, const struct layout *l
         vote_for_pages(table, &votes);
     else
         vote_for_targets(table, &votes);
-    size_t count = 0;
-    for (; count < MIN(votes.count, (size_t)LAYOUT_BASES_MAX); count++) {
-        size_t best = count;
-        for (size_t i = count + 1; i < votes.count; i++)
-            if (votes.items[i].weight > votes.items[best].weight)
-                best = i;
-        ret_entries[count] = votes.items[best].entry;
-        votes.items[best] = votes.items[count];
-    }
+    size_t count = select_best(votes.items, votes.count, WEIGHED_MAX, by_weight);
+    if (layout->type == LAYOUT_PAGE && count > 1)
+        weigh(&votes, count);
+    count = select_best(votes.items, count, LAYOUT_BASES_MAX, by_bytes);
+    for (size_t i = 0; i < count; i++)
+        ret_entries[i] = votes.items[i].entry;
     return count;
 }

@@ -7,6 +7,9 @@
 /* What an edit that is not expanded here may make of its bases: more than most, a page of some 2,000 series. */
 #define COPIED_UNKNOWN (1 * MIB)
 
+#define BASE_COST      64 /* bytes that one more base has to spare: its hash does not compress */
+#define LITTLE_SHARE   16 /* an edit of so small a share of the whole is good enough */
+
 struct packed { /* an item of the pack */
     struct layout_pack_item item; /* operations: a copy */
     struct hash128 bases[LAYOUT_BASES_MAX];
@@ -176,22 +179,61 @@ static int copy_form(struct layout_packer *packer, const struct layout_entry *en
     return error < 0 ? error : add_item(packer, entry, form->bases, form->base_count, &operations);
 }
 
+struct encoded {
+    struct buf operations;
+    bool used[LAYOUT_BASES_MAX];
+    size_t used_count;
+};
+
+static int encode_with(const struct layout *layout, struct layout *const *bases, size_t count, struct encoded *encoded)
+{
+    *encoded = (struct encoded){.operations = BUF_INIT(LAYOUT_PACK_RAW_BYTES_MAX)};
+    int error = layout_item_encode(layout, bases, count, &encoded->operations, encoded->used);
+    for (size_t i = 0; i < count; i++)
+        encoded->used_count += encoded->used[i];
+    return error;
+}
+
+static bool is_smaller(const struct encoded *a, const struct encoded *b)
+{
+    return a->operations.len + a->used_count * BASE_COST < b->operations.len + b->used_count * BASE_COST;
+}
+
+/* One base does nearly always; where much is left to be said, others are taken too if that makes it less. */
+static int encode_best(const struct layout *layout, struct layout *const *bases, size_t count, struct encoded *best)
+{
+    int error = encode_with(layout, bases, MIN(count, (size_t)1), best);
+    if (error < 0 || count <= 1 || best->operations.len * LITTLE_SHARE < layout->whole_bytes)
+        return error;
+    struct encoded other;
+    error = encode_with(layout, bases, count, &other);
+    if (error == 0 && is_smaller(&other, best)) {
+        struct encoded first = *best;
+        *best = other;
+        other = first;
+    }
+    buf_done(&other.operations);
+    return error;
+}
+
 static int encode(struct layout_packer *packer, const struct layout_entry *entry, const struct layout *layout)
 {
-    CLEANUP(buf_done) struct buf operations = BUF_INIT(LAYOUT_PACK_RAW_BYTES_MAX);
     struct layout_entry *near[LAYOUT_BASES_MAX];
     struct layout *bases[LAYOUT_BASES_MAX];
     struct hash128 hashes[LAYOUT_BASES_MAX];
-    bool used[LAYOUT_BASES_MAX];
+    struct encoded best;
     size_t count = layout_near_find(packer->table, layout, may_be_base, packer, near), used_count = 0;
     for (size_t i = 0; i < count; i++)
         bases[i] = near[i]->layout;
-    int error = layout_item_encode(layout, bases, count, &operations, used);
+    int error = encode_best(layout, bases, count, &best);
     for (size_t i = 0; i < count; i++)
-        if (used[i])
+        if (best.used[i])
             hashes[used_count++] = near[i]->hash;
     packer->copied += used_count > 0 ? 2 * layout->whole_bytes : 0;
-    return error < 0 ? error : add_item(packer, entry, hashes, used_count, &operations);
+    if (error == 0)
+        error = add_item(packer, entry, hashes, used_count, &best.operations);
+    buf_done(&best.operations);
+    return error;
 }
 
 int layout_packer_add(struct layout_packer *packer, struct hash128 hash)
