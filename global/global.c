@@ -8,7 +8,7 @@
 
 #define LAYOUT_BYTES_MAX       (1 * GIB) /* packed */
 #define LAYOUT_CACHE_BYTES_MAX (3 * GIB) /* expanded */
-#define IN_FLIGHT_BYTES_MAX (512 * MIB)
+#define IN_FLIGHT_BYTES_MAX    (512 * MIB)
 /* The same with those that are being read. */
 #define BODY_BYTES_MAX (2 * IN_FLIGHT_BYTES_MAX)
 /* Many secondaries or primaries may share an address; one alone must not take all connections. */

@@ -8,8 +8,8 @@
 
 /* In memory at most: layouts of all batches kept; requests being taken in. */
 #define LAYOUT_BYTES_MAX       (1 * GIB) /* packed */
-#define LAYOUT_CACHE_BYTES_MAX (1 * GIB) /* expanded */
-#define IN_FLIGHT_BYTES_MAX (256 * MIB)
+#define LAYOUT_CACHE_BYTES_MAX (2 * GIB) /* expanded: some 1,200 pages of 3,000 container series */
+#define IN_FLIGHT_BYTES_MAX    (256 * MIB)
 /* The same with those that are being read. */
 #define BODY_BYTES_MAX (2 * IN_FLIGHT_BYTES_MAX)
 /* Many secondaries or primaries may share an address; one alone must not take all connections. */

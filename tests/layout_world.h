@@ -66,20 +66,19 @@ static inline void layout_link_done(struct layout_link *link)
 /* The upstream takes a pack in and puts its layouts into its segment, as a receiver does. */
 static inline void link_receive(struct layout_link *link, const struct buf *pack)
 {
-    struct hash128 *held;
-    uint32_t count;
+    struct layout_take take = {.missing = link_missing, .arg = link};
     CLEANUP(buf_done) struct buf own = BUF_INIT(LINK_PACK_BYTES);
-    assert_int_equal(layout_table_take(link->upper, buf_view(pack), link_missing, link, &held, &count), 0);
-    for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(layout_packer_add(link->upper_segment, held[i]), 0);
-        if (!link_knows(link, held[i]))
-            map_put(&link->known, hash128_low(held[i]), link);
+    assert_int_equal(layout_table_take(link->upper, buf_view(pack), &take), 0);
+    for (uint32_t i = 0; i < take.held_count; i++) {
+        assert_int_equal(layout_packer_add(link->upper_segment, take.held[i]), 0);
+        if (!link_knows(link, take.held[i]))
+            map_put(&link->known, hash128_low(take.held[i]), link);
     }
     assert_int_equal(layout_packer_finish(link->upper_segment, &own), 0);
     layout_packer_commit(link->upper_segment);
-    for (uint32_t i = 0; i < count; i++)
-        layout_table_release(link->upper, held[i]);
-    mem_free(held);
+    for (uint32_t i = 0; i < take.held_count; i++)
+        layout_table_release(link->upper, take.held[i]);
+    mem_free(take.held);
 }
 
 static inline void link_flush(struct layout_link *link, struct layout_packer *packer)

@@ -3,7 +3,8 @@
  * and forwarded as the same bytes, read by the global.
  *
  * Body version 1: entries (which target showed which page, when, how often), then the values, grouped by family layout
- * over all entries that have the family, families in the order in which pages first name them; columns by hop/column; all of it under zstd 1. */
+ * over all entries that have the family, families in the order in which pages first name them; columns by hop/column;
+ * all of it under zstd 1. */
 #include "hop/envelope.h"
 #include "hop/layout_table.h"
 #include "metric/layout.h"
@@ -49,7 +50,7 @@ struct batch_item { /* an entry with what it shows; the writer takes references 
     uint32_t round; /* never falls from item to item; below BATCH_ROUNDS_MAX */
     struct labels *target;
     struct layout *page; /* with its families */
-    int64_t time_ms;                /* as in batch_entry */
+    int64_t time_ms;     /* as in batch_entry */
     uint32_t count;
     int64_t stale_ms;
     /* One per slot, family after family, in slot order; none with count 0. A record of count 0 whose last value is not

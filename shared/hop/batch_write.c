@@ -213,8 +213,8 @@ static bool is_too_much(const struct batch_writer *writer, const struct batch_it
            (others && writer->layout_bytes + layout_bytes > BATCH_LAYOUT_BYTES) ||
            layout_bytes > BATCH_LAYOUT_BYTES_MAX || writer->shown_slots + shown > BATCH_RECORDS_MAX ||
            writer->item_count == BATCH_ENTRIES_MAX || writer->extra_count + item->extra_count > BATCH_EXTRAS_MAX ||
-           writer->target_count == LAYOUT_TARGETS_MAX ||
-           writer->page_count == ENVELOPE_PAGES_MAX || writer->family_count + item->page->count > BATCH_RECORDS_MAX;
+           writer->target_count == LAYOUT_TARGETS_MAX || writer->page_count == ENVELOPE_PAGES_MAX ||
+           writer->family_count + item->page->count > BATCH_RECORDS_MAX;
 }
 
 static size_t estimate_of(const struct batch_item *item, size_t slots)

@@ -92,12 +92,8 @@ int layout_form_operations(const struct layout_form *form, struct buf *out)
 
 /* ---- Expanding ---- */
 
-struct bases {
-    struct layout *items[LAYOUT_BASES_MAX]; /* references of its own */
-    size_t count;
-};
-
-static void bases_done(struct bases *bases)
+/* Gives their references back. */
+static void bases_done(struct layout_bases *bases)
 {
     for (size_t i = 0; i < bases->count; i++)
         layout_unref(bases->items[i]);
@@ -117,7 +113,7 @@ static struct layout *expand_base(struct layout_table *table, const struct layou
 /* As deep as LAYOUT_DEPTH_MAX at most: each form's depth is one more than its bases'. */
 static struct layout *expand_form(struct layout_table *table, const struct layout_form *form)
 {
-    CLEANUP(bases_done) struct bases bases = {0};
+    CLEANUP(bases_done) struct layout_bases bases = {0};
     CLEANUP(buf_done) struct buf operations = BUF_INIT(LAYOUT_PACK_RAW_BYTES_MAX);
     for (uint32_t i = 0; i < form->base_count; i++) {
         struct layout *base = expand_base(table, form->group, form->bases[i]);
@@ -128,7 +124,7 @@ static struct layout *expand_form(struct layout_table *table, const struct layou
     struct layout_budget budget = {.claimed = UINT64_MAX, .copied = UINT64_MAX};
     CLEANUP(layout_unrefp) struct layout *layout = NULL;
     if (layout_form_operations(form, &operations) < 0 ||
-        layout_item_decode(form->entry->type, buf_view(&operations), bases.items, bases.count, &budget, &layout) < 0 ||
+        layout_item_decode(form->entry->type, buf_view(&operations), &bases, &budget, &layout) < 0 ||
         !hash128_equal(layout->hash, form->entry->hash))
         return NULL;
     /* One of the bases may have been this very layout, on a disk that lies. */
@@ -163,15 +159,14 @@ static int make_item(struct group_take *take, struct layout_pack_item *item, con
                      struct layout **ret_layout)
 {
     struct layout_table *table = take->group->table;
-    CLEANUP(bases_done) struct bases bases = {0};
+    CLEANUP(bases_done) struct layout_bases bases = {0};
     for (uint32_t i = 0; i < item->base_count; i++) {
         struct layout *base = expand_base(table, take->group, hashes[i]);
         if (!base)
             return -EBADMSG;
         bases.items[bases.count++] = layout_ref(base);
     }
-    int error =
-        layout_item_decode(item->type, item->operations, bases.items, bases.count, &take->budget, ret_layout);
+    int error = layout_item_decode(item->type, item->operations, &bases, &take->budget, ret_layout);
     if (error == 0)
         item->hash = (*ret_layout)->hash;
     return error == -EMSGSIZE ? -EBADMSG : error;
@@ -233,12 +228,9 @@ struct peer_take {
     struct layout_pack *pack;
     struct layout **made; /* by item, references of its own; NULL: a base was missing, or there was no room */
     uint32_t made_count;
-    struct hash128 *held;
-    uint32_t held_count;
     struct layout_budget budget;
     uint64_t expanded_bytes;
-    layout_missing_fn *missing;
-    void *arg;
+    struct layout_take *face;
 };
 
 static struct layout *named_base(struct peer_take *take, struct hash128 hash)
@@ -250,13 +242,13 @@ static struct layout *named_base(struct peer_take *take, struct hash128 hash)
     if (packed && base)
         take->expanded_bytes += base->whole_bytes * (entry->forms->depth + UINT64_C(1));
     if (!base)
-        take->missing(take->arg, hash);
+        take->face->missing(take->face->arg, hash);
     return base;
 }
 
 static int take_peer_item(struct peer_take *take, const struct layout_pack_item *item)
 {
-    CLEANUP(bases_done) struct bases bases = {0};
+    CLEANUP(bases_done) struct layout_bases bases = {0};
     struct layout **made = &take->made[take->made_count++];
     bool all = true;
     for (uint32_t i = 0; i < item->base_count; i++) {
@@ -269,7 +261,7 @@ static int take_peer_item(struct peer_take *take, const struct layout_pack_item 
     }
     if (!all)
         return 0;
-    int error = layout_item_decode(item->type, item->operations, bases.items, bases.count, &take->budget, made);
+    int error = layout_item_decode(item->type, item->operations, &bases, &take->budget, made);
     if (error == 0)
         error = layout_table_hold(take->table, *made);
     /* Past what one pack may make of bases the rest is passed over: it is asked for, and comes in another pack. */
@@ -277,31 +269,27 @@ static int take_peer_item(struct peer_take *take, const struct layout_pack_item 
         return 0;
     if (error < 0)
         return error == -EMSGSIZE ? -EBADMSG : error;
-    take->held[take->held_count++] = (*made)->hash;
+    take->face->held[take->face->held_count++] = (*made)->hash;
     return 0;
 }
 
-int layout_table_take(struct layout_table *table, struct str payload, layout_missing_fn *missing, void *arg,
-                      struct hash128 **ret_held, uint32_t *ret_count)
+int layout_table_take(struct layout_table *table, struct str payload, struct layout_take *face)
 {
     CLEANUP(layout_pack_freep) struct layout_pack *pack = NULL;
-    *ret_held = NULL;
-    *ret_count = 0;
+    face->held = NULL;
+    face->held_count = 0;
     int error = layout_pack_open(payload, &pack);
     if (error < 0)
         return error == -ENOMEM ? error : -EBADMSG;
-    struct peer_take take = {.table = table, .pack = pack, .missing = missing, .arg = arg};
-    take.budget = layout_pack_budget(pack);
-    take.made = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(struct layout *));
-    take.held = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(*take.held));
+    face->held = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(*face->held));
+    CLEANUP_FREE struct layout **made = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(struct layout *));
+    struct peer_take take = {
+        .table = table, .pack = pack, .made = made, .budget = layout_pack_budget(pack), .face = face};
     struct layout_pack_item item;
     int more = 1;
     while (error == 0 && (more = layout_pack_next(pack, &item)) > 0)
         error = take_peer_item(&take, &item);
     for (uint32_t i = 0; i < take.made_count; i++)
-        layout_unref(take.made[i]);
-    mem_free(take.made);
-    *ret_held = take.held;
-    *ret_count = take.held_count;
+        layout_unref(made[i]);
     return error < 0 ? error : more;
 }

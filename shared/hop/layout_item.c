@@ -279,8 +279,7 @@ static int decode_targets(struct reader *reader, struct cursors *cursors, struct
                           struct layout **ret_layout)
 {
     CLEANUP(buf_done)
-    struct buf targets = BUF_INIT(LAYOUT_BLOB_BYTES_MAX),
-               blob = BUF_INIT(LAYOUT_BLOB_BYTES_MAX);
+    struct buf targets = BUF_INIT(LAYOUT_BLOB_BYTES_MAX), blob = BUF_INIT(LAYOUT_BLOB_BYTES_MAX);
     uint64_t count = 0, said = reader_left(reader);
     int error = decode_target_operations(reader, cursors, &targets, &count);
     if (error < 0)
@@ -300,14 +299,14 @@ static int decode_targets(struct reader *reader, struct cursors *cursors, struct
     return error;
 }
 
-int layout_item_decode(enum layout_type type, struct str operations, struct layout *const *bases, size_t base_count,
+int layout_item_decode(enum layout_type type, struct str operations, const struct layout_bases *bases,
                        struct layout_budget *budget, struct layout **ret_layout)
 {
-    ASSERT(base_count <= LAYOUT_BASES_MAX);
-    struct cursors cursors = {.bases = bases, .count = base_count};
+    ASSERT(bases->count <= LAYOUT_BASES_MAX);
+    struct cursors cursors = {.bases = bases->items, .count = bases->count};
     struct reader reader = reader_of(operations.ptr, operations.len);
-    for (size_t i = 0; i < base_count; i++)
-        if (bases[i]->type != type)
+    for (size_t i = 0; i < bases->count; i++)
+        if (bases->items[i]->type != type)
             return -EBADMSG;
     /* However little is said of it: it will be known by its hash. */
     if (claim(budget, LAYOUT_ITEM_MEMORY) < 0)

@@ -15,11 +15,16 @@ struct layout_budget {
     uint64_t copied;  /* by copying from bases */
 };
 
+struct layout_bases { /* all of one type */
+    struct layout *items[LAYOUT_BASES_MAX];
+    size_t count;
+};
+
 /* Appends the operations that make `layout`; bases are of its type, the better ones first. ret_used tells which bases
  * they need, and in the operations these are numbered from 0 in their order. Without bases all is said. */
-MUST_CHECK int layout_item_encode(const struct layout *layout, struct layout *const *bases, size_t base_count,
-                                  struct buf *out, bool *ret_used);
+MUST_CHECK int layout_item_encode(const struct layout *layout, const struct layout_bases *bases, struct buf *out,
+                                  bool *ret_used);
 /* The other way round. A reference belongs to the caller. -EBADMSG: malformed; -EMSGSIZE: more than a limit or
  * than may be claimed; -ENOBUFS: more than may be copied. */
-MUST_CHECK int layout_item_decode(enum layout_type type, struct str operations, struct layout *const *bases,
-                                  size_t base_count, struct layout_budget *budget, struct layout **ret_layout);
+MUST_CHECK int layout_item_decode(enum layout_type type, struct str operations, const struct layout_bases *bases,
+                                  struct layout_budget *budget, struct layout **ret_layout);

@@ -69,8 +69,7 @@ static void flush_slots(struct slot_writer *writer)
         append_operation(writer->out, writer->copied, OP_COPY);
     if (writer->inserted > 0) {
         append_operation(writer->out, writer->inserted, OP_NEW);
-        buf_append_str(writer->out,
-                       layout_slot_bytes(writer->family, writer->at - writer->inserted, writer->inserted));
+        buf_append_str(writer->out, layout_slot_bytes(writer->family, writer->at - writer->inserted, writer->inserted));
     }
     writer->operations += writer->copied > 0 || writer->inserted > 0;
     writer->copied = writer->inserted = 0;
@@ -113,7 +112,7 @@ struct place {
 };
 
 struct place_key {
-    struct layout *const *bases;
+    const struct layout_bases *bases;
     const struct layout *family;
     uint32_t base; /* by name: of this base only */
 };
@@ -122,7 +121,7 @@ static bool has_hash(const void *item, const void *key)
 {
     const struct place *place = item;
     const struct place_key *wanted = key;
-    return hash128_equal(wanted->bases[place->base]->families[place->index]->hash, wanted->family->hash);
+    return hash128_equal(wanted->bases->items[place->base]->families[place->index]->hash, wanted->family->hash);
 }
 
 static bool same_head(const struct layout *a, const struct layout *b)
@@ -134,7 +133,8 @@ static bool has_head(const void *item, const void *key)
 {
     const struct place *place = item;
     const struct place_key *wanted = key;
-    return place->base == wanted->base && same_head(wanted->bases[place->base]->families[place->index], wanted->family);
+    return place->base == wanted->base &&
+           same_head(wanted->bases->items[place->base]->families[place->index], wanted->family);
 }
 
 static uint64_t head_hash(const struct layout *family)
@@ -154,33 +154,32 @@ static bool shares_slots(const struct layout *family, const struct layout *base)
     return write_edit(family, base, &scratch) > 0;
 }
 
-static struct step plan_family(const struct map *hashes, const struct map *heads, struct place_key *key,
-                               size_t base_count)
+static struct step plan_family(const struct map *hashes, const struct map *heads, struct place_key *key)
 {
     const struct place *place = map_get(hashes, hash128_low(key->family->hash), has_hash, key);
     if (place)
         return (struct step){place->base, place->index, false};
-    for (key->base = 0; key->base < base_count; key->base++) {
+    for (key->base = 0; key->base < key->bases->count; key->base++) {
         place = map_get(heads, head_hash(key->family), has_head, key);
-        if (place && shares_slots(key->family, key->bases[place->base]->families[place->index]))
+        if (place && shares_slots(key->family, key->bases->items[place->base]->families[place->index]))
             return (struct step){place->base, place->index, true};
     }
     return (struct step){.base = NOWHERE};
 }
 
-static void plan_page(const struct layout *page, struct layout *const *bases, size_t base_count, struct step *steps)
+static void plan_page(const struct layout *page, const struct layout_bases *bases, struct step *steps)
 {
     struct map hashes, heads;
     size_t total = 0;
-    for (size_t b = 0; b < base_count; b++)
-        total += bases[b]->count;
+    for (size_t b = 0; b < bases->count; b++)
+        total += bases->items[b]->count;
     CLEANUP_FREE struct place *places = mem_array(total, sizeof(*places));
     struct place *place = places;
     map_init(&hashes);
     map_init(&heads);
-    for (uint32_t b = 0; b < base_count; b++) {
-        for (uint32_t i = 0; i < bases[b]->count; i++, place++) {
-            const struct layout *family = bases[b]->families[i];
+    for (uint32_t b = 0; b < bases->count; b++) {
+        for (uint32_t i = 0; i < bases->items[b]->count; i++, place++) {
+            const struct layout *family = bases->items[b]->families[i];
             struct place_key key = {bases, family, b};
             *place = (struct place){b, i};
             if (!map_get(&hashes, hash128_low(family->hash), has_hash, &key))
@@ -191,14 +190,14 @@ static void plan_page(const struct layout *page, struct layout *const *bases, si
     }
     for (uint32_t i = 0; i < page->count; i++) {
         struct place_key key = {.bases = bases, .family = page->families[i]};
-        steps[i] = plan_family(&hashes, &heads, &key, base_count);
+        steps[i] = plan_family(&hashes, &heads, &key);
     }
     map_done(&hashes);
     map_done(&heads);
 }
 
 struct target_key {
-    struct layout *const *bases;
+    const struct layout_bases *bases;
     const struct labels *labels;
 };
 
@@ -206,21 +205,21 @@ static bool is_target(const void *item, const void *key)
 {
     const struct place *place = item;
     const struct target_key *wanted = key;
-    return labels_equal(wanted->bases[place->base]->targets[place->index], wanted->labels);
+    return labels_equal(wanted->bases->items[place->base]->targets[place->index], wanted->labels);
 }
 
-static void plan_targets(const struct layout *list, struct layout *const *bases, size_t base_count, struct step *steps)
+static void plan_targets(const struct layout *list, const struct layout_bases *bases, struct step *steps)
 {
     struct map map;
     size_t total = 0;
-    for (size_t b = 0; b < base_count; b++)
-        total += bases[b]->count;
+    for (size_t b = 0; b < bases->count; b++)
+        total += bases->items[b]->count;
     CLEANUP_FREE struct place *places = mem_array(total, sizeof(*places));
     struct place *place = places;
     map_init(&map);
-    for (uint32_t b = 0; b < base_count; b++) {
-        for (uint32_t i = 0; i < bases[b]->count; i++, place++) {
-            struct target_key key = {bases, bases[b]->targets[i]};
+    for (uint32_t b = 0; b < bases->count; b++) {
+        for (uint32_t i = 0; i < bases->items[b]->count; i++, place++) {
+            struct target_key key = {bases, bases->items[b]->targets[i]};
             *place = (struct place){b, i};
             if (!map_get(&map, labels_hash(key.labels), is_target, &key))
                 map_put(&map, labels_hash(key.labels), place);
@@ -238,7 +237,7 @@ static void plan_targets(const struct layout *list, struct layout *const *bases,
 
 struct item_writer {
     const struct layout *layout;
-    struct layout *const *bases;
+    const struct layout_bases *bases;
     const struct step *steps;
     struct buf *out;
     uint32_t numbers[LAYOUT_BASES_MAX]; /* of the bases that are used */
@@ -246,14 +245,14 @@ struct item_writer {
     uint32_t current;
 };
 
-static void number_bases(struct item_writer *writer, size_t base_count, bool *ret_used)
+static void number_bases(struct item_writer *writer, bool *ret_used)
 {
     uint32_t number = 0;
-    memset(ret_used, 0, base_count * sizeof(*ret_used));
+    memset(ret_used, 0, writer->bases->count * sizeof(*ret_used));
     for (uint32_t i = 0; i < writer->layout->count; i++)
         if (writer->steps[i].base != NOWHERE)
             ret_used[writer->steps[i].base] = true;
-    for (size_t b = 0; b < base_count; b++)
+    for (size_t b = 0; b < writer->bases->count; b++)
         writer->numbers[b] = ret_used[b] ? number++ : NOWHERE;
 }
 
@@ -305,17 +304,16 @@ static uint32_t write_new(struct item_writer *writer, uint32_t i)
     return 1;
 }
 
-int layout_item_encode(const struct layout *layout, struct layout *const *bases, size_t base_count, struct buf *out,
-                       bool *ret_used)
+int layout_item_encode(const struct layout *layout, const struct layout_bases *bases, struct buf *out, bool *ret_used)
 {
-    ASSERT(base_count <= LAYOUT_BASES_MAX && layout->type != LAYOUT_FAMILY);
+    ASSERT(bases->count <= LAYOUT_BASES_MAX && layout->type != LAYOUT_FAMILY);
     CLEANUP_FREE struct step *steps = mem_array(layout->count, sizeof(*steps));
     if (layout->type == LAYOUT_PAGE)
-        plan_page(layout, bases, base_count, steps);
+        plan_page(layout, bases, steps);
     else
-        plan_targets(layout, bases, base_count, steps);
+        plan_targets(layout, bases, steps);
     struct item_writer writer = {.layout = layout, .bases = bases, .steps = steps, .out = out};
-    number_bases(&writer, base_count, ret_used);
+    number_bases(&writer, ret_used);
     for (uint32_t i = 0, n; i < layout->count; i += n) {
         const struct step *step = &steps[i];
         n = 1;
@@ -325,7 +323,7 @@ int layout_item_encode(const struct layout *layout, struct layout *const *bases,
         }
         go_to(&writer, step);
         if (step->edited) {
-            write_edit(layout->families[i], bases[step->base]->families[step->index], out);
+            write_edit(layout->families[i], bases->items[step->base]->families[step->index], out);
         } else {
             n = run_of(&writer, i);
             append_operation(out, n, OP_COPY);

@@ -14,7 +14,7 @@
 #define FLAG_ZSTD           1
 #define FLAG_HASHES         2
 #define ZSTD_LEVEL          1
-#define ZSTD_WINDOW_LOG_MAX 23  /* the writer's are smaller by far; a frame that asks for more memory is not ours */
+#define ZSTD_WINDOW_LOG_MAX 23 /* the writer's are smaller by far; a frame that asks for more memory is not ours */
 #define SKIPPED_MAGIC       UINT32_C(0x184d2a50) /* of zstd's skippable frames: magic, bytes, anything */
 #define SKIPPED_HEAD_BYTES  8
 #define SHRINK_FROM_BYTES   256 /* below, zstd gains less than it costs */
@@ -101,9 +101,8 @@ int layout_pack_open(struct str payload, struct layout_pack **ret_pack)
 
 struct layout_budget layout_pack_budget(const struct layout_pack *pack)
 {
-    return (struct layout_budget){
-        .claimed = LAYOUT_PACK_CLAIM_FREE + pack->raw_bytes * LAYOUT_PACK_CLAIM_RATIO,
-        .copied = LAYOUT_PACK_COPIED_MAX};
+    return (struct layout_budget){.claimed = LAYOUT_PACK_CLAIM_FREE + pack->raw_bytes * LAYOUT_PACK_CLAIM_RATIO,
+                                  .copied = LAYOUT_PACK_COPIED_MAX};
 }
 
 bool layout_pack_has_hashes(const struct layout_pack *pack)
@@ -216,7 +215,8 @@ static bool compress(struct str bytes, struct buf *out)
  * this costs them less than going as they are. */
 static void fill_up(struct buf *out, size_t start, size_t raw_bytes)
 {
-    size_t wanted = raw_bytes > LAYOUT_PACK_RAW_FREE ? (raw_bytes + LAYOUT_PACK_RAW_RATIO - 1) / LAYOUT_PACK_RAW_RATIO : 0;
+    size_t wanted =
+        raw_bytes > LAYOUT_PACK_RAW_FREE ? (raw_bytes + LAYOUT_PACK_RAW_RATIO - 1) / LAYOUT_PACK_RAW_RATIO : 0;
     size_t bytes = out->len - start;
     if (bytes >= wanted)
         return;

@@ -8,7 +8,7 @@
 
 #define LAYOUT_PACK_ITEMS_MAX     2048
 #define LAYOUT_PACK_NAMED_MAX     (LAYOUT_PACK_ITEMS_MAX * LAYOUT_BASES_MAX) /* bases named by hash */
-#define LAYOUT_PACK_BYTES_MAX     (12 * MIB) /* so that it fits into one request */
+#define LAYOUT_PACK_BYTES_MAX     (12 * MIB)                                 /* so that it fits into one request */
 #define LAYOUT_PACK_RAW_BYTES     (4 * MIB)  /* aimed at, before zstd; one large page goes past it */
 #define LAYOUT_PACK_RAW_BYTES_MAX (72 * MIB) /* a page of LAYOUT_PAGE_BYTES_MAX said whole */
 #define LAYOUT_PACK_RAW_FREE      (64 * KIB) /* a pack may always be so much before zstd, */

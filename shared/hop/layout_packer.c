@@ -10,7 +10,7 @@
 #define BASE_COST      64 /* bytes that one more base has to spare: its hash does not compress */
 #define LITTLE_SHARE   16 /* an edit of so small a share of the whole is good enough */
 
-struct packed { /* an item of the pack */
+struct packed {                   /* an item of the pack */
     struct layout_pack_item item; /* operations: a copy */
     struct hash128 bases[LAYOUT_BASES_MAX];
     uint8_t depth;
@@ -185,11 +185,11 @@ struct encoded {
     size_t used_count;
 };
 
-static int encode_with(const struct layout *layout, struct layout *const *bases, size_t count, struct encoded *encoded)
+static int encode_with(const struct layout *layout, const struct layout_bases *bases, struct encoded *encoded)
 {
     *encoded = (struct encoded){.operations = BUF_INIT(LAYOUT_PACK_RAW_BYTES_MAX)};
-    int error = layout_item_encode(layout, bases, count, &encoded->operations, encoded->used);
-    for (size_t i = 0; i < count; i++)
+    int error = layout_item_encode(layout, bases, &encoded->operations, encoded->used);
+    for (size_t i = 0; i < bases->count; i++)
         encoded->used_count += encoded->used[i];
     return error;
 }
@@ -200,13 +200,15 @@ static bool is_smaller(const struct encoded *a, const struct encoded *b)
 }
 
 /* One base does nearly always; where much is left to be said, others are taken too if that makes it less. */
-static int encode_best(const struct layout *layout, struct layout *const *bases, size_t count, struct encoded *best)
+static int encode_best(const struct layout *layout, const struct layout_bases *bases, struct encoded *best)
 {
-    int error = encode_with(layout, bases, MIN(count, (size_t)1), best);
-    if (error < 0 || count <= 1 || best->operations.len * LITTLE_SHARE < layout->whole_bytes)
+    struct layout_bases nearest = *bases;
+    nearest.count = MIN(bases->count, (size_t)1);
+    int error = encode_with(layout, &nearest, best);
+    if (error < 0 || bases->count <= 1 || best->operations.len * LITTLE_SHARE < layout->whole_bytes)
         return error;
     struct encoded other;
-    error = encode_with(layout, bases, count, &other);
+    error = encode_with(layout, bases, &other);
     if (error == 0 && is_smaller(&other, best)) {
         struct encoded first = *best;
         *best = other;
@@ -219,14 +221,15 @@ static int encode_best(const struct layout *layout, struct layout *const *bases,
 static int encode(struct layout_packer *packer, const struct layout_entry *entry, const struct layout *layout)
 {
     struct layout_entry *near[LAYOUT_BASES_MAX];
-    struct layout *bases[LAYOUT_BASES_MAX];
+    struct layout_bases bases;
     struct hash128 hashes[LAYOUT_BASES_MAX];
     struct encoded best;
-    size_t count = layout_near_find(packer->table, layout, may_be_base, packer, near), used_count = 0;
-    for (size_t i = 0; i < count; i++)
-        bases[i] = near[i]->layout;
-    int error = encode_best(layout, bases, count, &best);
-    for (size_t i = 0; i < count; i++)
+    size_t used_count = 0;
+    bases.count = layout_near_find(packer->table, layout, may_be_base, packer, near);
+    for (size_t i = 0; i < bases.count; i++)
+        bases.items[i] = near[i]->layout;
+    int error = encode_best(layout, &bases, &best);
+    for (size_t i = 0; i < bases.count; i++)
         if (best.used[i])
             hashes[used_count++] = near[i]->hash;
     packer->copied += used_count > 0 ? 2 * layout->whole_bytes : 0;

@@ -1,7 +1,7 @@
 #pragma once
-/* Layouts by their hash, in two forms: packed, as they lie in a spool's segments (operations over a base), and expanded,
- * ready to be read. What is packed may be many versions of many pages, a day of them; what is expanded is a cache of
- * bounded size, filled again on demand along the bases.
+/* Layouts by their hash, in two forms: packed, as they lie in a spool's segments (operations over a base), and
+ * expanded, ready to be read. What is packed may be many versions of many pages, a day of them; what is expanded is a
+ * cache of bounded size, filled again on demand along the bases.
  *
  * Equal families are held once. One thread. */
 #include "hop/envelope.h"
@@ -32,7 +32,7 @@ MUST_CHECK int layout_table_hold_known(struct layout_table *table, struct hash12
 void layout_table_release(struct layout_table *table, struct hash128 hash);
 uint64_t layout_table_packed_bytes(const struct layout_table *table);
 uint64_t layout_table_cache_bytes(const struct layout_table *table);
-size_t layout_table_held(const struct layout_table *table); /* layouts that somebody holds */
+size_t layout_table_held(const struct layout_table *table);  /* layouts that somebody holds */
 bool layout_table_is_full(const struct layout_table *table); /* of what is packed */
 
 /* The layouts that a batch names: its target list, its pages. */
@@ -59,9 +59,14 @@ bool layout_group_has(const struct layout_group *group, struct hash128 hash);
 MUST_CHECK int layout_group_take(struct layout_group *group, struct str payload);
 
 /* ---- From outside ---- */
-/* Makes the layouts of a pack that a peer sent, from bases that are here or in it, each held once for the caller, who
- * gets their hashes (mem_free). Bases that are not here are told by `missing`, their items passed over. -EBADMSG: the
- * pack is malformed; what came before is held and told all the same. -ENOSPC: there is no room. */
 typedef void layout_missing_fn(void *arg, struct hash128 hash);
-MUST_CHECK int layout_table_take(struct layout_table *table, struct str payload, layout_missing_fn *missing, void *arg,
-                                 struct hash128 **ret_held, uint32_t *ret_count);
+struct layout_take {
+    layout_missing_fn *missing; /* called for each base that is not here */
+    void *arg;
+    struct hash128 *held; /* what was made, each held once for the caller, who frees the array (mem_free) */
+    uint32_t held_count;
+};
+/* Makes the layouts of a pack that a peer sent, from bases that are here or in it. Items whose bases are missing are
+ * passed over. -EBADMSG: the pack is malformed; what came before is held and told all the same. -ENOSPC: there is no
+ * room. */
+MUST_CHECK int layout_table_take(struct layout_table *table, struct str payload, struct layout_take *take);

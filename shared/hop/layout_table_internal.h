@@ -11,13 +11,13 @@
 
 #define NEAR_SKETCH 2 /* values that stand for a family's slots or a list's targets */
 
-struct layout_form { /* a layout as it lies in one group */
+struct layout_form {          /* a layout as it lies in one group */
     struct layout_form *next; /* of the same layout in another group */
     struct layout_group *group;
     struct layout_entry *entry;
     uint32_t bytes; /* of its operations, shrunk */
     uint8_t base_count;
-    uint8_t depth; /* bases behind it */
+    uint8_t depth;          /* bases behind it */
     struct hash128 bases[]; /* all in the group; behind them the operations */
 };
 
@@ -25,24 +25,24 @@ struct layout_entry { /* by hash, while it is packed, expanded or held */
     struct hash128 hash;
     enum layout_type type;
     uint64_t holds;
-    struct layout *layout;     /* expanded; a reference of our own */
-    struct layout_form *forms; /* the newest first */
+    struct layout *layout;              /* expanded; a reference of our own */
+    struct layout_form *forms;          /* the newest first */
     struct layout_entry *newer, *older; /* among those expanded that nobody holds, by use */
-    uint64_t sketch[NEAR_SKETCH]; /* of a target list */
+    uint64_t sketch[NEAR_SKETCH];       /* of a target list */
 };
 
-struct layout_family { /* of the expanded pages */
-    struct layout *layout; /* a reference of our own */
-    uint32_t pages;        /* expanded ones that have it */
+struct layout_family {         /* of the expanded pages */
+    struct layout *layout;     /* a reference of our own */
+    uint32_t pages;            /* expanded ones that have it */
     struct layout_entry *last; /* the one of these that was packed last, or NULL */
     uint64_t sketch[NEAR_SKETCH];
 };
 
 struct layout_table {
-    struct map entries;  /* by the low half of the hash */
-    struct map families; /* the same */
-    struct map family_sketches; /* to layout_family */
-    struct map list_sketches;   /* to layout_entry of a target list */
+    struct map entries;                   /* by the low half of the hash */
+    struct map families;                  /* the same */
+    struct map family_sketches;           /* to layout_family */
+    struct map list_sketches;             /* to layout_entry of a target list */
     struct layout_entry *newest, *oldest; /* by use */
     uint64_t packed_bytes, packed_bytes_max;
     uint64_t cache_bytes, cache_bytes_max;

@@ -328,18 +328,16 @@ static enum batch_verdict take_gap(struct receiver_request *request, struct take
 
 static void take_pack(struct receiver_request *request, struct str pack)
 {
-    CLEANUP_FREE struct hash128 *held = NULL;
-    uint32_t count;
+    struct layout_take take = {.missing = note_missing, .arg = request};
     /* Where there is no room, or a base is missing, the batch will be answered as missing layouts, and come again. */
-    int error =
-        layout_table_take(spool_layouts(request->receiver->spool), pack, note_missing, request, &held, &count);
-    if (error == -EBADMSG)
+    if (layout_table_take(spool_layouts(request->receiver->spool), pack, &take) == -EBADMSG)
         malformed(request, pack, NULL, "its layouts are malformed");
-    if (count == 0)
-        return;
-    request->held = mem_resize(request->held, request->held_count + count, sizeof(*request->held));
-    memcpy(request->held + request->held_count, held, count * sizeof(*held));
-    request->held_count += count;
+    if (take.held_count > 0) {
+        request->held = mem_resize(request->held, request->held_count + take.held_count, sizeof(*request->held));
+        memcpy(request->held + request->held_count, take.held, take.held_count * sizeof(*take.held));
+        request->held_count += take.held_count;
+    }
+    mem_free(take.held);
 }
 
 /* Answered once per source and epoch: at the end what is stored is delivered, before it what all upstreams have. */

@@ -2,15 +2,14 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "hop/gap.h"
-#include "hop/layout_packer.h"
 #include "hop/spool_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define FRAMES_BYTES_MAX (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES + SPOOL_WRITE_BYTES)
-#define ARENA_BYTES_MAX (16 * MIB)                       /* of one envelope's arrays: a MiB of hashes each at most */
-#define RATE_PERIOD_MS  60000
+#define ARENA_BYTES_MAX  (16 * MIB) /* of one envelope's arrays: a MiB of hashes each at most */
+#define RATE_PERIOD_MS   60000
 
 /* ---- Lifecycle ---- */
 
@@ -35,9 +34,9 @@ static struct spool *new_spool(const struct seams *seams, const struct spool_opt
     spool->consumer_count = options->consumer_count;
     for (size_t i = 0; i < options->consumer_count; i++)
         spool->consumers[i].name = mem_strdup(options->consumers[i]);
-    spool->layouts = layout_table_new(options->layout_bytes_max, options->layout_cache_bytes_max
-                                                                     ? options->layout_cache_bytes_max
-                                                                     : options->layout_bytes_max);
+    spool->layouts =
+        layout_table_new(options->layout_bytes_max,
+                         options->layout_cache_bytes_max ? options->layout_cache_bytes_max : options->layout_bytes_max);
     spool->seen = seqlog_new();
     map_init(&spool->streams);
     buf_init(&spool->frames, FRAMES_BYTES_MAX);
@@ -58,7 +57,6 @@ static void spool_free(struct spool *spool)
     file_close(spool->file);
     while (spool->segment_count > 0)
         segment_forget(spool, spool->segment_count - 1);
-    layout_packer_free(spool->packer);
     mem_free(spool->segments);
     index_done(spool);
     for (size_t i = 0; i < spool->consumer_count; i++)
@@ -446,36 +444,6 @@ static int prepare(struct spool *spool, size_t bytes)
     return segment_open(spool);
 }
 
-static int write_pack(struct spool *spool)
-{
-    CLEANUP(buf_done) struct buf payload = BUF_INIT(LAYOUT_PACK_BYTES_MAX + MIB);
-    int error = layout_packer_finish(spool->packer, &payload);
-    if (!error)
-        error = frame_append(&spool->frames, FRAME_PACK, payload.data, payload.len);
-    if (!error)
-        error = segment_write_or_fail(spool);
-    if (!error)
-        layout_packer_commit(spool->packer);
-    return error;
-}
-
-/* Layouts that the segment lacks, in packs: one without its batch does no harm where a later one fails. */
-static int write_layouts(struct spool *spool, const struct envelope *envelope)
-{
-    struct layout_packer *packer = spool->packer;
-    int error = 0;
-    for (uint32_t i = 0; i < envelope_layout_count(envelope) && !error; i++) {
-        error = layout_packer_add(packer, envelope_layout_at(envelope, i));
-        if (!error && layout_packer_is_full(packer))
-            error = write_pack(spool);
-    }
-    if (!error && layout_packer_count(packer) > 0)
-        error = write_pack(spool);
-    if (error < 0 && spool->packer)
-        layout_packer_drop(spool->packer);
-    return error;
-}
-
 /* One frame, indexed once it is written. */
 static int write_entry(struct spool *spool, enum frame_type type, struct spool_batch *batch, struct str payload)
 {
@@ -510,7 +478,7 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
     error = seqlog_add(spool->seen, &envelope->source, envelope->epoch, envelope->seq, checksum);
     if (error < 0)
         return error;
-    error = write_layouts(spool, envelope);
+    error = segment_write_layouts(spool, envelope);
     struct spool_batch entry = spool_batch_of(envelope, batch.len);
     if (!error)
         error = write_entry(spool, FRAME_BATCH, &entry, batch);

@@ -30,8 +30,8 @@ struct spool_options {
     size_t segment_bytes; /* 0: 64 MiB */
     const char *const *consumers;
     size_t consumer_count;
-    uint64_t layout_bytes_max; /* of layouts, packed as they are on disk; past it the oldest segment goes as past
-                                  bytes_max */
+    uint64_t layout_bytes_max;       /* of layouts, packed as they are on disk; past it the oldest segment goes as past
+                                        bytes_max */
     uint64_t layout_cache_bytes_max; /* of layouts expanded; 0: as much again */
 };
 

@@ -141,6 +141,8 @@ MUST_CHECK int segment_write(struct spool *spool);
 void segment_fail(struct spool *spool, int error);
 /* Syncs inline and closes the open segment; no sync may run. */
 MUST_CHECK int segment_roll(struct spool *spool);
+/* Layouts that a batch names and the open segment lacks, in packs. */
+MUST_CHECK int segment_write_layouts(struct spool *spool, const struct envelope *envelope);
 MUST_CHECK int segment_sync(struct spool *spool);       /* inline; no sync may run */
 void segment_drop(struct spool *spool, size_t index);   /* file and index */
 void segment_forget(struct spool *spool, size_t index); /* index alone */

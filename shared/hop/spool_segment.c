@@ -168,6 +168,36 @@ int segment_write_or_fail(struct spool *spool)
     return error;
 }
 
+static int write_pack(struct spool *spool)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(LAYOUT_PACK_BYTES_MAX + MIB);
+    int error = layout_packer_finish(spool->packer, &payload);
+    if (!error)
+        error = frame_append(&spool->frames, FRAME_PACK, payload.data, payload.len);
+    if (!error)
+        error = segment_write_or_fail(spool);
+    if (!error)
+        layout_packer_commit(spool->packer);
+    return error;
+}
+
+/* One without its batch does no harm where a later one fails. */
+int segment_write_layouts(struct spool *spool, const struct envelope *envelope)
+{
+    struct layout_packer *packer = spool->packer;
+    int error = 0;
+    for (uint32_t i = 0; i < envelope_layout_count(envelope) && !error; i++) {
+        error = layout_packer_add(packer, envelope_layout_at(envelope, i));
+        if (!error && layout_packer_is_full(packer))
+            error = write_pack(spool);
+    }
+    if (!error && layout_packer_count(packer) > 0)
+        error = write_pack(spool);
+    if (error < 0 && spool->packer)
+        layout_packer_drop(spool->packer);
+    return error;
+}
+
 int segment_sync(struct spool *spool)
 {
     struct segment *segment = segment_newest(spool);

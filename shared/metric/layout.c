@@ -86,9 +86,12 @@ static struct layout *layout_alloc(enum layout_type type, struct str bytes, size
         return NULL;
     uint8_t *copy = (uint8_t *)(layout + 1) + extra;
     memcpy(copy, bytes.ptr, bytes.len);
-    *layout = (struct layout){
-        .type = type, .hash = hash128_of(bytes.ptr, bytes.len), .references = 1, .bytes_len = bytes.len, .bytes = copy,
-        .whole_bytes = bytes.len};
+    *layout = (struct layout){.type = type,
+                              .hash = hash128_of(bytes.ptr, bytes.len),
+                              .references = 1,
+                              .bytes_len = bytes.len,
+                              .bytes = copy,
+                              .whole_bytes = bytes.len};
     return layout;
 }
 

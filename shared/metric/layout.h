@@ -44,7 +44,7 @@ struct layout {
     /* LAYOUT_FAMILY */
     struct str name, unit, help;
     enum metric_type metric_type;
-    bool last_only; /* a rule keeps only the last value of a window: gauges among the slots are KIND_LAST */
+    bool last_only;    /* a rule keeps only the last value of a window: gauges among the slots are KIND_LAST */
     uint32_t head_len; /* bytes before the number of slots: all that is said of the family itself */
     const struct layout_slot *slots;
     /* LAYOUT_PAGE */

@@ -1,6 +1,6 @@
-/* Any bytes as a pack of layouts over a table of fixed pages. First byte: 0, the rest is a pack before zstd; 1, the rest
- * is a payload as it comes; 2 and more, a real pack of which bytes are replaced, by 3 each: place in 2, value. The low
- * bit of the second byte of the latter says whether it is of a disk, which says hashes. */
+/* Any bytes as a pack of layouts over a table of fixed pages. First byte: 0, the rest is a pack before zstd; 1, the
+ * rest is a payload as it comes; 2 and more, a real pack of which bytes are replaced, by 3 each: place in 2, value. The
+ * low bit of the second byte of the latter says whether it is of a disk, which says hashes. */
 #include "base/fail.h"
 #include "hop/layout_packer.h"
 #include "tests/batch_world.h"
@@ -86,17 +86,16 @@ static void note_missing(void *arg, struct hash128 hash)
 static void check_peer(struct real *real, struct str pack)
 {
     CLEANUP(layout_table_freep) struct layout_table *table = layout_table_new(TABLE_BYTES, TABLE_BYTES);
-    struct hash128 *held;
-    uint32_t count;
+    struct layout_take take = {.missing = note_missing};
     ASSERT(layout_table_hold(table, real->world.pages[0]) == 0);
-    int error = layout_table_take(table, pack, note_missing, NULL, &held, &count);
+    int error = layout_table_take(table, pack, &take);
     ASSERT(error == 0 || error == -EBADMSG || error == -ENOSPC);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct layout *layout = layout_table_get(table, held[i]);
-        ASSERT(layout && hash128_equal(layout->hash, held[i]));
-        layout_table_release(table, held[i]);
+    for (uint32_t i = 0; i < take.held_count; i++) {
+        const struct layout *layout = layout_table_get(table, take.held[i]);
+        ASSERT(layout && hash128_equal(layout->hash, take.held[i]));
+        layout_table_release(table, take.held[i]);
     }
-    mem_free(held);
+    mem_free(take.held);
     layout_table_release(table, real->world.pages[0]->hash);
     ASSERT(layout_table_held(table) == 0);
 }

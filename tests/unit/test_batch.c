@@ -22,8 +22,8 @@ struct made {
 
 static void made_init(struct made *made)
 {
-    *made =
-        (struct made){.table = layout_table_new(64 * MIB, 64 * MIB), .writer = batch_writer_new(), .envelope = world_envelope()};
+    *made = (struct made){
+        .table = layout_table_new(64 * MIB, 64 * MIB), .writer = batch_writer_new(), .envelope = world_envelope()};
     buf_init(&made->batch, BATCH_BYTES_MAX);
 }
 
@@ -536,8 +536,7 @@ static void a_very_even_batch_is_read(void **state)
     struct made made;
     world_init(&world, 21, 50);
     made_init(&made);
-    struct batch_item item = {
-        .page = world.pages[0], .time_ms = WORLD_WINDOW_MS, .count = 4};
+    struct batch_item item = {.page = world.pages[0], .time_ms = WORLD_WINDOW_MS, .count = 4};
     uint32_t slots = world.page_slots[0], targets = 300000 / slots;
     struct record *records = mem_array(slots, sizeof(*records));
     for (uint32_t t = 0; t < targets; t++) {
@@ -598,9 +597,7 @@ static void too_many_targets_are_refused_by_the_writer(void **state)
     struct made made;
     world_init(&world, 31, 1);
     made_init(&made);
-    struct batch_item item = {.page = world.pages[0],
-                              .time_ms = WORLD_WINDOW_MS,
-                              .stale_ms = WORLD_WINDOW_MS};
+    struct batch_item item = {.page = world.pages[0], .time_ms = WORLD_WINDOW_MS, .stale_ms = WORLD_WINDOW_MS};
     size_t added = 0;
     int error = 0;
     for (; error == 0; added += error == 0) {
@@ -656,10 +653,8 @@ static size_t add_ended(struct made *made, struct layout *family, bool own_page)
         CLEANUP(layout_unrefp)
         struct layout *own = own_page ? family_of((unsigned)added, 1000, 3000) : layout_ref(family);
         CLEANUP(layout_unrefp) struct layout *page = layout_page_new(&own, 1);
-        struct batch_item item = {.target = labels,
-                                  .page = page,
-                                  .time_ms = WORLD_WINDOW_MS,
-                                  .stale_ms = WORLD_WINDOW_MS + 1};
+        struct batch_item item = {
+            .target = labels, .page = page, .time_ms = WORLD_WINDOW_MS, .stale_ms = WORLD_WINDOW_MS + 1};
         error = batch_writer_add(made->writer, &item);
         assert_true(error == 0 || error == -EMSGSIZE);
     }
@@ -711,8 +706,7 @@ static void a_page_named_often_is_refused(void **state)
     CLEANUP(layout_unrefp) struct layout *page = layout_page_new(families, FAMILIES);
     struct label label = {STR("instance"), STR("host")};
     CLEANUP(labels_unrefp) struct labels *labels = labels_new(&label, 1);
-    struct batch_item item = {
-        .target = labels, .page = page, .time_ms = WORLD_WINDOW_MS, .stale_ms = WORLD_WINDOW_MS};
+    struct batch_item item = {.target = labels, .page = page, .time_ms = WORLD_WINDOW_MS, .stale_ms = WORLD_WINDOW_MS};
     made_init(&made);
     assert_int_equal(batch_writer_add(made.writer, &item), 0);
     assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);

@@ -35,7 +35,10 @@ static struct layout *histogram(void)
     const struct label bucket[] = {L("__name__", "d_bucket"), L("le", "0.5")};
     const struct label infinite[] = {L("__name__", "d_bucket"), L("le", "+Inf")};
     const struct label count[] = {L("__name__", "d_count"), L("rack", "")};
-    const struct layout_slot slots[] = {{.labels = bucket, .label_count = 2}, {.labels = infinite, .label_count = 2}, {.labels = count, .label_count = 2}, {0}};
+    const struct layout_slot slots[] = {{.labels = bucket, .label_count = 2},
+                                        {.labels = infinite, .label_count = 2},
+                                        {.labels = count, .label_count = 2},
+                                        {0}};
     struct layout_family_spec spec = {
         .name = STR("d"),
         .unit = STR("seconds"),
@@ -205,7 +208,8 @@ static void what_repeats_or_is_unsorted_is_not_made(void **state)
     const struct label x[] = {L("a", "1"), L("b", "2")};
     const struct label unsorted[] = {L("b", "2"), L("a", "1")};
     const struct label doubled[] = {L("a", "1"), L("a", "2")};
-    const struct layout_slot same[] = {{.labels = x, .label_count = 2}, {.labels = x, .label_count = 1}, {.labels = x, .label_count = 2}};
+    const struct layout_slot same[] = {
+        {.labels = x, .label_count = 2}, {.labels = x, .label_count = 1}, {.labels = x, .label_count = 2}};
     struct layout_family_spec spec = {.name = STR("m"), .slots = same, .count = 3};
     assert_null(layout_family_new(&spec));
     spec.count = 2;

@@ -72,10 +72,8 @@ static void report(const struct churn *churn, const char *what, unsigned pages)
                   (double)(churn->link.pack_bytes + churn->hash_bytes) / (double)churn->records);
 }
 
-static const struct pipeline_job job = {.sample_limit = 100000,
-                                        .label_limit = 100,
-                                        .label_name_bytes_max = 1000,
-                                        .label_value_bytes_max = 1000};
+static const struct pipeline_job job = {
+    .sample_limit = 100000, .label_limit = 100, .label_name_bytes_max = 1000, .label_value_bytes_max = 1000};
 
 static struct pipeline_target *target_new(struct churn *churn, unsigned number)
 {
@@ -89,8 +87,7 @@ static struct pipeline_target *target_new(struct churn *churn, unsigned number)
 static void scrape(struct churn *churn, struct pipeline_target *target, int64_t time_ms)
 {
     struct scrape_report scraped;
-    struct scrape_outcome outcome = {
-        .time_ms = time_ms, .duration_ns = 12000000, .body = buf_view(&churn->body)};
+    struct scrape_outcome outcome = {.time_ms = time_ms, .duration_ns = 12000000, .body = buf_view(&churn->body)};
     assert_false(churn->body.full);
     pipeline_scrape(target, &outcome, &scraped);
     assert_int_equal(scraped.failure, SCRAPE_OK);
@@ -99,7 +96,7 @@ static void scrape(struct churn *churn, struct pipeline_target *target, int64_t 
 static void append_hex(struct churn *churn, unsigned digits)
 {
     for (unsigned i = 0; i < digits; i++)
-        buf_append_byte(&churn->body, (uint8_t)"0123456789abcdef"[random_below(&churn->random, 16)]);
+        buf_append_byte(&churn->body, (uint8_t) "0123456789abcdef"[random_below(&churn->random, 16)]);
 }
 
 /* ---- Containers: 100 hosts, each with pods of its own ---- */
@@ -122,7 +119,8 @@ static void new_pod(struct churn *churn, struct node *node, unsigned pod)
         struct container *container = &node->containers[pod][c];
         unsigned service = (unsigned)random_below(&churn->random, 40);
         buf_reset(text);
-        buf_printf(text, "container=\"app-%u\",id=\"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod", c);
+        buf_printf(text, "container=\"app-%u\",id=\"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod",
+                   c);
         append_hex(churn, 32);
         buf_append_text(text, ".slice/cri-containerd-");
         append_hex(churn, 64);

@@ -148,19 +148,20 @@ static struct layout *list_of(struct random *random, unsigned from)
 }
 
 /* Written against the bases and read again: the same by its hash. */
-static size_t check_round(const struct layout *layout, struct layout *const *bases, size_t base_count)
+static size_t check_round(const struct layout *layout, struct layout *const *items, size_t base_count)
 {
     bool used[LAYOUT_BASES_MAX];
-    struct layout *kept[LAYOUT_BASES_MAX], *back = NULL;
-    size_t kept_count = 0;
+    struct layout_bases bases = {.count = base_count}, kept = {0};
+    struct layout *back = NULL;
+    for (size_t i = 0; i < base_count; i++)
+        bases.items[i] = items[i];
     CLEANUP(buf_done) struct buf operations = BUF_INIT(MIB);
-    assert_int_equal(layout_item_encode(layout, bases, base_count, &operations, used), 0);
+    assert_int_equal(layout_item_encode(layout, &bases, &operations, used), 0);
     for (size_t i = 0; i < base_count; i++)
         if (used[i])
-            kept[kept_count++] = bases[i];
+            kept.items[kept.count++] = items[i];
     struct layout_budget budget = {.claimed = 16 * MIB, .copied = 16 * MIB};
-    assert_int_equal(
-        layout_item_decode(layout->type, buf_view(&operations), kept, kept_count, &budget, &back), 0);
+    assert_int_equal(layout_item_decode(layout->type, buf_view(&operations), &kept, &budget, &back), 0);
     assert_true(hash128_equal(back->hash, layout->hash));
     layout_unref(back);
     return operations.len;
@@ -428,15 +429,13 @@ static void ignore_missing(void *arg, struct hash128 hash)
 
 static int take(struct layout_table *table, struct str pack, unsigned *ret_count, unsigned *ret_missing)
 {
-    struct hash128 *held;
-    uint32_t count;
-    unsigned missing = 0;
-    int error = layout_table_take(table, pack, ignore_missing, &missing, &held, &count);
-    for (uint32_t i = 0; i < count; i++)
-        layout_table_release(table, held[i]);
-    mem_free(held);
-    *ret_count = count;
-    *ret_missing = missing;
+    *ret_missing = 0;
+    struct layout_take taken = {.missing = ignore_missing, .arg = ret_missing};
+    int error = layout_table_take(table, pack, &taken);
+    for (uint32_t i = 0; i < taken.held_count; i++)
+        layout_table_release(table, taken.held[i]);
+    mem_free(taken.held);
+    *ret_count = taken.held_count;
     return error;
 }
 
@@ -497,7 +496,7 @@ static struct layout *large_base(struct layout_table *table)
     struct layout_slot *slots = mem_array(SLOTS, sizeof(*slots));
     memset(texts, 'x', SLOTS * BYTES);
     for (unsigned i = 0; i < SLOTS; i++) {
-        char digits[8];
+        char digits[16];
         snprintf(digits, sizeof(digits), "%06u", i);
         memcpy(texts + (size_t)i * BYTES, digits, 6);
         labels[i] = (struct label){STR("a"), str_of(texts + (size_t)i * BYTES, BYTES)};
@@ -595,7 +594,7 @@ static void what_a_small_pack_claims_is_bounded(void **state)
         buf_reset(&family);
         buf_reset(&pack);
         for (unsigned i = 0; i < families; i++) {
-            char name[8];
+            char name[16];
             snprintf(name, sizeof(name), "%07u", i);
             buf_append_uvarint(&family, 14 << 2 | 2);
             buf_append(&family, "F\0\7", 3);
@@ -613,7 +612,8 @@ static void what_a_small_pack_claims_is_bounded(void **state)
         int error = take(table, buf_view(&pack), &count, &missing);
         assert_true(error == 0 || error == -EBADMSG);
         assert_true(layout_table_cache_bytes(table) <= MIB + LAYOUT_PACK_CLAIM_RATIO * raw.len);
-        assert_true(error == -EBADMSG || raw.len <= MAX((size_t)LAYOUT_PACK_RAW_FREE, pack.len * LAYOUT_PACK_RAW_RATIO));
+        assert_true(error == -EBADMSG ||
+                    raw.len <= MAX((size_t)LAYOUT_PACK_RAW_FREE, pack.len * LAYOUT_PACK_RAW_RATIO));
     }
     /* A frame of zeros: refused by its length, before it is unpacked. */
     CLEANUP_FREE uint8_t *zeros = mem_zalloc(16 * MIB);
@@ -667,26 +667,26 @@ static void malformed_packs_are_refused(void **state)
         size_t len;
     } cases[] = {
         {"", 0},
-        {"\x04\0\0", 3},                                /* an unknown flag */
-        {"\0", 1},                                      /* no number of bases */
-        {"\0\1", 2},                                    /* a base cut short */
-        {"\0\0\1", 3},                                  /* an item that is not there */
-        {"\0\0\0x", 4},                                 /* something behind it */
-        {"\0\0\1X\0\0", 6},                             /* neither page nor list */
-        {"\0\0\1P\1\0\0", 7},                           /* of a base that is not named */
-        {"\0\0\1P\1\1\0", 7},                           /* of itself */
-        {"\0\0\1P\5\1\1\1\1\1\0", 11},                  /* more bases than may be */
-        {"\0\0\1P\0\1\4", 7},                           /* a copy of no base */
-        {"\0\0\1P\0\1\3", 7},                           /* an edit of none */
-        {"\0\0\2P\0\0P\1\1\1\4", 11},                   /* a copy past the end of an empty page */
-        {"\0\0\2P\0\0T\1\1\0", 10},                     /* a page as base of a list */
-        {"\0\0\2P\0\0P\1\1\2\1\2", 12},                 /* a cursor past the end */
-        {"\0\0\2P\0\0P\1\1\2\1\1", 12},                 /* before the beginning */
-        {"\0\0\1P\0\1\xfe", 7},                         /* a number cut short */
+        {"\x04\0\0", 3},                                               /* an unknown flag */
+        {"\0", 1},                                                     /* no number of bases */
+        {"\0\1", 2},                                                   /* a base cut short */
+        {"\0\0\1", 3},                                                 /* an item that is not there */
+        {"\0\0\0x", 4},                                                /* something behind it */
+        {"\0\0\1X\0\0", 6},                                            /* neither page nor list */
+        {"\0\0\1P\1\0\0", 7},                                          /* of a base that is not named */
+        {"\0\0\1P\1\1\0", 7},                                          /* of itself */
+        {"\0\0\1P\5\1\1\1\1\1\0", 11},                                 /* more bases than may be */
+        {"\0\0\1P\0\1\4", 7},                                          /* a copy of no base */
+        {"\0\0\1P\0\1\3", 7},                                          /* an edit of none */
+        {"\0\0\2P\0\0P\1\1\1\4", 11},                                  /* a copy past the end of an empty page */
+        {"\0\0\2P\0\0T\1\1\0", 10},                                    /* a page as base of a list */
+        {"\0\0\2P\0\0P\1\1\2\1\2", 12},                                /* a cursor past the end */
+        {"\0\0\2P\0\0P\1\1\2\1\1", 12},                                /* before the beginning */
+        {"\0\0\1P\0\1\xfe", 7},                                        /* a number cut short */
         {"\0\0\1P\0\x0b\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", 16}, /* a family longer than what is left */
-        {"\0\0\1T\0\1\3", 7},                           /* no such operation of a list */
-        {"\0\0\1T\0\1\6", 7},                           /* a target that is not there */
-        {"\1zzzz", 5},                                  /* no zstd */
+        {"\0\0\1T\0\1\3", 7},                                          /* no such operation of a list */
+        {"\0\0\1T\0\1\6", 7},                                          /* a target that is not there */
+        {"\1zzzz", 5},                                                 /* no zstd */
     };
     struct layout_table *table = layout_table_new(CACHE_BYTES, CACHE_BYTES);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -726,7 +726,8 @@ static void the_bytes_are_as_documented(void **state)
     }
     CLEANUP(buf_done) struct buf operations = BUF_INIT(KIB);
     bool used[1];
-    assert_int_equal(layout_item_encode(pages[1], pages, 1, &operations, used), 0);
+    struct layout_bases bases = {.items = {pages[0]}, .count = 1};
+    assert_int_equal(layout_item_encode(pages[1], &bases, &operations, used), 0);
     static const char edit_bytes[] = "\x0b\x08\x06\x01\x00\x01"
                                      "3";
     assert_int_equal(operations.len, sizeof(edit_bytes) - 1);

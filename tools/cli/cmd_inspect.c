@@ -106,15 +106,15 @@ static void print_totals(const struct inspect_totals *totals)
            totals->files, totals->bytes, totals->batches, totals->batch_bytes, totals->records);
     if (totals->records > 0)
         printf(", %.2f bytes each", (double)totals->batch_bytes / (double)totals->records);
-    printf("), %" PRIu64 " layouts (%" PRIu64 " edits, %" PRIu64 " bytes), %" PRIu64 " gaps, %" PRIu64 " bytes damaged, %" PRIu64
-           " problems\n",
+    printf("), %" PRIu64 " layouts (%" PRIu64 " edits, %" PRIu64 " bytes), %" PRIu64 " gaps, %" PRIu64
+           " bytes damaged, %" PRIu64 " problems\n",
            totals->layouts, totals->edits, totals->layout_bytes, totals->gaps, totals->damaged_bytes, totals->problems);
 }
 
 static enum cli_exit inspect(const struct cli_arguments *arguments)
 {
-    CLEANUP(layout_table_freep) struct layout_table *layouts = 
-        layout_table_new(INSPECT_LAYOUTS_BYTES_MAX, INSPECT_CACHE_BYTES_MAX);
+    CLEANUP(layout_table_freep)
+    struct layout_table *layouts = layout_table_new(INSPECT_LAYOUTS_BYTES_MAX, INSPECT_CACHE_BYTES_MAX);
     struct inspect inspect = {.records = cli_flag(arguments, "records"), .layouts = layouts};
     inspect.blocks = inspect.records || cli_flag(arguments, "blocks");
     inspect.frames = inspect.blocks || cli_flag(arguments, "frames");

@@ -14,10 +14,11 @@ static void ignore_missing(void *arg, struct hash128 hash)
 /* Of a pack that does not say its hashes, or whose layouts are listed: made, and held until they are printed. */
 static struct hash128 *make_all(struct inspect *inspect, struct str payload, uint32_t *ret_count)
 {
-    struct hash128 *held;
-    if (layout_table_take(inspect->layouts, payload, ignore_missing, NULL, &held, ret_count) < 0)
+    struct layout_take take = {.missing = ignore_missing};
+    if (layout_table_take(inspect->layouts, payload, &take) < 0)
         inspect_problem(inspect, "not all of its layouts can be made");
-    return held;
+    *ret_count = take.held_count;
+    return take.held;
 }
 
 static void print_item(struct inspect *inspect, const struct layout_pack_item *item, const struct hash128 *hash)
@@ -54,7 +55,9 @@ void inspect_pack(struct inspect *inspect, struct str payload, uint64_t offset)
     for (; layout_pack_next(pack, &item) > 0; number++) {
         inspect->totals.layouts++;
         inspect->totals.edits += item.base_count > 0;
-        const struct hash128 *hash = layout_pack_has_hashes(pack) ? &item.hash : number < held_count ? &held[number] : NULL;
+        const struct hash128 *hash = layout_pack_has_hashes(pack) ? &item.hash
+                                     : number < held_count        ? &held[number]
+                                                                  : NULL;
         if (inspect->frames)
             print_item(inspect, &item, hash);
     }
