@@ -245,6 +245,16 @@ def test_bad_batches(federation, batches, role):
     def refused(body, verdict):
         assert verdicts(receiver, body) == [verdict]
 
+    # Layouts that are not known are asked for.
+    missing = post(receiver, batch_frame)[1]
+    assert missing[frames.ANSWER_VERDICTS] == bytes([frames.MISSING])
+    assert len(missing[frames.ANSWER_MISSING]) % 16 == 0 and len(missing[frames.ANSWER_MISSING]) >= 3 * 16
+
+    # Packs that say nothing, or what cannot be, take nothing along with them.
+    for pack in (b"", b"\x00", b"\x00\x00\x01P\x01\x01\x00", b"\x01junk", layouts[0][:-1]):
+        answer = post(receiver, frames.frame(frames.PACK, pack) + batch_frame)[1]
+        assert answer[frames.ANSWER_VERDICTS] == bytes([frames.MISSING]), pack
+
     # Who are you?
     assert post(receiver, whole, token=None)[0] == 401
     assert post(receiver, whole, token="guessed")[0] == 401
@@ -254,11 +264,6 @@ def test_bad_batches(federation, batches, role):
     if role == "primary":
         refused(layout_frames + frames.frame(frames.BATCH, frames.with_fields(good[0], secondary="rack-2")),
                 frames.UNAUTHORISED)
-    # Layouts that are not known are asked for; those of this request are not kept without a batch.
-    missing = post(receiver, batch_frame)[1]
-    assert missing[frames.ANSWER_VERDICTS] == bytes([frames.MISSING])
-    assert len(missing[frames.ANSWER_MISSING]) % 16 == 0 and len(missing[frames.ANSWER_MISSING]) >= 3 * 16
-
     # Not whole, or not what was sent.
     for length in sorted(chance.sample(range(len(layout_frames) + 1, len(whole)), 20)):
         assert post(receiver, whole[:length])[0] == 400, length
@@ -290,7 +295,7 @@ def test_bad_batches(federation, batches, role):
         return after[f"tributary_received_{name}_total"] - before[f"tributary_received_{name}_total"]
 
     assert grown("batches") == 0 and grown("conflicts") == 0 and grown("duplicates") == 0
-    assert grown("malformed") >= 20 + 60 + 20 + 9 and grown("unsupported") == 2 and grown("missing") == 1
+    assert grown("malformed") >= 5 + 20 + 60 + 20 + 9 and grown("unsupported") == 2 and grown("missing") == 6
     assert grown("unauthorised") == (5 if role == "primary" else 4)
     good_frames = [frames.frame(frames.BATCH, batch) for batch in good]
     assert verdicts(receiver, layout_frames + b"".join(good_frames[:4])) == [frames.STORED] * 4
