@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LAYOUT_BYTES_MAX            (768 * MIB) /* packed: a day of a pod a minute on 300 hosts of 3,000 container series */
+#define LAYOUT_BYTES_MAX            (768 * MIB) /* packed: a day of a pod a minute on 400 hosts of 3,000 container series */
 #define LAYOUT_CACHE_BYTES_MAX      (256 * MIB) /* expanded: some 150 such pages; what windows show is shared with it */
 #define PAGE_BYTES_MAX              (512 * MIB) /* of all workers: the text of some thousand distinct large pages */
 #define METRICS_BYTES_MAX           (64 * MIB)

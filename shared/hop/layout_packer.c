@@ -218,6 +218,17 @@ static int encode_best(const struct layout *layout, const struct layout_bases *b
     return error;
 }
 
+/* Where the other side has none of the last versions, as with a backlog: what this one was packed over, and that, and
+ * so on, until one that it has. NULL: none. */
+static struct layout_entry *find_ancestor(struct layout_packer *packer, const struct layout_entry *entry)
+{
+    const struct layout_form *form = entry->forms;
+    while (form && form->base_count > 0 && !may_be_base(packer, form->bases[0]))
+        form = layout_group_form(form->group, form->bases[0]);
+    bool found = form && form->base_count > 0 && layout_table_get(packer->table, form->bases[0]);
+    return found ? layout_entry_get(packer->table, form->bases[0]) : NULL;
+}
+
 static int encode(struct layout_packer *packer, const struct layout_entry *entry, const struct layout *layout)
 {
     struct layout_entry *near[LAYOUT_BASES_MAX];
@@ -226,6 +237,8 @@ static int encode(struct layout_packer *packer, const struct layout_entry *entry
     struct encoded best;
     size_t used_count = 0;
     bases.count = layout_near_find(packer->table, layout, may_be_base, packer, near);
+    if (bases.count == 0 && (near[0] = find_ancestor(packer, entry)))
+        bases.count = 1;
     for (size_t i = 0; i < bases.count; i++)
         bases.items[i] = near[i]->layout;
     int error = encode_best(layout, &bases, &best);

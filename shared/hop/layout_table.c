@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#define MAP_PLACE_BYTES 32
+
 struct layout_table *layout_table_new(uint64_t packed_bytes_max, uint64_t cache_bytes_max)
 {
     struct layout_table *table = mem_zalloc(sizeof(*table));
@@ -71,7 +73,8 @@ struct layout_family *layout_family_get(const struct layout_table *table, struct
 
 static uint64_t family_cost(const struct layout_family *family)
 {
-    return sizeof(*family) + layout_memory_bytes(family->layout);
+    /* With its places in maps: by hash, and by each value of its sketch. */
+    return sizeof(*family) + (1 + NEAR_SKETCH) * MAP_PLACE_BYTES + layout_memory_bytes(family->layout);
 }
 
 static void take_family(struct layout_table *table, struct layout *layout)

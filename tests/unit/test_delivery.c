@@ -643,6 +643,41 @@ static void test_full_disk_above(void **state)
     link_done(&link);
 }
 
+/* Above, segments go with the bases in them, and a restart empties the cache: what is sent as an edit finds no base
+ * there. All the same everything arrives, and soon. */
+static void test_bases_that_are_gone(void **state)
+{
+    (void)state;
+    static struct link link;
+    link_init(&link, 16);
+    uint64_t missing = 0, refused_before = link.refusals;
+    struct receiver_stats stats;
+    for (unsigned i = 1; i <= 150; i++) {
+        struct hop_batch batch = {hop_source("rack-1"), link.epoch, i, i / 3, 2000};
+        uint64_t id;
+        batch.source.incarnation = spool_incarnation(link.lower.spool);
+        assert_int_equal(hop_append(link.lower.spool, &batch, &id), 0);
+        struct promise *promise = mem_alloc(sizeof(*promise));
+        *promise = (struct promise){&link, number_of(link.epoch, i)};
+        spool_sync(link.lower.spool, kept, promise);
+        loop_advance(link.world.seams.loop, 1000);
+        if (i % 10 != 0)
+            continue;
+        receiver_stats(link.receiver, &stats);
+        missing += stats.missing_total;
+        stop_upper(&link);
+        start_upper(&link);
+        spool_drop_before(link.upper.spool, INT64_MAX);
+    }
+    loop_advance(link.world.seams.loop, 60000);
+    for (unsigned i = 1; i <= 150; i++)
+        assert_int_equal(link.accepted[number_of(link.epoch, i)], 1);
+    /* Each time the batch is sent back once, for layouts or for the base of one. */
+    assert_in_range(missing, 14, 2 * 14);
+    assert_int_equal(link.refusals, refused_before);
+    link_done(&link);
+}
+
 #define LARGE_PAGES 12
 #define LARGE_SLOTS 1000
 #define LARGE_VALUE 4000
@@ -724,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_many_asks),
         cmocka_unit_test(test_full_disk_above),
         cmocka_unit_test(test_layouts_larger_than_requests),
+        cmocka_unit_test(test_bases_that_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

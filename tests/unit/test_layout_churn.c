@@ -37,10 +37,10 @@ static void take(void *arg, struct pipeline_sealed *sealed)
     batch_writer_free(sealed->writer);
 }
 
-static void churn_init(struct churn *churn)
+static void churn_init(struct churn *churn, uint64_t cache_bytes)
 {
     *churn = (struct churn){.body = BUF_INIT(8 * MIB)};
-    layout_link_init(&churn->link, 256 * MIB, GIB);
+    layout_link_init(&churn->link, 256 * MIB, cache_bytes);
     random_seed(&churn->random, 1);
     struct pipeline_options options = {
         .resolution_ms = WINDOW_MS, .page_bytes_max = GIB, .sealed = take, .sealed_arg = churn};
@@ -154,10 +154,10 @@ static void node_page(struct churn *churn, const struct node *node, unsigned min
     }
 }
 
-static void container_window(struct churn *churn, struct node *nodes, unsigned minute)
+static void container_window(struct churn *churn, struct node *nodes, unsigned count, unsigned minute)
 {
     struct pipeline_target *targets[NODES];
-    for (unsigned n = 0; n < NODES; n++) {
+    for (unsigned n = 0; n < count; n++) {
         for (unsigned pod = 0; pod < PODS; pod++)
             if (minute == 0 || pod == minute * 7 % PODS)
                 new_pod(churn, &nodes[n], pod);
@@ -165,7 +165,7 @@ static void container_window(struct churn *churn, struct node *nodes, unsigned m
         targets[n] = nodes[n].target;
         scrape(churn, nodes[n].target, T0 + minute * WINDOW_MS + 15000);
     }
-    pipeline_close(churn->pipeline, T0 + minute * WINDOW_MS, targets, NODES);
+    pipeline_close(churn->pipeline, T0 + minute * WINDOW_MS, targets, count);
 }
 
 /* One pod of each host replaced in each minute. */
@@ -174,15 +174,15 @@ static void a_replaced_pod_costs_less_than_values(void **state)
     (void)state;
     static struct churn churn;
     static struct node nodes[NODES];
-    churn_init(&churn);
+    churn_init(&churn, GIB);
     for (unsigned n = 0; n < NODES; n++)
         nodes[n].target = target_new(&churn, n);
-    container_window(&churn, nodes, 0);
+    container_window(&churn, nodes, NODES, 0);
     report(&churn, "containers, first window", NODES);
     uint64_t packed = layout_table_packed_bytes(churn.link.lower);
     for (unsigned minute = 1; minute <= 3; minute++) {
         reset(&churn);
-        container_window(&churn, nodes, minute);
+        container_window(&churn, nodes, NODES, minute);
         report(&churn, "containers, a pod replaced", NODES);
         uint64_t layout_bytes = churn.link.pack_bytes + churn.hash_bytes;
         assert_true(layout_bytes < churn.batch_bytes);
@@ -194,6 +194,31 @@ static void a_replaced_pod_costs_less_than_values(void **state)
     print_message("a version of a page takes %llu bytes packed in memory\n", (unsigned long long)version);
     assert_true(version < 2000);
     for (unsigned n = 0; n < NODES; n++)
+        pipeline_target_free(nodes[n].target);
+    churn_done(&churn);
+}
+
+/* What is expanded does not pile up, version by version; what is packed is what was new in each. */
+static void memory_is_bounded_under_churn(void **state)
+{
+    (void)state;
+    enum { FEW = 6, MINUTES = 12 };
+    static struct churn churn;
+    static struct node nodes[FEW];
+    churn_init(&churn, 24 * MIB);
+    for (unsigned n = 0; n < FEW; n++)
+        nodes[n].target = target_new(&churn, n);
+    for (unsigned minute = 0; minute < MINUTES; minute++) {
+        if (minute == 1)
+            reset(&churn);
+        container_window(&churn, nodes, FEW, minute);
+        assert_true(layout_table_cache_bytes(churn.link.lower) <= 24 * MIB);
+        assert_true(layout_table_cache_bytes(churn.link.upper) <= 24 * MIB);
+    }
+    /* Small as the cache is, the version before was always at hand. */
+    assert_true(churn.link.pack_bytes < FEW * (MINUTES - 1) * 2000);
+    assert_true(layout_table_packed_bytes(churn.link.upper) < FEW * (30000 + MINUTES * 2000));
+    for (unsigned n = 0; n < FEW; n++)
         pipeline_target_free(nodes[n].target);
     churn_done(&churn);
 }
@@ -227,7 +252,7 @@ static void one_of_700_replaced(unsigned hosts)
     static struct churn churn;
     static struct churning_host all[HOSTS_MAX];
     struct pipeline_target *targets[HOSTS_MAX];
-    churn_init(&churn);
+    churn_init(&churn, GIB);
     for (unsigned h = 0; h < hosts; h++) {
         memset(all[h].sessions, 0, sizeof(all[h].sessions));
         targets[h] = all[h].target = target_new(&churn, h);
@@ -296,7 +321,7 @@ static void hosts_that_differ_cost_nothing_once_known(void **state)
     (void)state;
     static struct churn churn;
     struct pipeline_target *targets[DIFFERENT];
-    churn_init(&churn);
+    churn_init(&churn, GIB);
     for (unsigned h = 0; h < DIFFERENT; h++)
         targets[h] = target_new(&churn, h);
     different_window(&churn, targets, 0);
@@ -318,6 +343,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_replaced_pod_costs_less_than_values),
+        cmocka_unit_test(memory_is_bounded_under_churn),
         cmocka_unit_test(a_replaced_series_costs_little),
         cmocka_unit_test(hosts_that_differ_cost_nothing_once_known),
     };
