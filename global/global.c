@@ -6,8 +6,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define LAYOUT_BYTES_MAX    (4 * GIB)
-#define IN_FLIGHT_BYTES_MAX (512 * MIB)
+#define LAYOUT_BYTES_MAX       (1 * GIB) /* packed */
+#define LAYOUT_CACHE_BYTES_MAX (3 * GIB) /* expanded */
+#define IN_FLIGHT_BYTES_MAX    (512 * MIB)
 /* The same with those that are being read. */
 #define BODY_BYTES_MAX (2 * IN_FLIGHT_BYTES_MAX)
 /* Many secondaries or primaries may share an address; one alone must not take all connections. */
@@ -166,7 +167,8 @@ static void make_store(struct global *global)
 static int open_log(struct global *global, char ret_error[static 512])
 {
     CLEANUP_FREE char *dir = mem_printf("%s/log", global->config->data_dir);
-    struct spool_options options = {.dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX};
+    struct spool_options options = {
+        .dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX, .layout_cache_bytes_max = LAYOUT_CACHE_BYTES_MAX};
     int result = spool_open(&global->seams, &options, replay_batch, global, &global->log);
     if (result == -EBUSY)
         snprintf(ret_error, 512, "data_dir %s: another process uses it", global->config->data_dir);

@@ -239,7 +239,7 @@ static void end_target(struct intake *intake, const struct batch_entry *entry, s
     uint32_t page_slot = 0;
     store_write_begin(store);
     for (uint32_t f = 0; f < page->count; f++) {
-        const struct layout *family = batch_reader_family(intake->reader, entry->page, f);
+        const struct layout *family = page->families[f];
         for (uint32_t slot = 0; slot < family->count; slot++, page_slot++) {
             struct record record = record_empty(family->slots[slot].kind);
             record.time_ms = entry->stale_ms;

@@ -7,8 +7,9 @@
 #include <stdio.h>
 
 /* In memory at most: layouts of all batches kept; requests being taken in. */
-#define LAYOUT_BYTES_MAX    (2 * GIB)
-#define IN_FLIGHT_BYTES_MAX (256 * MIB)
+#define LAYOUT_BYTES_MAX       (1 * GIB) /* packed */
+#define LAYOUT_CACHE_BYTES_MAX (2 * GIB) /* expanded: some 1,200 pages of 3,000 container series */
+#define IN_FLIGHT_BYTES_MAX    (256 * MIB)
 /* The same with those that are being read. */
 #define BODY_BYTES_MAX (2 * IN_FLIGHT_BYTES_MAX)
 /* Many secondaries or primaries may share an address; one alone must not take all connections. */
@@ -99,7 +100,8 @@ static int open_spool(struct primary *primary, char ret_error[static 512])
                                     .age_max_ms = primary->config->spool.age_max_ms,
                                     .consumers = names,
                                     .consumer_count = primary->upstream_count,
-                                    .layout_bytes_max = LAYOUT_BYTES_MAX};
+                                    .layout_bytes_max = LAYOUT_BYTES_MAX,
+                                    .layout_cache_bytes_max = LAYOUT_CACHE_BYTES_MAX};
     int result = spool_open(&primary->seams, &options, NULL, NULL, &primary->spool);
     if (result == -EBUSY)
         snprintf(ret_error, 512, "data_dir %s: another process uses it", primary->config->data_dir);

@@ -112,13 +112,10 @@ struct layout *page_cache_layout(struct page_cache *cache, struct layout *made)
 
 struct page *page_cache_page(struct page_cache *cache, struct layout **families, uint32_t count)
 {
-    CLEANUP_FREE struct hash128 *hashes = mem_array(count, sizeof(*hashes));
     struct page *page = mem_zalloc(sizeof(*page));
-    for (uint32_t f = 0; f < count; f++) {
-        hashes[f] = families[f]->hash;
+    for (uint32_t f = 0; f < count; f++)
         page->slot_count += families[f]->count;
-    }
-    page->layout = layout_page_new(hashes, count);
+    page->layout = layout_page_new(families, count);
     if (!page->layout) {
         mem_free(page);
         return NULL;

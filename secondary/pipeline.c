@@ -205,7 +205,6 @@ static int add_window(struct pipeline_target *target, const struct window_closed
 {
     struct batch_item item = {.target = target->labels,
                               .page = closed->page,
-                              .families = closed->families,
                               .time_ms = closed->time_ms,
                               .count = closed->count,
                               .stale_ms = closed->stale_ms,

@@ -454,7 +454,6 @@ bool window_close(struct window *window, struct window_scratch *scratch, struct 
     scratch->cache = window->cache;
     scratch->page = page_ref(window->page);
     *ret_closed = (struct window_closed){.page = window->page->layout,
-                                         .families = window->page->families,
                                          .time_ms = window->last_ms,
                                          .count = window->count,
                                          .stale_ms = window->stale_new ? window->stale_ms : 0};

@@ -32,7 +32,6 @@ void window_stale(struct window *window, int64_t time_ms);
 /* What a closed window says: an item of a batch but for its target. Pointers live until the next call. */
 struct window_closed {
     struct layout *page;
-    struct layout *const *families;
     int64_t time_ms;
     uint32_t count;
     int64_t stale_ms;

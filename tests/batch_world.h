@@ -54,17 +54,15 @@ static inline struct layout *world_family(struct world *world, uint32_t number)
 static inline void world_pages(struct world *world)
 {
     for (uint32_t p = 0; p < WORLD_PAGES; p++) {
-        struct hash128 hashes[WORLD_FAMILIES];
         uint32_t count = 0, start = (uint32_t)random_below(&world->random, WORLD_FAMILIES);
         for (uint32_t i = 0; i < WORLD_FAMILIES; i++) {
             struct layout *family = world->families[(start + i) % WORLD_FAMILIES];
             if (random_below(&world->random, 3) == 0)
                 continue;
-            world->page_families[p][count] = family;
-            hashes[count++] = family->hash;
+            world->page_families[p][count++] = family;
             world->page_slots[p] += family->count;
         }
-        world->pages[p] = layout_page_new(hashes, count);
+        world->pages[p] = layout_page_new(world->page_families[p], count);
         ASSERT(world->pages[p]);
     }
 }
@@ -161,7 +159,6 @@ static inline void world_add_target(struct world *world)
     for (uint32_t i = 0; i < pages; i++, page = (page + 1) % WORLD_PAGES) {
         struct batch_item item = {.target = world->targets[target],
                                   .page = world->pages[page],
-                                  .families = world->page_families[page],
                                   .time_ms = WORLD_WINDOW_MS + 45000 + phase_ms,
                                   .count =
                                       random_below(&world->random, 10) ? 4 : (uint32_t)random_below(&world->random, 4)};
@@ -191,7 +188,6 @@ static inline void world_add_round(struct world *world)
             next.page = (uint32_t)random_below(random, WORLD_PAGES);
         next.item.round = round + 1;
         next.item.page = world->pages[next.page];
-        next.item.families = world->page_families[next.page];
         next.item.time_ms += WORLD_STEP_MS;
         next.item.count = random_below(random, 12) ? 4 : 0;
         next.item.stale_ms = next.item.count == 0 ? next.item.time_ms : 0;

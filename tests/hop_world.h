@@ -1,6 +1,8 @@
 #pragma once
 /* For tests of hop: batches with layouts, of any source, without what is inside. */
 #include "base/fail.h"
+#include "hop/frame.h"
+#include "hop/layout_packer.h"
 #include "hop/spool.h"
 
 #include <setjmp.h>
@@ -11,6 +13,7 @@
 #include <cmocka.h>
 
 #define HOP_LAYOUT_BYTES (64 * MIB)
+#define HOP_SLOTS        12
 
 /* Loop, clock, files and executor of one simulated machine. */
 struct hop_world {
@@ -55,12 +58,20 @@ static inline struct hop_layouts hop_layouts_new(unsigned fleet)
     snprintf(text, sizeof(text), "fleet_%u_total", fleet);
     struct label label = {STR("instance"), str_from(text)};
     CLEANUP(labels_unrefp) struct labels *target = labels_new(&label, 1);
-    struct layout_slot slot = {0};
+    /* Fleets have most slots in common, so that their pages are edits of each other. */
+    char values[HOP_SLOTS][12];
+    struct label labels[HOP_SLOTS];
+    struct layout_slot slots[HOP_SLOTS];
+    for (unsigned i = 0; i < HOP_SLOTS; i++) {
+        snprintf(values[i], sizeof(values[i]), "common-%u", i);
+        labels[i] = (struct label){STR("slot"), i == fleet % HOP_SLOTS ? str_from(text) : str_from(values[i])};
+        slots[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
     struct layout_family_spec spec = {
-        .name = str_from(text), .metric_type = METRIC_COUNTER, .slots = &slot, .count = 1};
+        .name = STR("hop_total"), .metric_type = METRIC_COUNTER, .slots = slots, .count = HOP_SLOTS};
     struct hop_layouts made = {.family = layout_family_new(&spec)};
     assert_non_null(made.family);
-    made.page = layout_page_new(&made.family->hash, 1);
+    made.page = layout_page_new(&made.family, 1);
     made.targets = layout_targets_new(&target, 1);
     assert_non_null(made.page);
     assert_non_null(made.targets);
@@ -78,14 +89,33 @@ static inline void hop_layouts_hold(struct layout_table *table, const struct hop
 {
     assert_int_equal(layout_table_hold(table, layouts->targets), 0);
     assert_int_equal(layout_table_hold(table, layouts->page), 0);
-    assert_int_equal(layout_table_hold(table, layouts->family), 0);
 }
 
 static inline void hop_layouts_release(struct layout_table *table, const struct hop_layouts *layouts)
 {
     layout_table_release(table, layouts->targets->hash);
     layout_table_release(table, layouts->page->hash);
-    layout_table_release(table, layouts->family->hash);
+}
+
+static inline bool hop_has_nothing(void *arg, struct hash128 hash)
+{
+    (void)arg;
+    (void)hash;
+    return false;
+}
+
+/* Appends a frame with the layouts, as to an upstream that has none. */
+static inline void hop_pack(const struct hop_layouts *layouts, struct buf *out)
+{
+    CLEANUP(layout_table_freep) struct layout_table *table = layout_table_new(HOP_LAYOUT_BYTES, HOP_LAYOUT_BYTES);
+    CLEANUP(layout_packer_freep) struct layout_packer *packer = layout_packer_new(table, hop_has_nothing, NULL);
+    CLEANUP(buf_done) struct buf pack = BUF_INIT(1 * MIB);
+    hop_layouts_hold(table, layouts);
+    assert_int_equal(layout_packer_add(packer, layouts->targets->hash), 0);
+    assert_int_equal(layout_packer_add(packer, layouts->page->hash), 0);
+    assert_int_equal(layout_packer_finish(packer, &pack), 0);
+    assert_int_equal(frame_append(out, FRAME_PACK, pack.data, pack.len), 0);
+    hop_layouts_release(table, layouts);
 }
 
 /* The envelope refers to layouts and to batch->source; the bytes go to out. */
@@ -109,8 +139,6 @@ static inline void hop_batch_make(const struct hop_batch *batch, const struct ho
         .targets = layouts->targets->hash,
         .pages = &layouts->page->hash,
         .page_count = 1,
-        .families = &layouts->family->hash,
-        .family_count = 1,
         .targets_expected = 1,
         .targets_answered = 1,
         .body_version = 1,

@@ -97,7 +97,7 @@ static inline void rig_take(void *arg, struct pipeline_sealed *sealed)
 
 static inline void rig_init(struct rig *rig, uint64_t page_bytes_max)
 {
-    *rig = (struct rig){.table = layout_table_new(256 * MIB)};
+    *rig = (struct rig){.table = layout_table_new(256 * MIB, 256 * MIB)};
     struct pipeline_options options = {
         .resolution_ms = 60000, .page_bytes_max = page_bytes_max, .sealed = rig_take, .sealed_arg = rig};
     rig->pipeline = pipeline_new(&options);
@@ -116,7 +116,7 @@ static inline void rig_done(struct rig *rig)
 {
     rig_clear(rig);
     pipeline_free(rig->pipeline);
-    ASSERT(layout_table_count(rig->table) == 0);
+    ASSERT(layout_table_held(rig->table) == 0);
     layout_table_free(rig->table);
 }
 

@@ -3,7 +3,8 @@
  * and forwarded as the same bytes, read by the global.
  *
  * Body version 1: entries (which target showed which page, when, how often), then the values, grouped by family layout
- * over all entries that have the family; columns by hop/column; all of it under zstd 1.
+ * over all entries that have the family, families in the order in which pages first name them; columns by hop/column;
+ * all of it under zstd 1.
  *
  * A batch has one round (a window), or several: windows side by side, of a backlog, or at resolution 0 the scrapes of a
  * time. Values of a round are written as differences from the round before, inside the batch. */
@@ -62,9 +63,8 @@ void batch_writer_reset(struct batch_writer *writer);
 struct batch_item { /* an entry with what it shows; the writer takes references of its own and copies the records */
     uint32_t round; /* never falls from item to item; below BATCH_ROUNDS_MAX */
     struct labels *target;
-    struct layout *page;
-    struct layout *const *families; /* the page's, in its order */
-    int64_t time_ms;                /* as in batch_entry */
+    struct layout *page; /* with its families */
+    int64_t time_ms;     /* as in batch_entry */
     uint32_t count;
     int64_t stale_ms;
     /* One per slot, family after family, in slot order; none with count 0. A record of count 0 whose last value is not
@@ -77,9 +77,8 @@ struct batch_item { /* an entry with what it shows; the writer takes references 
 MUST_CHECK int batch_writer_add(struct batch_writer *writer, const struct batch_item *item);
 size_t batch_writer_entries(const struct batch_writer *writer);
 size_t batch_writer_records(const struct batch_writer *writer);
-/* Completes envelope (targets, pages, families, body fields are filled in here, the arrays live until the next reset;
- * the rest is the caller's) and appends the batch. The layouts named are held in the table until batch_writer_release.
- */
+/* Completes envelope (targets, pages, body fields are filled in here, the array lives until the next reset; the rest is
+ * the caller's) and appends the batch. The layouts named are held in the table until batch_writer_release. */
 MUST_CHECK int batch_writer_finish(struct batch_writer *writer, struct envelope *envelope, struct layout_table *table,
                                    struct buf *out);
 void batch_writer_release(struct batch_writer *writer, struct layout_table *table);
@@ -127,8 +126,7 @@ const struct envelope *batch_reader_envelope(const struct batch_reader *reader);
 const struct batch_entry *batch_reader_entries(const struct batch_reader *reader, size_t *ret_count);
 const struct layout *batch_reader_targets(const struct batch_reader *reader);
 const struct layout *batch_reader_page(const struct batch_reader *reader, uint32_t page);
-/* The nth family of a page, and how many slots all of them have. */
-const struct layout *batch_reader_family(const struct batch_reader *reader, uint32_t page, uint32_t nth);
+/* How many slots all families of a page have. */
 uint64_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page);
 /* 1 and a block, 0 at the end (everything was consumed), or -EBADMSG. */
 MUST_CHECK int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block);

@@ -112,13 +112,9 @@ static int add_entry(struct again *again, size_t i, uint32_t round, struct batch
 {
     const struct batch_entry *entry = &again->entries[i];
     const struct layout *page = batch_reader_page(again->reader, entry->page);
-    CLEANUP_FREE struct layout **families = mem_array(page->count, sizeof(struct layout *));
-    for (uint32_t f = 0; f < page->count; f++)
-        families[f] = (struct layout *)batch_reader_family(again->reader, entry->page, f);
     struct batch_item item = {.round = round + entry->round,
                               .target = batch_reader_targets(again->reader)->targets[entry->target],
                               .page = (struct layout *)page,
-                              .families = families,
                               .time_ms = entry->time_ms,
                               .count = entry->count,
                               .stale_ms = entry->stale_ms,

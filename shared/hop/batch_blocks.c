@@ -298,7 +298,7 @@ static bool is_over(const struct batch_reader *reader)
 
 int batch_reader_next(struct batch_reader *reader, struct batch_block *ret_block)
 {
-    for (; reader->next_family < reader->envelope.family_count; reader->next_family++) {
+    for (; reader->next_family < reader->family_count; reader->next_family++) {
         uint32_t f = reader->next_family;
         if (reader->next_member <= reader->member_starts[f])
             begin_family(reader, f);

@@ -5,18 +5,16 @@
  * body = msgpack [ bin header, bin payload ], under zstd unless body_bytes == body_raw_bytes.
  *
  *   entries (batch_entries.c), in rounds: the windows of the batch, or at resolution 0 its scrapes
- *   each family of the batch, unless it has no slots; of it each round over its members (entries with count > 0 whose
- *   page has it), unless there are none:
- *     last values       a column per slot; below BATCH_SLOT_COLUMN_MEMBERS members one column for all, slot after slot;
- *                       near to those of their predecessors, where a member has one
- *     uvarint odd       records whose count or time is not their entry's; when there are any, three integer columns:
- *                       steps from record to record (the first from 0), time - entry's time, count
- *     uvarint changing  records that are not constant; when there are any: payload: a bit per record, then columns of
- *                       min, max (both near the last value) and sum (near batch_expected_sum) of these, divided as the
- *                       last values are
- *     uvarint extras    when there are any: integer columns of steps between their records and of the record's time -
- *                       theirs, and a column of values (near the record's last value)
- *   zero bytes in the payload where the batch claims more than it is long (BATCH_CLAIMS_PER_BYTE) */
+ *   each family, in the order in which the envelope's pages first name them, unless it has no slots; of it each round
+ * over its members (entries with count > 0 whose page has it), unless there are none: last values       a column per
+ * slot; below BATCH_SLOT_COLUMN_MEMBERS members one column for all, slot after slot; near to those of their
+ * predecessors, where a member has one uvarint odd       records whose count or time is not their entry's; when there
+ * are any, three integer columns: steps from record to record (the first from 0), time - entry's time, count uvarint
+ * changing  records that are not constant; when there are any: payload: a bit per record, then columns of min, max
+ * (both near the last value) and sum (near batch_expected_sum) of these, divided as the last values are uvarint extras
+ * when there are any: integer columns of steps between their records and of the record's time - theirs, and a column of
+ * values (near the record's last value) zero bytes in the payload where the batch claims more than it is long
+ * (BATCH_CLAIMS_PER_BYTE) */
 #include "base/map.h"
 #include "hop/batch.h"
 #include "hop/column.h"

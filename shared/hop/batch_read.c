@@ -16,8 +16,6 @@ void batch_reader_free(struct batch_reader *reader)
     layout_unref(reader->targets);
     for (uint32_t i = 0; reader->pages && i < reader->envelope.page_count; i++)
         layout_unref(reader->pages[i]);
-    for (uint32_t i = 0; reader->families && i < reader->envelope.family_count; i++)
-        layout_unref(reader->families[i]);
     mem_free(reader->pages);
     mem_free(reader->families);
     buf_done(&reader->raw);
@@ -67,18 +65,9 @@ const struct layout *batch_reader_page(const struct batch_reader *reader, uint32
     return page < reader->envelope.page_count ? reader->pages[page] : NULL;
 }
 
-const struct layout *batch_reader_family(const struct batch_reader *reader, uint32_t page, uint32_t nth)
-{
-    ASSERT(page < reader->envelope.page_count && nth < reader->pages[page]->count);
-    return reader->families[reader->page_families[reader->page_starts[page] + nth]];
-}
-
 uint64_t batch_reader_page_slots(const struct batch_reader *reader, uint32_t page)
 {
-    uint64_t slots = 0;
-    for (uint32_t i = 0; i < reader->pages[page]->count; i++)
-        slots += batch_reader_family(reader, page, i)->count;
-    return slots;
+    return layout_page_slots(reader->pages[page]);
 }
 
 /* ---- Opening ---- */
@@ -99,12 +88,9 @@ static int take_layouts(struct batch_reader *reader, struct layout_table *table)
 {
     const struct envelope *envelope = &reader->envelope;
     reader->pages = mem_array(envelope->page_count, sizeof(struct layout *));
-    reader->families = mem_array(envelope->family_count, sizeof(struct layout *));
     int error = take_layout(table, envelope->targets, LAYOUT_TARGETS, &reader->targets);
     for (uint32_t i = 0; i < envelope->page_count && error == 0; i++)
         error = take_layout(table, envelope->pages[i], LAYOUT_PAGE, &reader->pages[i]);
-    for (uint32_t i = 0; i < envelope->family_count && error == 0; i++)
-        error = take_layout(table, envelope->families[i], LAYOUT_FAMILY, &reader->families[i]);
     return error;
 }
 
@@ -166,56 +152,53 @@ static int read_entries(struct batch_reader *reader)
     return error;
 }
 
-/* Families of each page as indices into the envelope's families; -EBADMSG when a page names one that the envelope does
- * not, -EMSGSIZE where pages (the same one named again and again, say) have more of them than real ones can. */
-static int page_families(const struct batch_reader *reader, uint32_t **ret_indices, size_t **ret_starts)
+/* Families of each page as indices into the families of all, which are collected here. -EMSGSIZE where pages (the same
+ * one named again and again, say) have more of them than real ones can. */
+static int page_families(struct batch_reader *reader)
 {
     const struct envelope *envelope = &reader->envelope;
-    struct map map;
-    map_init(&map);
-    for (uint32_t f = 0; f < envelope->family_count; f++)
-        if (!map_get(&map, hash128_low(envelope->families[f]), NULL, NULL))
-            map_put(&map, hash128_low(envelope->families[f]), (void *)(uintptr_t)(f + 1)); // NOLINT
+    struct map map; /* by the low half of the hash: index + 1 */
     size_t total = 0;
-    size_t *starts = mem_array(envelope->page_count + 1, sizeof(*starts));
+    reader->page_starts = mem_array(envelope->page_count + 1, sizeof(*reader->page_starts));
     for (uint32_t p = 0; p < envelope->page_count; p++)
-        starts[p + 1] = total += reader->pages[p]->count;
-    int error = total > BATCH_RECORDS_MAX ? -EMSGSIZE : 0;
-    uint32_t *indices = mem_array(error ? 0 : total, sizeof(*indices));
-    for (uint32_t p = 0; p < envelope->page_count && error == 0; p++) {
-        for (uint32_t i = 0; i < reader->pages[p]->count && error == 0; i++) {
-            struct hash128 hash = reader->pages[p]->families[i];
-            uintptr_t found = (uintptr_t)map_get(&map, hash128_low(hash), NULL, NULL);
-            if (!found || !hash128_equal(envelope->families[found - 1], hash))
-                error = -EBADMSG;
-            else
-                indices[starts[p] + i] = (uint32_t)(found - 1);
+        reader->page_starts[p + 1] = total += reader->pages[p]->count;
+    /* Each page is an entry's, which claims its families. */
+    if (total > BATCH_RECORDS_MAX || total > reader->claims_left)
+        return -EMSGSIZE;
+    reader->page_families = mem_array(total, sizeof(*reader->page_families));
+    reader->families = mem_array(total, sizeof(struct layout *));
+    map_init(&map);
+    int error = 0;
+    for (size_t p = 0, at = 0; p < envelope->page_count; p++) {
+        for (uint32_t i = 0; i < reader->pages[p]->count && error == 0; i++, at++) {
+            const struct layout *family = reader->pages[p]->families[i];
+            uintptr_t found = (uintptr_t)map_get(&map, hash128_low(family->hash), NULL, NULL);
+            if (!found) {
+                reader->families[reader->family_count++] = family;
+                found = reader->family_count;
+                map_put(&map, hash128_low(family->hash), (void *)found); // NOLINT
+            }
+            reader->page_families[at] = (uint32_t)(found - 1);
+            if (!hash128_equal(reader->families[found - 1]->hash, family->hash))
+                error = -EBADMSG; /* half a hash in common: nobody's accident */
         }
     }
     map_done(&map);
-    if (error < 0) {
-        mem_free(indices);
-        mem_free(starts);
-        return error;
-    }
-    *ret_indices = indices;
-    *ret_starts = starts;
-    return 0;
+    return error;
 }
 
 /* Counts members and records before anything is taken for them: many entries of a large page would multiply. Those that
  * only end count too: each of their series gets a marker. */
-static int count_members(struct batch_reader *reader, const uint32_t *indices, const size_t *starts)
+static int count_members(struct batch_reader *reader)
 {
     uint64_t records = 0, members = 0;
     CLEANUP_FREE uint64_t *page_records = mem_array(reader->envelope.page_count, sizeof(*page_records));
     for (uint32_t p = 0; p < reader->envelope.page_count; p++)
-        for (size_t i = starts[p]; i < starts[p + 1]; i++)
-            page_records[p] += reader->families[indices[i]]->count;
+        page_records[p] = layout_page_slots(reader->pages[p]);
     for (size_t e = 0; e < reader->entries.count; e++) {
         const struct batch_entry *entry = &reader->entries.items[e];
         records += page_records[entry->page];
-        members += starts[entry->page + 1] - starts[entry->page];
+        members += reader->pages[entry->page]->count;
         if (records > BATCH_RECORDS_MAX || records + members > reader->claims_left)
             return -EMSGSIZE;
     }
@@ -243,7 +226,7 @@ static void place_entry(struct batch_reader *reader, uint32_t e, size_t *next, b
 
 static void place_members(struct batch_reader *reader)
 {
-    uint32_t families = reader->envelope.family_count;
+    uint32_t families = reader->family_count;
     reader->member_starts = mem_array((size_t)families + 2, sizeof(size_t));
     size_t *next = reader->member_starts + 1; /* ends up as the starts themselves, shifted by one */
     for (size_t e = 0; e < reader->entries.count; e++)
@@ -258,9 +241,9 @@ static void place_members(struct batch_reader *reader)
 
 static int find_members(struct batch_reader *reader)
 {
-    int error = page_families(reader, &reader->page_families, &reader->page_starts);
+    int error = page_families(reader);
     if (error == 0)
-        error = count_members(reader, reader->page_families, reader->page_starts);
+        error = count_members(reader);
     if (error == 0)
         place_members(reader);
     return error;

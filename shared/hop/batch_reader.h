@@ -7,9 +7,10 @@
 struct batch_reader {
     struct arena arena; /* envelope, members */
     struct envelope envelope;
-    struct layout *targets; /* all layouts: references of our own */
+    struct layout *targets; /* references of our own, to pages too */
     struct layout **pages;
-    struct layout **families;
+    const struct layout **families; /* of the pages, each once, in the order in which they name them first */
+    uint32_t family_count;
     struct buf raw; /* the body after zstd */
     struct column_input in;
     struct batch_entries entries;

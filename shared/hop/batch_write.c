@@ -172,22 +172,12 @@ static uint32_t index_of_page(struct batch_writer *writer, const struct batch_it
     }
     uint32_t *families = mem_array(item->page->count, sizeof(*families));
     for (uint32_t i = 0; i < item->page->count; i++) {
-        ASSERT(hash128_equal(item->families[i]->hash, item->page->families[i]));
-        families[i] = index_of_family(writer, item->families[i]);
+        families[i] = index_of_family(writer, item->page->families[i]);
     }
     writer->pages = grown(writer->pages, writer->page_count, 1, sizeof(*writer->pages), &writer->page_capacity);
     writer->pages[writer->page_count++] = (struct page_use){.layout = layout_ref(item->page), .families = families};
     map_put(&writer->page_map, hash, (void *)(uintptr_t)writer->page_count); // NOLINT
     return (uint32_t)(writer->page_count - 1);
-}
-
-/* Slots of the item's page. */
-static size_t slots_of(const struct batch_item *item)
-{
-    size_t slots = 0;
-    for (uint32_t i = 0; i < item->page->count; i++)
-        slots += item->families[i]->count;
-    return slots;
 }
 
 /* Bytes of the layouts that the item adds. */
@@ -200,8 +190,8 @@ static size_t new_layout_bytes(const struct batch_writer *writer, const struct b
         return bytes;
     bytes += item->page->bytes_len;
     for (uint32_t i = 0; i < item->page->count; i++)
-        if (!map_get(&writer->family_map, hash128_low(item->families[i]->hash), NULL, NULL))
-            bytes += item->families[i]->bytes_len;
+        if (!map_get(&writer->family_map, hash128_low(item->page->families[i]->hash), NULL, NULL))
+            bytes += item->page->families[i]->bytes_len;
     return bytes;
 }
 
@@ -214,8 +204,8 @@ static bool is_too_much(const struct batch_writer *writer, const struct batch_it
            (others && writer->layout_bytes + layout_bytes > BATCH_LAYOUT_BYTES) ||
            layout_bytes > BATCH_LAYOUT_BYTES_MAX || writer->shown_slots + shown > BATCH_RECORDS_MAX ||
            writer->item_count == BATCH_ENTRIES_MAX || writer->records.extra_count > BATCH_EXTRAS_MAX ||
-           writer->target_count == LAYOUT_TARGETS_MAX ||
-           writer->page_count + 1 + writer->family_count + item->page->count > ENVELOPE_HASHES_MAX;
+           writer->target_count == LAYOUT_TARGETS_MAX || writer->page_count == ENVELOPE_PAGES_MAX ||
+           writer->family_count + item->page->count > BATCH_RECORDS_MAX;
 }
 
 /* Of what came since the mark. */
@@ -230,7 +220,7 @@ int batch_writer_add(struct batch_writer *writer, const struct batch_item *item)
 {
     ASSERT(item->round < BATCH_ROUNDS_MAX);
     ASSERT(writer->item_count == 0 || writer->entries[writer->item_count - 1].round <= item->round);
-    size_t shown = slots_of(item), layout_bytes = new_layout_bytes(writer, item);
+    size_t shown = layout_page_slots(item->page), layout_bytes = new_layout_bytes(writer, item);
     struct batch_mark mark = batch_records_mark(&writer->records);
     batch_records_take(&writer->records, item, item->count > 0 ? shown : 0);
     size_t estimate = estimate_since(&writer->records, &mark);
@@ -412,19 +402,16 @@ static int compress_body(struct batch_writer *writer, struct buf *body)
 
 static int hold_layouts(struct batch_writer *writer, struct envelope *envelope, struct layout_table *table)
 {
-    size_t total = writer->page_count + writer->family_count;
-    writer->hashes = mem_resize(writer->hashes, total + 1, sizeof(*writer->hashes));
+    writer->hashes = mem_resize(writer->hashes, writer->page_count + 1, sizeof(*writer->hashes));
     layout_unref(STEAL(writer->target_list));
     writer->target_list = layout_targets_new(writer->targets, (uint32_t)writer->target_count);
     if (!writer->target_list)
         return -EMSGSIZE;
     int error = layout_table_hold(table, writer->target_list);
     size_t held = 0;
-    for (; held < total && error == 0; held++) {
-        struct layout *layout =
-            held < writer->page_count ? writer->pages[held].layout : writer->families[held - writer->page_count].layout;
-        writer->hashes[held] = layout->hash;
-        error = layout_table_hold(table, layout);
+    for (; held < writer->page_count && error == 0; held++) {
+        writer->hashes[held] = writer->pages[held].layout->hash;
+        error = layout_table_hold(table, writer->pages[held].layout);
     }
     if (error < 0) {
         for (size_t i = 0; held > 0 && i < held - 1; i++)
@@ -437,8 +424,6 @@ static int hold_layouts(struct batch_writer *writer, struct envelope *envelope, 
     envelope->targets = writer->target_list->hash;
     envelope->pages = writer->hashes;
     envelope->page_count = (uint32_t)writer->page_count;
-    envelope->families = writer->hashes + writer->page_count;
-    envelope->family_count = (uint32_t)writer->family_count;
     return 0;
 }
 
@@ -448,7 +433,7 @@ void batch_writer_release(struct batch_writer *writer, struct layout_table *tabl
         return;
     writer->held = false;
     layout_table_release(table, writer->target_list->hash);
-    for (size_t i = 0; i < writer->page_count + writer->family_count; i++)
+    for (size_t i = 0; i < writer->page_count; i++)
         layout_table_release(table, writer->hashes[i]);
 }
 

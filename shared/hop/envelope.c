@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #define BATCH_HEAD_BYTES  8
-#define ENVELOPE_FIELDS   24
+#define ENVELOPE_FIELDS   23
 #define REASON_BYTES_MAX  64
 #define RESOLUTION_MS_MAX (24 * 3600 * INT64_C(1000))
 #define SPAN_MS_MAX       (64 * RESOLUTION_MS_MAX)
@@ -59,7 +59,6 @@ static void pack_fields(const struct envelope *envelope, struct buf *out)
     pack_int(out, envelope->closed_through_ms);
     pack_bin(out, envelope->targets.bytes, sizeof(envelope->targets.bytes));
     pack_bin(out, envelope->pages, envelope->page_count * sizeof(struct hash128));
-    pack_bin(out, envelope->families, envelope->family_count * sizeof(struct hash128));
     pack_uint(out, envelope->targets_expected);
     pack_uint(out, envelope->targets_answered);
     pack_reasons(out, envelope->failed, envelope->failed_count);
@@ -76,7 +75,7 @@ static void pack_fields(const struct envelope *envelope, struct buf *out)
 int envelope_encode(const struct envelope *envelope, struct buf *out)
 {
     ASSERT(source_name_is_valid(envelope->source.datacenter) && source_name_is_valid(envelope->source.secondary));
-    ASSERT(envelope->page_count + envelope->family_count <= ENVELOPE_HASHES_MAX);
+    ASSERT(envelope->page_count <= ENVELOPE_PAGES_MAX);
     size_t start = out->len;
     static const uint8_t head[BATCH_HEAD_BYTES] = {'T', 'R', 'B', ENVELOPE_VERSION};
     buf_append(out, head, sizeof(head));
@@ -93,7 +92,7 @@ int envelope_encode(const struct envelope *envelope, struct buf *out)
 static void unpack_hashes(struct unpack *in, struct arena *arena, const struct hash128 **ret_hashes,
                           uint32_t *ret_count)
 {
-    struct str bytes = unpack_bin(in, ENVELOPE_HASHES_MAX * sizeof(struct hash128));
+    struct str bytes = unpack_bin(in, ENVELOPE_PAGES_MAX * sizeof(struct hash128));
     if (in->in.bad || bytes.len % sizeof(struct hash128) != 0) {
         in->in.bad = true;
         return;
@@ -175,9 +174,6 @@ static void unpack_layouts(struct unpack *in, struct arena *arena, struct envelo
     else
         in->in.bad = true;
     unpack_hashes(in, arena, &envelope->pages, &envelope->page_count);
-    unpack_hashes(in, arena, &envelope->families, &envelope->family_count);
-    if (envelope->page_count + envelope->family_count > ENVELOPE_HASHES_MAX)
-        in->in.bad = true;
 }
 
 static void unpack_replaces(struct unpack *in, struct arena *arena, struct envelope *envelope)

@@ -7,7 +7,7 @@
 
 #define ENVELOPE_VERSION      1
 #define ENVELOPE_BYTES_MAX    (4 * MIB)
-#define ENVELOPE_HASHES_MAX   65536 /* layouts one batch may name */
+#define ENVELOPE_PAGES_MAX    65536 /* one batch may name */
 #define ENVELOPE_REASONS_MAX  64
 #define ENVELOPE_REPLACES_MAX 64
 #define SOURCE_NAME_BYTES_MAX 64
@@ -38,8 +38,6 @@ struct envelope {
     struct hash128 targets;    /* target list */
     const struct hash128 *pages;
     uint32_t page_count;
-    const struct hash128 *families; /* all that the pages name */
-    uint32_t family_count;
     /* Completeness of this part: targets at the end of the window; dropped counts samples or series. */
     uint64_t targets_expected, targets_answered;
     const struct reason_count *failed;

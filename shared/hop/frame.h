@@ -19,7 +19,7 @@
 
 enum frame_type {
     FRAME_SEGMENT = 1,  /* first of a segment: format version, spool identity, epoch (hop/spool) */
-    FRAME_LAYOUT = 2,   /* a layout blob (metric/layout) */
+    FRAME_PACK = 2,     /* layouts (hop/layout_pack) */
     FRAME_BATCH = 3,    /* hop/batch */
     FRAME_GAP = 4,      /* batches that were dropped past a bound (hop/gap) */
     FRAME_POSITION = 5, /* how far a consumer has come (hop/spool) */

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* Of one request: batches and gaps are bounded by what an answer holds, layouts by what a few batches may name. */
-#define LAYOUTS_MAX     (4 * ENVELOPE_HASHES_MAX)
+/* Of one request: batches and gaps are bounded by what an answer holds; packs, asks and what is not known here. */
+#define OTHERS_MAX      65536
 #define ARENA_BYTES_MAX (64 * MIB)
 #define RETRY_AFTER_MS  1000
 /* A sender may have so much in flight, of all that may be. */
@@ -77,7 +77,7 @@ static void unpark_first(struct receiver *receiver)
 /* Takes over one hold of the layout. */
 static void park(struct receiver *receiver, struct hash128 hash)
 {
-    size_t bytes = layout_table_get(spool_layouts(receiver->spool), hash)->bytes_len;
+    size_t bytes = (size_t)layout_table_get(spool_layouts(receiver->spool), hash)->whole_bytes;
     if (!receiver->parked)
         receiver->parked = mem_array(PARKED_LAYOUTS_MAX, sizeof(*receiver->parked));
     while (receiver->parked_count == PARKED_LAYOUTS_MAX ||
@@ -188,26 +188,29 @@ static const char *why_not(const struct receiver_request *request, const struct 
     return NULL;
 }
 
-static bool note_missing(struct receiver_request *request, struct hash128 hash, enum layout_type type)
+static void note_missing(void *arg, struct hash128 hash)
 {
-    struct layout *layout = layout_table_get(spool_layouts(request->receiver->spool), hash);
-    if (layout && layout->type == type)
+    struct receiver_request *request = arg;
+    if (request->missing_count == ANSWER_MISSING_MAX)
+        return;
+    if (request->missing_count % 64 == 0)
+        request->missing = mem_resize(request->missing, request->missing_count + 64, sizeof(*request->missing));
+    request->missing[request->missing_count++] = hash;
+}
+
+static bool is_missing(struct receiver_request *request, struct hash128 hash, enum layout_type type)
+{
+    if (layout_table_has(spool_layouts(request->receiver->spool), hash, type))
         return false;
-    if (request->missing_count < ANSWER_MISSING_MAX) {
-        if (request->missing_count % 64 == 0)
-            request->missing = mem_resize(request->missing, request->missing_count + 64, sizeof(*request->missing));
-        request->missing[request->missing_count++] = hash;
-    }
+    note_missing(request, hash);
     return true;
 }
 
 static bool note_all_missing(struct receiver_request *request, const struct envelope *envelope)
 {
-    bool missing = note_missing(request, envelope->targets, LAYOUT_TARGETS);
+    bool missing = is_missing(request, envelope->targets, LAYOUT_TARGETS);
     for (uint32_t i = 0; i < envelope->page_count; i++)
-        missing |= note_missing(request, envelope->pages[i], LAYOUT_PAGE);
-    for (uint32_t i = 0; i < envelope->family_count; i++)
-        missing |= note_missing(request, envelope->families[i], LAYOUT_FAMILY);
+        missing |= is_missing(request, envelope->pages[i], LAYOUT_PAGE);
     return missing;
 }
 
@@ -323,18 +326,18 @@ static enum batch_verdict take_gap(struct receiver_request *request, struct take
 
 /* ---- Frames ---- */
 
-static void take_layout(struct receiver_request *request, struct str blob)
+static void take_pack(struct receiver_request *request, struct str pack)
 {
-    CLEANUP(layout_unrefp) struct layout *layout = NULL;
-    if (layout_decode(blob.ptr, blob.len, &layout) < 0) {
-        malformed(request, blob, NULL, "a layout is malformed");
-        return;
+    struct layout_take take = {.missing = note_missing, .arg = request};
+    /* Where there is no room, or a base is missing, the batch will be answered as missing layouts, and come again. */
+    if (layout_table_take(spool_layouts(request->receiver->spool), pack, &take) == -EBADMSG)
+        malformed(request, pack, NULL, "its layouts are malformed");
+    if (take.held_count > 0) {
+        request->held = mem_resize(request->held, request->held_count + take.held_count, sizeof(*request->held));
+        memcpy(request->held + request->held_count, take.held, take.held_count * sizeof(*take.held));
+        request->held_count += take.held_count;
     }
-    if (layout_table_hold(spool_layouts(request->receiver->spool), layout) < 0)
-        return; /* the table is full: the batch will be answered as missing it, and come again */
-    if (request->held_count % 64 == 0)
-        request->held = mem_resize(request->held, request->held_count + 64, sizeof(*request->held));
-    request->held[request->held_count++] = layout->hash;
+    mem_free(take.held);
 }
 
 /* Answered once per source and epoch: at the end what is stored is delivered, before it what all upstreams have. */
@@ -360,8 +363,8 @@ static void add_mark(struct receiver_request *request, const struct source_id *s
 
 static void take_frame(struct receiver_request *request, const struct frame *frame)
 {
-    if (frame->type == FRAME_LAYOUT) {
-        take_layout(request, frame->payload);
+    if (frame->type == FRAME_PACK) {
+        take_pack(request, frame->payload);
         return;
     }
     if (frame->type != FRAME_BATCH && frame->type != FRAME_GAP)
@@ -385,7 +388,7 @@ static bool frames_are_sound(struct str body)
         bool counts = frame.type == FRAME_BATCH || frame.type == FRAME_GAP;
         batches += counts;
         others += !counts;
-        if (frame.damaged_bytes > 0 || batches > ANSWER_VERDICTS_MAX || others > LAYOUTS_MAX)
+        if (frame.damaged_bytes > 0 || batches > ANSWER_VERDICTS_MAX || others > OTHERS_MAX)
             return false;
     }
     return at == body.len;

@@ -87,6 +87,7 @@ struct sender *sender_new(const struct seams *seams, struct spool *spool, size_t
     sender->credit_bytes = REQUEST_BYTES_MAX;
     map_init(&sender->known);
     map_init(&sender->along);
+    sender->packer = layout_packer_new(spool_layouts(spool), sender_sends_layout, sender);
     backoff_init(&sender->backoff, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
     buf_init(&sender->body, RECEIVER_REQUEST_BYTES_MAX);
     loop_timer_init(&sender->next_turn, seams->loop, turn, sender);
@@ -119,6 +120,7 @@ void sender_free(struct sender *sender)
     mem_free(sender->aside);
     map_done(&sender->known);
     map_done(&sender->along);
+    layout_packer_free(sender->packer);
     buf_done(&sender->body);
     mem_free(sender);
 }
@@ -234,6 +236,8 @@ static void take_verdict(struct sender *sender, uint64_t id, enum batch_verdict 
 static int64_t rest_after(struct sender *sender, const uint32_t *kinds, const struct answer *answer)
 {
     bool moved = kinds[VERDICT_STORED] + kinds[VERDICT_DUPLICATE] > 0;
+    if (moved || kinds[VERDICT_MISSING] > 0)
+        sender->lacking = !moved;
     if (moved || answer->verdict_count == 0)
         backoff_reset(&sender->backoff);
     if (sender->aside_count == ASIDE_MAX)

@@ -27,21 +27,27 @@ static void note_layout(struct sender_request *request, struct hash128 hash)
     map_put(&request->sender->along, hash128_low(hash), request->sender);
 }
 
-/* Frame of a layout that a batch names and the upstream may lack. -ENOENT: we lack it ourselves. */
-static int add_layout(struct sender_request *request, struct hash128 hash)
+bool sender_sends_layout(void *arg, struct hash128 hash)
+{
+    struct sender *sender = arg;
+    return sender_knows_layout(sender, hash) || map_get(&sender->along, hash128_low(hash), NULL, NULL);
+}
+
+static int add_pack(struct sender_request *request)
 {
     struct sender *sender = request->sender;
-    if (sender_knows_layout(sender, hash) || map_get(&sender->along, hash128_low(hash), NULL, NULL))
-        return 0;
-    const struct layout *layout = layout_table_get(spool_layouts(sender->spool), hash);
-    if (!layout)
-        return -ENOENT;
-    int error = frame_append(&sender->body, FRAME_LAYOUT, layout->bytes, layout->bytes_len);
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(LAYOUT_PACK_BYTES_MAX + MIB);
+    int error = layout_packer_finish(sender->packer, &payload);
+    if (error == -EMSGSIZE)
+        error = -E2BIG; /* for any request */
     if (error == 0)
-        note_layout(request, hash);
+        error = frame_append(&sender->body, FRAME_PACK, payload.data, payload.len);
+    for (uint32_t i = 0; error == 0 && i < layout_packer_count(sender->packer); i++)
+        note_layout(request, layout_packer_at(sender->packer, i));
     return error;
 }
 
+/* Packs of what a batch names and the upstream may lack. -ENOENT: we lack it ourselves. */
 static int add_layouts(struct sender_request *request, struct str batch)
 {
     CLEANUP(arena_done) struct arena arena;
@@ -51,12 +57,18 @@ static int add_layouts(struct sender_request *request, struct str batch)
     int error = envelope_decode(batch.ptr, batch.len, &arena, &envelope, &body);
     if (error < 0)
         return error;
-    for (uint32_t i = 0; i < envelope_layout_count(&envelope); i++) {
-        error = add_layout(request, envelope_layout_at(&envelope, i));
-        if (error < 0)
-            return error;
+    struct layout_packer *packer = request->sender->packer;
+    layout_packer_set_alone(packer, request->sender->lacking);
+    for (uint32_t i = 0; i < envelope_layout_count(&envelope) && error == 0; i++) {
+        error = layout_packer_add(packer, envelope_layout_at(&envelope, i));
+        bool last = i + 1 == envelope_layout_count(&envelope);
+        if (error == 0 && layout_packer_count(packer) > 0 && (last || layout_packer_is_full(packer))) {
+            error = add_pack(request);
+            layout_packer_drop(packer);
+        }
     }
-    return 0;
+    layout_packer_drop(packer);
+    return error;
 }
 
 /* ---- Batches ---- */
@@ -106,7 +118,7 @@ static bool add_batch(struct sender_request *request, uint64_t id)
     take_back(request, len, layout_count);
     if (error == 0 || (error == -EMSGSIZE && !first))
         return false;
-    if (error == -EBADMSG || error == -ENOENT || error == -EMSGSIZE || error == -EPROTO) {
+    if (error == -EBADMSG || error == -ENOENT || error == -EMSGSIZE || error == -E2BIG || error == -EPROTO) {
         lose(sender, id, error); /* damaged here: it holds up no other */
         return true;
     }

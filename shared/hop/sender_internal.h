@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/map.h"
 #include "hop/answer.h"
+#include "hop/layout_packer.h"
 #include "hop/receiver.h"
 #include "hop/sender.h"
 
@@ -40,6 +41,8 @@ struct sender {
     int64_t url_since_ms;
     struct map known; /* low halves of hashes of layouts that the upstream has; items are the sender itself */
     struct map along; /* the same of the request being filled */
+    struct layout_packer *packer;
+    bool lacking; /* the upstream lacked layouts and took nothing in: it gets what needs no bases */
     struct backoff backoff;
     struct loop_timer next_turn, retry, ask, slow;
     struct buf body;
@@ -61,4 +64,6 @@ struct sender {
 /* Fills sender->body and the request. Nothing to send: the body stays empty. */
 void sender_fill(struct sender_request *request);
 void sender_forget_layouts(struct sender *sender); /* another upstream, which knows none of them */
+/* It is known there, or goes along; arg: the sender. */
+bool sender_sends_layout(void *arg, struct hash128 hash);
 bool sender_knows_layout(const struct sender *sender, struct hash128 hash);

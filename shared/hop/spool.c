@@ -7,11 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FRAMES_BYTES_MAX                                                                                               \
-    (2 * (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES)) /* layouts wait up to SPOOL_WRITE_BYTES                       \
-                                                          */
-#define ARENA_BYTES_MAX (16 * MIB)                       /* of one envelope's arrays: a MiB of hashes each at most */
-#define RATE_PERIOD_MS  60000
+#define FRAMES_BYTES_MAX (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES + SPOOL_WRITE_BYTES)
+#define ARENA_BYTES_MAX  (16 * MIB) /* of one envelope's arrays: a MiB of hashes each at most */
+#define RATE_PERIOD_MS   60000
 
 /* ---- Lifecycle ---- */
 
@@ -36,7 +34,9 @@ static struct spool *new_spool(const struct seams *seams, const struct spool_opt
     spool->consumer_count = options->consumer_count;
     for (size_t i = 0; i < options->consumer_count; i++)
         spool->consumers[i].name = mem_strdup(options->consumers[i]);
-    spool->layouts = layout_table_new(options->layout_bytes_max);
+    spool->layouts =
+        layout_table_new(options->layout_bytes_max,
+                         options->layout_cache_bytes_max ? options->layout_cache_bytes_max : options->layout_bytes_max);
     spool->seen = seqlog_new();
     map_init(&spool->streams);
     buf_init(&spool->frames, FRAMES_BYTES_MAX);
@@ -396,7 +396,7 @@ static bool is_past_bound(const struct spool *spool, uint64_t more_bytes)
         return false;
     if (options->bytes_max && spool->bytes + more_bytes > options->bytes_max)
         return true;
-    if (spool->batches >= SPOOL_BATCHES_MAX)
+    if (spool->batches >= SPOOL_BATCHES_MAX || (options->bytes_max && layout_table_is_full(spool->layouts)))
         return true;
     const struct segment *oldest = spool->segments[0];
     return options->age_max_ms && oldest->entry_count > 0 &&
@@ -407,7 +407,9 @@ static bool is_past_bound(const struct spool *spool, uint64_t more_bytes)
  * it: a backlog that comes in beside what is new spans days in two batches. */
 static bool is_to_be_rolled(const struct spool *spool)
 {
-    if (segment_is_full(spool))
+    /* Full of layouts: only a segment that is not the newest can go. */
+    bool layouts = layout_table_is_full(spool->layouts) && segment_newest(spool)->entry_count > 0;
+    if (segment_is_full(spool) || layouts)
         return true;
     int64_t open_ms = clock_mono_ms(loop_clock(spool->seams.loop)) - spool->segment_from_ms;
     return spool->options.age_max_ms && segment_newest(spool)->entry_count > 0 &&
@@ -476,25 +478,6 @@ static int prepare(struct spool *spool, size_t bytes)
     return segment_open(spool);
 }
 
-/* Layouts that the segment lacks, in pieces: a layout without a batch does no harm where a later piece fails. */
-static int write_layouts(struct spool *spool, const struct envelope *envelope)
-{
-    for (uint32_t i = 0; i < envelope_layout_count(envelope); i++) {
-        struct hash128 hash = envelope_layout_at(envelope, i);
-        if (segment_has_layout(segment_newest(spool), hash))
-            continue;
-        struct layout *layout = layout_table_get(spool->layouts, hash);
-        int error = layout ? frame_append(&spool->frames, FRAME_LAYOUT, layout->bytes, layout->bytes_len) : -ENOENT;
-        if (!error)
-            error = segment_write_or_fail(spool);
-        if (!error)
-            error = segment_add_layout(spool, segment_newest(spool), layout);
-        if (error < 0)
-            return error;
-    }
-    return 0;
-}
-
 /* One frame, indexed once it is written. */
 static int write_entry(struct spool *spool, enum frame_type type, struct spool_batch *batch, struct str payload)
 {
@@ -520,6 +503,8 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
         return -ENOENT;
     if (seqlog_covers(spool->seen, &envelope->source, envelope->epoch, envelope->seq, envelope->seq))
         return -EEXIST;
+    if (!spool->options.bytes_max && layout_table_is_full(spool->layouts))
+        return -ENOSPC; /* nothing may be dropped for it */
     int error = prepare(spool, batch.len);
     if (error < 0)
         return error;
@@ -527,7 +512,7 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
     error = seqlog_add(spool->seen, &envelope->source, envelope->epoch, envelope->seq, checksum);
     if (error < 0)
         return error;
-    error = write_layouts(spool, envelope);
+    error = segment_write_layouts(spool, envelope);
     struct spool_batch entry = spool_batch_of(envelope, batch.len);
     if (!error)
         error = write_entry(spool, FRAME_BATCH, &entry, batch);

@@ -30,7 +30,9 @@ struct spool_options {
     size_t segment_bytes; /* 0: 64 MiB */
     const char *const *consumers;
     size_t consumer_count;
-    uint64_t layout_bytes_max; /* of the layout table */
+    uint64_t layout_bytes_max;       /* of layouts, packed as they are on disk; past it the oldest segment goes as past
+                                        bytes_max */
+    uint64_t layout_cache_bytes_max; /* of layouts expanded; 0: as much again */
 };
 
 struct spool_batch {
@@ -61,7 +63,8 @@ uint64_t spool_incarnation(const struct spool *spool);
 /* Opens of this directory, this one included: a source's epoch. */
 uint64_t spool_epoch(const struct spool *spool);
 
-/* Appends a batch; the layouts it names must be in the table and are written before it where the segment lacks them.
+/* Appends a batch; the layouts it names must be in the table and are written before it, in packs, where the segment
+ * lacks them.
  * Adds it to the memory of what was seen. Durable after the next spool_sync. -ENOSPC, -EIO and the like: nothing was
  * appended; later calls may succeed. -ENOENT: a layout is not in the table. -EEXIST: this seq was seen before. */
 MUST_CHECK int spool_append(struct spool *spool, const struct envelope *envelope, struct str batch, uint64_t *ret_id);

@@ -18,7 +18,7 @@
 #define SPOOL_SEGMENTS_IN_BOUND  8         /* bytes_max is at least so many segments, or dropping one drops too much */
 #define SPOOL_RUNS_MAX           65536     /* of equal states in a position; what is past it is sent again */
 #define SPOOL_POSITION_BYTES_MAX (4 * MIB) /* follows from SPOOL_RUNS_MAX */
-#define SPOOL_WRITE_BYTES        (1 * MIB) /* layouts are written in pieces of about this */
+#define SPOOL_WRITE_BYTES        (1 * MIB) /* gaps are written in pieces of about this */
 #define SPOOL_POSITION_MS        1000 /* a position is at most so much behind; what a crash loses of it is sent again */
 #define SPOOL_WAITERS_MAX        65536 /* for one sync; above any number of connections */
 
@@ -64,7 +64,7 @@ struct segment {
     struct spool_entry *entries; /* by offset */
     size_t entry_count, entry_capacity;
     size_t undelivered;                         /* entries not delivered by all consumers */
-    struct map layouts;                         /* the segment has them; each is held in the table */
+    struct layout_group *layouts;               /* what the segment has */
     int64_t oldest_window_ms, newest_window_ms; /* first start, last end; with entries only */
     struct segment_view views[SPOOL_CONSUMERS_MAX];
 };
@@ -97,6 +97,7 @@ struct spool {
     char *dir;
     struct file *lock;
     struct layout_table *layouts;
+    struct layout_packer *packer; /* of the newest segment, while it is written to */
     struct seqlog *seen;
     uint64_t incarnation, epoch;
 
@@ -143,6 +144,8 @@ MUST_CHECK int segment_write(struct spool *spool);
 void segment_fail(struct spool *spool, int error);
 /* Syncs inline and closes the open segment; no sync may run. */
 MUST_CHECK int segment_roll(struct spool *spool);
+/* Layouts that a batch names and the open segment lacks, in packs. */
+MUST_CHECK int segment_write_layouts(struct spool *spool, const struct envelope *envelope);
 MUST_CHECK int segment_sync(struct spool *spool);       /* inline; no sync may run */
 void segment_drop(struct spool *spool, size_t index);   /* file and index */
 void segment_forget(struct spool *spool, size_t index); /* index alone */
@@ -150,9 +153,6 @@ void segment_forget(struct spool *spool, size_t index); /* index alone */
 void segments_free_delivered(struct spool *spool);
 char *segment_path(const struct spool *spool, uint64_t number);
 struct segment *segment_add(struct spool *spool, uint64_t number);
-/* The segment has the layout now: holds it. -ENOSPC as layout_table_hold. */
-MUST_CHECK int segment_add_layout(struct spool *spool, struct segment *segment, struct layout *layout);
-bool segment_has_layout(const struct segment *segment, struct hash128 hash);
 static inline struct segment *segment_newest(const struct spool *spool)
 {
     return spool->segment_count > 0 ? spool->segments[spool->segment_count - 1] : NULL;

@@ -95,14 +95,13 @@ static int take_head(struct replay *replay, struct str payload)
     return 0;
 }
 
-static int take_layout(struct replay *replay, struct str payload)
+static int take_pack(struct replay *replay, struct str payload)
 {
-    struct layout *layout = NULL;
-    if (layout_decode(payload.ptr, payload.len, &layout) < 0)
-        return -EBADMSG;
-    if (segment_add_layout(replay->spool, replay->segment, layout) < 0)
-        log_debug("spool %s: no room for a layout", replay->spool->dir); /* its batches are counted as not readable */
-    layout_unref(layout);
+    int error = layout_group_take(replay->segment->layouts, payload);
+    if (error == -EBADMSG)
+        return error;
+    if (error < 0) /* its batches are counted as not readable */
+        log_debug("spool %s: no room for layouts: %d", replay->spool->dir, error);
     return 0;
 }
 
@@ -155,8 +154,8 @@ static int take_frame(struct replay *replay, const struct frame *frame, uint32_t
     switch (frame->type) {
     case FRAME_SEGMENT:
         return take_head(replay, frame->payload);
-    case FRAME_LAYOUT:
-        return take_layout(replay, frame->payload);
+    case FRAME_PACK:
+        return take_pack(replay, frame->payload);
     case FRAME_BATCH:
         return take_batch(replay, frame, offset);
     case FRAME_GAP:

@@ -1,5 +1,6 @@
 #include "base/fail.h"
 #include "base/log.h"
+#include "hop/layout_packer.h"
 #include "hop/pack.h"
 #include "hop/spool_internal.h"
 
@@ -26,43 +27,18 @@ struct segment *segment_add(struct spool *spool, uint64_t number)
     }
     struct segment *segment = mem_zalloc(sizeof(*segment));
     segment->number = number;
-    map_init(&segment->layouts);
+    segment->layouts = layout_group_new(spool->layouts);
     spool->segments[spool->segment_count++] = segment;
     return segment;
-}
-
-static bool layout_is(const void *item, const void *key)
-{
-    const struct layout *layout = item;
-    const struct hash128 *hash = key;
-    return hash128_equal(layout->hash, *hash);
-}
-
-bool segment_has_layout(const struct segment *segment, struct hash128 hash)
-{
-    return map_get(&segment->layouts, hash128_low(hash), layout_is, &hash) != NULL;
-}
-
-int segment_add_layout(struct spool *spool, struct segment *segment, struct layout *layout)
-{
-    if (segment_has_layout(segment, layout->hash))
-        return 0;
-    int error = layout_table_hold(spool->layouts, layout);
-    if (error < 0)
-        return error;
-    struct layout *held = layout_table_get(spool->layouts, layout->hash);
-    map_put(&segment->layouts, hash128_low(held->hash), held);
-    return 0;
 }
 
 void segment_forget(struct spool *spool, size_t index)
 {
     struct segment *segment = spool->segments[index];
     index_cut(spool, segment, 0);
-    struct layout *layout;
-    for (size_t at = 0; (layout = map_next(&segment->layouts, &at));)
-        layout_table_release(spool->layouts, layout->hash);
-    map_done(&segment->layouts);
+    if (index + 1 == spool->segment_count)
+        layout_packer_free(STEAL(spool->packer));
+    layout_group_free(segment->layouts);
     if (spool->read_segment == segment) {
         file_close(spool->read_file);
         spool->read_file = NULL;
@@ -140,6 +116,8 @@ int segment_open(struct spool *spool)
     spool->frames = batch;
     if (!error) {
         segment->synced_bytes = segment->head_bytes = segment->bytes;
+        layout_packer_free(spool->packer);
+        spool->packer = layout_packer_new_group(spool->layouts, segment->layouts);
         spool->segment_from_ms = clock_mono_ms(loop_clock(spool->seams.loop));
         for (size_t i = 0; i < spool->consumer_count; i++)
             spool->consumers[i].moved = false;
@@ -187,6 +165,36 @@ int segment_write_or_fail(struct spool *spool)
     /* Full, and cut back to what it was: nothing is broken. */
     if (!error_is_full(error) || file_size(spool->file) != segment_newest(spool)->bytes)
         segment_fail(spool, error);
+    return error;
+}
+
+static int write_pack(struct spool *spool)
+{
+    CLEANUP(buf_done) struct buf payload = BUF_INIT(LAYOUT_PACK_BYTES_MAX + MIB);
+    int error = layout_packer_finish(spool->packer, &payload);
+    if (!error)
+        error = frame_append(&spool->frames, FRAME_PACK, payload.data, payload.len);
+    if (!error)
+        error = segment_write_or_fail(spool);
+    if (!error)
+        layout_packer_commit(spool->packer);
+    return error;
+}
+
+/* One without its batch does no harm where a later one fails. */
+int segment_write_layouts(struct spool *spool, const struct envelope *envelope)
+{
+    struct layout_packer *packer = spool->packer;
+    int error = 0;
+    for (uint32_t i = 0; i < envelope_layout_count(envelope) && !error; i++) {
+        error = layout_packer_add(packer, envelope_layout_at(envelope, i));
+        if (!error && layout_packer_is_full(packer))
+            error = write_pack(spool);
+    }
+    if (!error && layout_packer_count(packer) > 0)
+        error = write_pack(spool);
+    if (error < 0 && spool->packer)
+        layout_packer_drop(spool->packer);
     return error;
 }
 

@@ -21,6 +21,7 @@
  *     byte    'P'
  *     number  families             0..LAYOUT_FAMILIES_MAX
  *     16 bytes each: hash of a family layout, in the order of the page, none twice
+ *   (hashed only: it neither travels nor is it kept)
  *
  *   target list
  *     byte    'T'
@@ -85,8 +86,12 @@ static struct layout *layout_alloc(enum layout_type type, struct str bytes, size
         return NULL;
     uint8_t *copy = (uint8_t *)(layout + 1) + extra;
     memcpy(copy, bytes.ptr, bytes.len);
-    *layout = (struct layout){
-        .type = type, .hash = hash128_of(bytes.ptr, bytes.len), .references = 1, .bytes_len = bytes.len, .bytes = copy};
+    *layout = (struct layout){.type = type,
+                              .hash = hash128_of(bytes.ptr, bytes.len),
+                              .references = 1,
+                              .bytes_len = bytes.len,
+                              .bytes = copy,
+                              .whole_bytes = bytes.len};
     return layout;
 }
 
@@ -112,6 +117,7 @@ struct family_head {
     struct str names[LAYOUT_NAMES_MAX];
     size_t name_count;
     size_t slot_count;
+    const uint8_t *end; /* of what is said of the family itself */
 };
 
 static int read_family_head(struct reader *reader, struct family_head *head)
@@ -130,6 +136,7 @@ static int read_family_head(struct reader *reader, struct family_head *head)
         if (i > 0 && str_compare(head->names[i - 1], head->names[i]) >= 0)
             reader->bad = true;
     }
+    head->end = reader->at;
     head->slot_count = read_count(reader, 1, LAYOUT_SLOTS_MAX);
     return reader->bad ? -EBADMSG : 0;
 }
@@ -189,6 +196,7 @@ static void parse_slots(struct layout *family, struct reader *reader, const stru
     struct layout_slot *slots = (struct layout_slot *)(family + 1);
     struct label *labels = (struct label *)(slots + head->slot_count);
     for (size_t i = 0; i < head->slot_count; i++) {
+        uint32_t offset = (uint32_t)(reader->at - family->bytes);
         size_t count = read_slot(reader, head, labels, NULL);
         struct str name = head->name;
         for (size_t j = 0; j < count; j++)
@@ -197,8 +205,9 @@ static void parse_slots(struct layout *family, struct reader *reader, const stru
         enum series_kind kind = series_kind_of((enum metric_type)head->metric_type, name.ptr, name.len);
         slots[i] = (struct layout_slot){
             .labels = labels,
-            .label_count = (uint32_t)count,
+            .label_count = (uint16_t)count,
             .kind = (uint8_t)(head->last_only && kind == KIND_GAUGE ? KIND_LAST : kind),
+            .offset = offset,
         };
         labels += count;
     }
@@ -230,33 +239,10 @@ static int decode_family(struct str bytes, struct layout **ret_layout)
     family->help = head->help;
     family->metric_type = (enum metric_type)head->metric_type;
     family->last_only = head->last_only;
+    family->head_len = (uint32_t)(head->end - family->bytes);
     family->count = (uint32_t)head->slot_count;
     parse_slots(family, &reader, head);
     *ret_layout = family;
-    return 0;
-}
-
-static int decode_page(struct str bytes, struct layout **ret_layout)
-{
-    struct reader reader = reader_of(bytes.ptr + 1, bytes.len - 1);
-    size_t count = read_count(&reader, sizeof(struct hash128), LAYOUT_FAMILIES_MAX);
-    if (reader.bad || reader_left(&reader) != count * sizeof(struct hash128))
-        return -EBADMSG;
-    CLEANUP_FREE struct str *hashes = mem_try_alloc(count * sizeof(*hashes));
-    if (!hashes)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++)
-        hashes[i] = reader_bytes(&reader, sizeof(struct hash128));
-    int result = refuse_doubles(hashes, count);
-    if (result < 0)
-        return result;
-    struct layout *page = layout_alloc(LAYOUT_PAGE, bytes, 0);
-    if (!page)
-        return -ENOMEM;
-    /* A hash is bytes: it needs no alignment and no copy. */
-    page->families = (const struct hash128 *)(page->bytes + page->bytes_len - count * sizeof(struct hash128));
-    page->count = (uint32_t)count;
-    *ret_layout = page;
     return 0;
 }
 
@@ -309,8 +295,6 @@ int layout_decode(const void *bytes, size_t len, struct layout **ret_layout)
     switch (blob.ptr[0]) {
     case TAG_FAMILY:
         return decode_family(blob, ret_layout);
-    case TAG_PAGE:
-        return decode_page(blob, ret_layout);
     case TAG_TARGETS:
         return decode_targets(blob, ret_layout);
     default:
@@ -404,14 +388,42 @@ struct layout *layout_family_new(const struct layout_family_spec *spec)
     return layout_of(&blob);
 }
 
-struct layout *layout_page_new(const struct hash128 *families, uint32_t count)
+/* NULL where the page would be past a limit or name a family twice. */
+static bool page_is_fine(struct layout *const *families, uint32_t count, uint64_t *ret_bytes)
 {
+    uint64_t bytes = 0;
+    CLEANUP_FREE struct str *hashes = mem_array(count, sizeof(*hashes));
+    for (uint32_t i = 0; i < count; i++) {
+        ASSERT(families[i]->type == LAYOUT_FAMILY);
+        hashes[i] = str_of(families[i]->hash.bytes, sizeof(families[i]->hash.bytes));
+        bytes += families[i]->bytes_len;
+    }
+    *ret_bytes = bytes;
+    return bytes <= LAYOUT_PAGE_BYTES_MAX && refuse_doubles(hashes, count) == 0;
+}
+
+struct layout *layout_page_new(struct layout *const *families, uint32_t count)
+{
+    uint64_t family_bytes;
+    if (count > LAYOUT_FAMILIES_MAX || !page_is_fine(families, count, &family_bytes))
+        return NULL;
     CLEANUP(buf_done) struct buf blob = BUF_INIT(LAYOUT_BLOB_BYTES_MAX);
     buf_append_byte(&blob, TAG_PAGE);
     buf_append_uvarint(&blob, count);
-    for (size_t i = 0; i < count; i++)
-        buf_append(&blob, families[i].bytes, sizeof(families[i].bytes));
-    return layout_of(&blob);
+    for (uint32_t i = 0; i < count; i++)
+        buf_append(&blob, families[i]->hash.bytes, sizeof(families[i]->hash.bytes));
+    struct layout *page = mem_alloc(sizeof(*page) + count * sizeof(struct layout *));
+    struct layout **own = (struct layout **)(page + 1);
+    *page = (struct layout){.type = LAYOUT_PAGE,
+                            .hash = hash128_of(blob.data, blob.len),
+                            .references = 1,
+                            .bytes_len = blob.len,
+                            .whole_bytes = blob.len + family_bytes,
+                            .families = own,
+                            .count = count};
+    for (uint32_t i = 0; i < count; i++)
+        own[i] = layout_ref(families[i]);
+    return page;
 }
 
 struct layout *layout_targets_new(struct labels *const *targets, uint32_t count)
@@ -449,7 +461,68 @@ void layout_unref(struct layout *layout)
         return;
     for (size_t i = 0; layout->type == LAYOUT_TARGETS && i < layout->count; i++)
         labels_unref(layout->targets[i]);
+    for (size_t i = 0; layout->type == LAYOUT_PAGE && i < layout->count; i++)
+        layout_unref(layout->families[i]);
     mem_free(layout);
+}
+
+/* ---- Facts ---- */
+
+uint64_t layout_memory_bytes(const struct layout *layout)
+{
+    uint64_t bytes = sizeof(*layout);
+    switch (layout->type) {
+    case LAYOUT_FAMILY:
+        bytes += layout->bytes_len + layout->count * sizeof(*layout->slots);
+        for (uint32_t i = 0; i < layout->count; i++)
+            bytes += layout->slots[i].label_count * sizeof(struct label);
+        break;
+    case LAYOUT_PAGE:
+        bytes += layout->count * sizeof(struct layout *);
+        break;
+    case LAYOUT_TARGETS:
+        bytes += 3 * layout->bytes_len; /* its label sets are about twice their bytes */
+        break;
+    }
+    return bytes;
+}
+
+uint64_t layout_page_slots(const struct layout *page)
+{
+    uint64_t slots = 0;
+    for (uint32_t i = 0; i < page->count; i++)
+        slots += page->families[i]->count;
+    return slots;
+}
+
+struct str layout_slot_bytes(const struct layout *family, uint32_t from, uint32_t count)
+{
+    ASSERT(family->type == LAYOUT_FAMILY && from <= family->count && count <= family->count - from);
+    if (count == 0)
+        return STR_NULL;
+    size_t start = family->slots[from].offset;
+    size_t end = from + count < family->count ? family->slots[from + count].offset : family->bytes_len;
+    return str_of(family->bytes + start, end - start);
+}
+
+struct str layout_skip_slot(struct reader *reader)
+{
+    const uint8_t *start = reader->at;
+    size_t count = read_count(reader, 2, LABELS_MAX);
+    for (size_t i = 0; i < count && !reader->bad; i++) {
+        reader_uvarint(reader);
+        reader_string(reader, LABEL_VALUE_BYTES_MAX);
+    }
+    return reader->bad ? STR_NULL : str_of(start, (size_t)(reader->at - start));
+}
+
+struct str layout_skip_target(struct reader *reader)
+{
+    const uint8_t *start = reader->at;
+    size_t count = read_count(reader, 2, LABELS_MAX);
+    for (size_t i = 0; i < 2 * count && !reader->bad; i++)
+        reader_string(reader, LABEL_VALUE_BYTES_MAX);
+    return reader->bad ? STR_NULL : str_of(start, (size_t)(reader->at - start));
 }
 
 /* ---- Series ---- */

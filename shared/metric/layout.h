@@ -4,10 +4,11 @@
  *
  *   family layout: one metric family: name, type, unit, help, and the label sets of its series (slots), without the
  *                  target's labels. A slot's label wins over the target's of the same name; an empty one deletes it.
- *   page layout:   the list of the family layouts of one scraped page, by hash.
+ *   page layout:   the family layouts of one scraped page, which it owns with it.
  *   target list:   the ordered label sets of a group of targets.
  *
- * All three are immutable blobs: canonical bytes, and their parsed form. The hash is of the bytes. */
+ * All three are immutable: canonical bytes, and their parsed form. The hash is of the bytes; a page's are the hashes of
+ * its families. */
 #include "base/buf.h"
 #include "base/crc.h"
 #include "metric/labels.h"
@@ -19,6 +20,7 @@
 #define LAYOUT_FAMILIES_MAX   65536  /* of one page */
 #define LAYOUT_TARGETS_MAX    16384  /* of one list */
 #define LAYOUT_HELP_BYTES_MAX 4096
+#define LAYOUT_PAGE_BYTES_MAX (64 * MIB) /* of a page's families together */
 
 enum layout_type { LAYOUT_FAMILY = 1, LAYOUT_PAGE = 2, LAYOUT_TARGETS = 3 };
 
@@ -26,8 +28,9 @@ enum layout_type { LAYOUT_FAMILY = 1, LAYOUT_PAGE = 2, LAYOUT_TARGETS = 3 };
 struct layout_slot {
     const struct label *labels; /* sorted by name; __name__ is among them when it differs from the family's name
                                    (x_bucket, x_sum, x_count) */
-    uint32_t label_count;
-    uint8_t kind; /* enum series_kind, from the type and the name */
+    uint16_t label_count;
+    uint8_t kind;    /* enum series_kind, from the type and the name */
+    uint32_t offset; /* of its bytes in the family's; they end where the next slot's begin */
 };
 
 struct layout {
@@ -35,15 +38,17 @@ struct layout {
     struct hash128 hash;
     uint32_t references; /* counted atomically: layouts go from worker to main */
     size_t bytes_len;
-    const uint8_t *bytes; /* canonical form */
+    const uint8_t *bytes; /* canonical form; NULL of a page, whose families say it */
+    uint64_t whole_bytes; /* bytes_len, of a page with that of its families */
 
     /* LAYOUT_FAMILY */
     struct str name, unit, help;
     enum metric_type metric_type;
-    bool last_only; /* a rule keeps only the last value of a window: gauges among the slots are KIND_LAST */
+    bool last_only;    /* a rule keeps only the last value of a window: gauges among the slots are KIND_LAST */
+    uint32_t head_len; /* bytes before the number of slots: all that is said of the family itself */
     const struct layout_slot *slots;
     /* LAYOUT_PAGE */
-    const struct hash128 *families;
+    struct layout *const *families; /* references of its own */
     /* LAYOUT_TARGETS */
     struct labels *const *targets;
 
@@ -61,15 +66,25 @@ struct layout_family_spec {
 /* Make a layout; one reference belongs to the caller. NULL for what layout_decode would refuse: past a limit, not
  * UTF-8, an empty family or label name, labels of a slot not sorted, a slot or a family of a page twice. */
 struct layout *layout_family_new(const struct layout_family_spec *spec);
-struct layout *layout_page_new(const struct hash128 *families, uint32_t count);
+struct layout *layout_page_new(struct layout *const *families, uint32_t count); /* takes references of its own */
 struct layout *layout_targets_new(struct labels *const *targets, uint32_t count);
-/* From bytes from outside: everything checked (limits, order of labels, UTF-8); -EBADMSG when malformed. */
+/* A family or a target list from bytes from outside: everything checked (limits, order of labels, UTF-8); -EBADMSG when
+ * malformed. A page has no such form: it is made of its families. */
 MUST_CHECK int layout_decode(const void *bytes, size_t len, struct layout **ret_layout);
 struct layout *layout_ref(struct layout *layout);
 void layout_unref(struct layout *layout); /* NULL allowed */
 DEFINE_CLEANUP(struct layout *, layout_unref)
 /* Only the caller's reference is left. */
 bool layout_is_single(const struct layout *layout);
+/* What it takes in memory, of a page without its families. */
+uint64_t layout_memory_bytes(const struct layout *layout);
+/* Slots of all families of a page. */
+uint64_t layout_page_slots(const struct layout *page);
+/* The bytes of slots [from, from + count) of a family: they say the same in any family with the same head. */
+struct str layout_slot_bytes(const struct layout *family, uint32_t from, uint32_t count);
+/* Goes over one slot or one target as the blobs have them, without more checks than that it ends: its bytes. */
+struct str layout_skip_slot(struct reader *reader);
+struct str layout_skip_target(struct reader *reader);
 
 /* Labels of the series of slot `slot` on a target: the target's, overridden by the slot's, with __name__. `datacenter`
  * (the envelope's) overrides a label of that name, which moves to exported_datacenter; empty: not set.

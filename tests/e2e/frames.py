@@ -6,7 +6,7 @@ import struct
 
 SYNC = b"\xf7TR1"
 HEADER_BYTES = 20
-SEGMENT, LAYOUT, BATCH, GAP, POSITION, SEEN, ASK = range(1, 8)
+SEGMENT, PACK, BATCH, GAP, POSITION, SEEN, ASK = range(1, 8)
 
 # Verdicts, in the order of enum batch_verdict.
 STORED, DUPLICATE, MISSING, MALFORMED, UNSUPPORTED, UNAUTHORISED, BUSY, CONFLICT = range(8)

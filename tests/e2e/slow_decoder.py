@@ -11,7 +11,7 @@ import sys
 
 import msgpack
 
-from frames import BATCH, LAYOUT, crc32c, frames
+from frames import BATCH, PACK, crc32c, frames
 
 STALE = 0x7FF0000000000002
 MASK = (1 << 64) - 1
@@ -89,20 +89,28 @@ def kind_of(family_type, name):
 
 
 class Family:
-    def __init__(self, reader):
+    """A family layout: its bytes, and what they say."""
+
+    def __init__(self, blob):
+        reader = Reader(blob)
+        need(reader.byte() == ord("F"), "no family")
         number = reader.uvarint()
+        self.blob, self.hash = blob, layout_hash(blob)
         self.type, last_only = number & ~8, number & 8
         need(self.type <= 4, "an unknown type")
         self.name, self.unit, self.help = reader.string(), reader.string(), reader.string()
         names = [reader.string() for _ in range(reader.uvarint())]
         need(names == sorted(set(names), key=lambda name: name.encode()), "label names that do not rise")
-        self.slots = []
+        self.head = blob[:reader.at]
+        self.slots, self.slot_bytes = [], []
         for _ in range(reader.uvarint()):
-            labels = {}
+            labels, start = {}, reader.at
             for _ in range(reader.uvarint()):
                 name = names[reader.uvarint()]
                 labels[name] = reader.string()
             self.slots.append(labels)
+            self.slot_bytes.append(blob[start:reader.at])
+        need(len(set(self.slot_bytes)) == len(self.slot_bytes), "a slot twice")
         self.kinds = [kind_of(self.type, slot.get("__name__", self.name)) for slot in self.slots]
         if last_only:
             self.kinds = [kind or LAST for kind in self.kinds]
@@ -113,24 +121,127 @@ class Family:
         return {name: value for name, value in labels.items() if value}
 
 
-def read_page(reader):
-    hashes = [reader.take(16) for _ in range(reader.uvarint())]
-    reader.end()
-    return hashes
+class Page:
+    def __init__(self, families):
+        hashes = [family.hash for family in families]
+        need(len(set(hashes)) == len(hashes), "a family twice")
+        self.families = families
+        self.hash = layout_hash(b"P" + uvarint(len(hashes)) + b"".join(hashes))
 
 
-def read_targets(reader):
-    targets = []
+class Targets:
+    def __init__(self, targets):
+        """targets: the bytes of each."""
+        self.target_bytes = targets
+        self.targets = []
+        for target in targets:
+            reader = Reader(target)
+            self.targets.append(dict((reader.string(), reader.string()) for _ in range(reader.uvarint())))
+            reader.end()
+        self.hash = layout_hash(b"T" + uvarint(len(targets)) + b"".join(targets))
+
+
+def uvarint(number):
+    out = b""
+    while number >= 0x80:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+# ---- Packs ----
+
+COPY, BASE, NEW, EDIT = range(4)
+
+
+def moved(cursor, jump, end):
+    need(0 <= cursor + jump <= end, "a cursor outside")
+    return cursor + jump
+
+
+def edited_slots(reader, operations, base):
+    cursor, slots = 0, []
+    for _ in range(operations):
+        number = reader.uvarint()
+        count, operation = number >> 2, number & 3
+        if operation == COPY:
+            need(0 < count <= len(base.slot_bytes) - cursor, "a copy of nothing")
+            slots += base.slot_bytes[cursor:cursor + count]
+            cursor += count
+        elif operation == BASE:
+            cursor = moved(cursor, count >> 1 ^ -(count & 1), len(base.slot_bytes))
+        elif operation == NEW:
+            for _ in range(count):
+                start = reader.at
+                for _ in range(reader.uvarint()):
+                    reader.uvarint()
+                    reader.string()
+                slots.append(reader.data[start:reader.at])
+        else:
+            raise ValueError("an unknown operation on slots")
+    return slots
+
+
+def whole_target(reader):
+    start = reader.at
+    for _ in range(2 * reader.uvarint()):
+        reader.string()
+    return reader.data[start:reader.at]
+
+
+def made(kind, reader, bases):
+    """What the operations of an item make: a Page or Targets."""
+    things = [base.families if kind == ord("P") else base.target_bytes for base in bases]
+    cursors, base, out = [0] * len(bases), 0, []
+    while reader.at < len(reader.data):
+        number = reader.uvarint()
+        count, operation = number >> 2, number & 3
+        if operation == BASE:
+            need(count < len(bases), "a base that is not there")
+            base = count
+            cursors[base] = moved(cursors[base], reader.svarint(), len(things[base]))
+        elif operation == NEW and kind == ord("P"):
+            out.append(Family(reader.take(count)))
+        elif operation == NEW:
+            out += [whole_target(reader) for _ in range(count)]
+        else:
+            taken = count if operation == COPY else 1
+            need(things and 0 < taken <= len(things[base]) - cursors[base], "a copy of nothing")
+            found = things[base][cursors[base]:cursors[base] + taken]
+            cursors[base] += taken
+            if operation == EDIT:
+                need(kind == ord("P"), "an unknown operation on targets")
+                slots = edited_slots(reader, count, found[0])
+                found = [Family(found[0].head + uvarint(len(slots)) + b"".join(slots))]
+            out += found
+    return Page(out) if kind == ord("P") else Targets(out)
+
+
+def unzstd(data):
+    return subprocess.run(["zstd", "-dc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def read_pack(payload, layouts):
+    """Puts the pack's layouts into layouts, by hash. Returns them."""
+    need(payload and payload[0] <= 3, "an unknown flag")
+    reader = Reader(unzstd(payload[1:]) if payload[0] & 1 else payload[1:])
+    named = [reader.take(16) for _ in range(reader.uvarint())]
+    items = []
     for _ in range(reader.uvarint()):
-        pairs = [(reader.string(), reader.string()) for _ in range(reader.uvarint())]
-        targets.append(dict(pairs))
+        kind = reader.byte()
+        need(kind in b"PT", "an unknown item")
+        bases = []
+        for _ in range(reader.uvarint()):
+            number = reader.uvarint()
+            bases.append(items[number >> 1] if number & 1 else layouts[named[number >> 1]])
+        need(len(bases) <= 4 and all(isinstance(base, Page if kind == ord("P") else Targets) for base in bases),
+             "bases that cannot be")
+        item = made(kind, Reader(reader.take(reader.uvarint())), bases)
+        need(not payload[0] & 2 or reader.take(16) == item.hash, "another hash than said")
+        items.append(item)
+        layouts[item.hash] = item
     reader.end()
-    return targets
-
-
-def read_layout(blob):
-    reader = Reader(blob)
-    return {ord("F"): Family, ord("P"): read_page, ord("T"): read_targets}[reader.byte()](reader)
+    return items
 
 
 # ---- Columns ----
@@ -239,20 +350,18 @@ class Batch:
         need(data[:4] == b"TRB\x01", "not a batch of version 1")
         length = struct.unpack_from("<I", data, 4)[0]
         fields = msgpack.unpackb(data[8:8 + length])
-        need(len(fields) >= 24 and fields[0] == 1, "an envelope of another version")
+        need(len(fields) >= 23 and fields[0] == 1, "an envelope of another version")
         self.fields = fields
         body = data[8 + length:]
-        need(len(body) == fields[20] and crc32c(body) == fields[22], "another body than the envelope's")
-        need(fields[19] == 1, "a body of another version")
-        if fields[20] != fields[21]:
-            body = subprocess.run(["zstd", "-dc"], input=body, stdout=subprocess.PIPE, check=True).stdout
-        need(len(body) == fields[21], "another length than the envelope's")
+        need(len(body) == fields[19] and crc32c(body) == fields[21], "another body than the envelope's")
+        need(fields[18] == 1, "a body of another version")
+        if fields[19] != fields[20]:
+            body = unzstd(body)
+        need(len(body) == fields[20], "another length than the envelope's")
         header, payload = msgpack.unpackb(body)
         self.header, self.payload = Reader(header), Reader(payload)
-        self.targets = layouts[fields[12]]
-        self.pages = [layouts[page] for page in self.hashes(fields[13])]
-        self.family_hashes = self.hashes(fields[14])
-        self.layouts = layouts
+        self.targets = layouts[fields[12]].targets
+        self.pages = [layouts[page].families for page in self.hashes(fields[13])]
         self.read_entries()
 
     @staticmethod
@@ -332,9 +441,9 @@ class Batch:
 
     def families(self):
         """(family, members, records) of each that has any, round by round."""
-        for family_hash in self.family_hashes:
-            family = self.layouts[family_hash]
-            kept = {}
+        first_named = {family.hash: family for page in reversed(self.pages) for family in reversed(page)}
+        for family_hash in dict.fromkeys(family.hash for page in self.pages for family in page):
+            family, kept = first_named[family_hash], {}
             for places in self.rounds(family_hash) if family.slots else []:
                 yield family, *self.read_round(family, places, kept)
         self.header.end()
@@ -343,8 +452,9 @@ class Batch:
     def rounds(self, family_hash):
         """Of each round the places of the entries that have the family and were scraped."""
         found = {}
+        named = [{family.hash for family in page} for page in self.pages]
         for place, entry in enumerate(self.entries):
-            if entry["count"] > 0 and family_hash in self.pages[entry["page"]]:
+            if entry["count"] > 0 and family_hash in named[entry["page"]]:
                 found.setdefault(entry["round"], []).append(place)
         return found.values()
 
@@ -386,8 +496,8 @@ def print_batch(batch, out):
     fields = batch.fields
     out.write(f"batch {fields[1]} {fields[2]} {fields[3]} epoch {fields[4]} seq {fields[5]} window {fields[6]} "
               f"resolution {fields[7]} span {fields[8]} part {fields[9]} sealed {fields[10]} closed {fields[11]}\n")
-    out.write(f"targets {fields[15]} {fields[16]}")
-    for name, reasons in (("failed", fields[17]), ("dropped", fields[18])):
+    out.write(f"targets {fields[14]} {fields[15]}")
+    for name, reasons in (("failed", fields[16]), ("dropped", fields[17])):
         for reason, count in reasons:
             out.write(f" {name} {reason} {count}")
     out.write("\n")
@@ -423,8 +533,8 @@ def layout_hash(blob):
 def decode(data, out):
     layouts = {}
     for kind, payload in frames(data):
-        if kind == LAYOUT:
-            layouts[layout_hash(payload)] = read_layout(payload)
+        if kind == PACK:
+            read_pack(payload, layouts)
         elif kind == BATCH:
             print_batch(Batch(payload, layouts), out)
 

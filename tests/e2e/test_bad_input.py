@@ -196,7 +196,7 @@ def batches():
             return found if sum(kind == frames.BATCH for kind, _ in found) >= 6 else None
 
         found = wait_until(spooled, what="six batches in the spool")
-        return ([payload for kind, payload in found if kind == frames.LAYOUT],
+        return ([payload for kind, payload in found if kind == frames.PACK],
                 [payload for kind, payload in found if kind == frames.BATCH])
     finally:
         federation.close()
@@ -236,7 +236,7 @@ def test_bad_batches(federation, batches, role):
     receiver = add_receiver(federation, role)
     before = receiver.metrics()
     chance = random.Random(7)
-    layout_frames = b"".join(frames.frame(frames.LAYOUT, layout) for layout in layouts)
+    layout_frames = b"".join(frames.frame(frames.PACK, layout) for layout in layouts)
     batch_frame = frames.frame(frames.BATCH, good[0])
     whole = layout_frames + batch_frame
     fields, _ = frames.envelope(good[0])
@@ -244,6 +244,16 @@ def test_bad_batches(federation, batches, role):
 
     def refused(body, verdict):
         assert verdicts(receiver, body) == [verdict]
+
+    # Layouts that are not known are asked for.
+    missing = post(receiver, batch_frame)[1]
+    assert missing[frames.ANSWER_VERDICTS] == bytes([frames.MISSING])
+    assert len(missing[frames.ANSWER_MISSING]) % 16 == 0 and len(missing[frames.ANSWER_MISSING]) >= 3 * 16
+
+    # Packs that say nothing, or what cannot be, take nothing along with them.
+    for pack in (b"", b"\x00", b"\x00\x00\x01P\x01\x01\x00", b"\x01junk", layouts[0][:-1]):
+        answer = post(receiver, frames.frame(frames.PACK, pack) + batch_frame)[1]
+        assert answer[frames.ANSWER_VERDICTS] == bytes([frames.MISSING]), pack
 
     # Who are you?
     assert post(receiver, whole, token=None)[0] == 401
@@ -254,11 +264,6 @@ def test_bad_batches(federation, batches, role):
     if role == "primary":
         refused(layout_frames + frames.frame(frames.BATCH, frames.with_fields(good[0], secondary="rack-2")),
                 frames.UNAUTHORISED)
-    # Layouts that are not known are asked for; those of this request are not kept without a batch.
-    missing = post(receiver, batch_frame)[1]
-    assert missing[frames.ANSWER_VERDICTS] == bytes([frames.MISSING])
-    assert len(missing[frames.ANSWER_MISSING]) % 16 == 0 and len(missing[frames.ANSWER_MISSING]) >= 3 * 16
-
     # Not whole, or not what was sent.
     for length in sorted(chance.sample(range(len(layout_frames) + 1, len(whole)), 20)):
         assert post(receiver, whole[:length])[0] == 400, length
@@ -274,7 +279,7 @@ def test_bad_batches(federation, batches, role):
                     good[0][:-1], good[0] + b"x", chance.randbytes(5000)):
         refused(frames.frame(frames.BATCH, content), frames.MALFORMED)
     refused(frames.frame(frames.GAP, chance.randbytes(50)), frames.MALFORMED)
-    assert verdicts(receiver, frames.frame(frames.LAYOUT, chance.randbytes(500))) == []
+    assert verdicts(receiver, frames.frame(frames.PACK, chance.randbytes(500))) == []
     # Of a version that is not known.
     refused(frames.frame(frames.BATCH, good[0][:3] + b"\x02" + good[0][4:]), frames.UNSUPPORTED)
     refused(layout_frames + frames.frame(frames.BATCH, frames.with_fields(good[0], body_version=9)), frames.UNSUPPORTED)
@@ -290,7 +295,7 @@ def test_bad_batches(federation, batches, role):
         return after[f"tributary_received_{name}_total"] - before[f"tributary_received_{name}_total"]
 
     assert grown("batches") == 0 and grown("conflicts") == 0 and grown("duplicates") == 0
-    assert grown("malformed") >= 20 + 60 + 20 + 9 and grown("unsupported") == 2 and grown("missing") == 1
+    assert grown("malformed") >= 5 + 20 + 60 + 20 + 9 and grown("unsupported") == 2 and grown("missing") == 6
     assert grown("unauthorised") == (5 if role == "primary" else 4)
     good_frames = [frames.frame(frames.BATCH, batch) for batch in good]
     assert verdicts(receiver, layout_frames + b"".join(good_frames[:4])) == [frames.STORED] * 4
@@ -319,14 +324,14 @@ def test_half_open_connections(federation, batches, role):
     host, port = receiver.url.removeprefix("http://").split(":")
     beginnings = [b"", b"P", b"POST /api/v1/batches HTTP/1.1\r\nHost: x\r\n",
                   b"POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
-                  b"Content-Length: 100000\r\n\r\n" % TOKEN.encode() + frames.frame(frames.LAYOUT, layouts[0])]
+                  b"Content-Length: 100000\r\n\r\n" % TOKEN.encode() + frames.frame(frames.PACK, layouts[0])]
     clients = []
     try:
         for i in range(1000):
             client = socket.create_connection((host, int(port)), timeout=10)
             clients.append(client)
             client.sendall(beginnings[i % len(beginnings)])
-        body = b"".join(frames.frame(frames.LAYOUT, layout) for layout in layouts)
+        body = b"".join(frames.frame(frames.PACK, layout) for layout in layouts)
         started = time.monotonic()
         for batch in good:
             body += frames.frame(frames.BATCH, batch)

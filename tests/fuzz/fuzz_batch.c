@@ -84,7 +84,7 @@ static void make_real(struct real *real)
     for (uint32_t i = 0; i < 24; i++)
         world_add_target(&real->world);
     world_add_round(&real->world);
-    real->table = layout_table_new(64 * MIB);
+    real->table = layout_table_new(64 * MIB, 64 * MIB);
     real->writer = batch_writer_new();
     real->envelope = world_envelope();
     real->envelope.span_ms = 4 * WORLD_STEP_MS; /* room for rounds more */

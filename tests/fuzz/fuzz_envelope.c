@@ -24,11 +24,9 @@ static void check_same(const struct envelope *a, const struct envelope *b)
     ASSERT(a->window_start_ms == b->window_start_ms && a->resolution_ms == b->resolution_ms && a->part == b->part);
     ASSERT(a->sealed_at_ms == b->sealed_at_ms && a->closed_through_ms == b->closed_through_ms);
     ASSERT(hash128_equal(a->targets, b->targets) && a->page_count == b->page_count);
-    ASSERT(a->family_count == b->family_count && a->failed_count == b->failed_count);
+    ASSERT(a->failed_count == b->failed_count);
     for (uint32_t i = 0; i < a->page_count; i++)
         ASSERT(hash128_equal(a->pages[i], b->pages[i]));
-    for (uint32_t i = 0; i < a->family_count; i++)
-        ASSERT(hash128_equal(a->families[i], b->families[i]));
     ASSERT(reasons_equal(a->failed, b->failed, a->failed_count));
     ASSERT(a->dropped_count == b->dropped_count && reasons_equal(a->dropped, b->dropped, a->dropped_count));
     ASSERT(a->span_ms == b->span_ms && a->replaces_count == b->replaces_count);

@@ -19,8 +19,6 @@ static struct layout *make_again(const struct layout *layout)
     switch (layout->type) {
     case LAYOUT_FAMILY:
         return layout_family_new(&spec);
-    case LAYOUT_PAGE:
-        return layout_page_new(layout->families, layout->count);
     default:
         return layout_targets_new(layout->targets, layout->count);
     }

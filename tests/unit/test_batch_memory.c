@@ -66,7 +66,7 @@ struct scene {
     struct layout *families[2], *pages[2], *targets;
     struct labels *target;
     struct envelope envelope;
-    struct hash128 hashes[2], family_hashes[2];
+    struct hash128 hashes[2];
 };
 
 static struct layout *family_of(const char *name, uint32_t slots)
@@ -92,23 +92,19 @@ static struct layout *family_of(const char *name, uint32_t slots)
 static void scene_init(struct scene *scene)
 {
     struct label label = {STR("instance"), STR("host")};
-    *scene = (struct scene){.table = layout_table_new(64 * MIB), .envelope = world_envelope()};
+    *scene = (struct scene){.table = layout_table_new(64 * MIB, 64 * MIB), .envelope = world_envelope()};
     scene->target = labels_new(&label, 1);
     scene->targets = layout_targets_new(&scene->target, 1);
     ASSERT(layout_table_hold(scene->table, scene->targets) == 0);
     for (int i = 0; i < 2; i++) {
         scene->families[i] = family_of(i ? "many" : "one", i ? 4000 : 1);
-        scene->family_hashes[i] = scene->families[i]->hash;
-        scene->pages[i] = layout_page_new(&scene->families[i]->hash, 1);
+        scene->pages[i] = layout_page_new(&scene->families[i], 1);
         scene->hashes[i] = scene->pages[i]->hash;
-        ASSERT(layout_table_hold(scene->table, scene->families[i]) == 0);
         ASSERT(layout_table_hold(scene->table, scene->pages[i]) == 0);
     }
     scene->envelope.targets = scene->targets->hash;
     scene->envelope.pages = scene->hashes;
     scene->envelope.page_count = 2;
-    scene->envelope.families = scene->family_hashes;
-    scene->envelope.family_count = 2;
     scene->envelope.body_version = BATCH_BODY_VERSION;
 }
 

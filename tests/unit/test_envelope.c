@@ -16,7 +16,7 @@
 
 struct sample_envelope {
     struct envelope envelope;
-    struct hash128 pages[HASHES_MAX], families[HASHES_MAX];
+    struct hash128 pages[HASHES_MAX];
     struct reason_count failed[8], dropped[8];
     uint64_t replaces[8];
 };
@@ -61,9 +61,6 @@ static void fill(struct sample_envelope *sample, uint64_t seed)
     envelope->pages = sample->pages;
     envelope->page_count = (uint32_t)random_below(&random, HASHES_MAX);
     fill_hashes(&random, sample->pages, envelope->page_count);
-    envelope->families = sample->families;
-    envelope->family_count = (uint32_t)random_below(&random, HASHES_MAX);
-    fill_hashes(&random, sample->families, envelope->family_count);
     envelope->targets_expected = random_below(&random, UINT32_MAX);
     envelope->targets_answered = random_below(&random, 100);
     envelope->failed = sample->failed;
@@ -148,7 +145,6 @@ static void what_is_encoded_is_decoded(void **state)
         assert_int_equal(got.closed_through_ms, wanted->closed_through_ms);
         assert_true(hash128_equal(got.targets, wanted->targets));
         assert_hashes(got.pages, got.page_count, wanted->pages, wanted->page_count);
-        assert_hashes(got.families, got.family_count, wanted->families, wanted->family_count);
         assert_int_equal(got.targets_expected, wanted->targets_expected);
         assert_int_equal(got.targets_answered, wanted->targets_answered);
         assert_reasons(got.failed, got.failed_count, wanted->failed, wanted->failed_count);
@@ -210,8 +206,8 @@ static void newer_fields_are_passed_over(void **state)
     fill(&sample, 7);
     encode(&sample.envelope, &batch);
     size_t len = batch.len - BODY_BYTES - 8;
-    assert_int_equal(batch.data[8], 0xdc); /* an array of 24 */
-    pack_array(&fields, 24 + 2);
+    assert_int_equal(batch.data[8], 0xdc); /* an array of 23 */
+    pack_array(&fields, 23 + 2);
     buf_append(&fields, batch.data + 8 + 3, len - 3);
     pack_uint(&fields, 7);
     pack_array(&fields, 1);
@@ -222,7 +218,7 @@ static void newer_fields_are_passed_over(void **state)
     /* But not a field less, nor something behind the last. */
     buf_reset(&fields);
     buf_reset(&out);
-    pack_array(&fields, 23);
+    pack_array(&fields, 22);
     buf_append(&fields, batch.data + 8 + 3, len - 3);
     wrap(&fields, &out);
     assert_int_equal(decode(out.data, out.len, &got), -EBADMSG);
@@ -332,14 +328,13 @@ static void too_many_hashes_or_reasons_are_refused(void **state)
     (void)state;
     struct sample_envelope sample;
     struct envelope got;
-    struct hash128 *many = mem_array(ENVELOPE_HASHES_MAX, sizeof(*many));
+    struct hash128 *many = mem_array(ENVELOPE_PAGES_MAX, sizeof(*many));
     struct reason_count *reasons = mem_array(ENVELOPE_REASONS_MAX + 1, sizeof(*reasons));
     for (int c = 0; c < 3; c++) {
         CLEANUP(buf_done) struct buf batch = BUF_INIT(4 * MIB);
         fill(&sample, 7);
         sample.envelope.pages = many;
-        sample.envelope.page_count = c == 0 ? ENVELOPE_HASHES_MAX : 0;
-        sample.envelope.family_count = 0;
+        sample.envelope.page_count = c == 0 ? ENVELOPE_PAGES_MAX : 0;
         sample.envelope.failed = reasons;
         sample.envelope.failed_count = c == 1 ? ENVELOPE_REASONS_MAX : c == 2 ? ENVELOPE_REASONS_MAX + 1 : 0;
         encode(&sample.envelope, &batch);

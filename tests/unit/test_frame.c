@@ -28,11 +28,11 @@ static void test_one_after_the_other(void **state)
     (void)state;
     CLEANUP(buf_done) struct buf out = BUF_INIT(1 * KIB);
     add(&out, FRAME_BATCH, "first");
-    add(&out, FRAME_LAYOUT, "");
+    add(&out, FRAME_PACK, "");
     add(&out, (enum frame_type)200, "of a newer version");
     size_t at = 0;
     expect(buf_view(&out), &at, FRAME_BATCH, "first");
-    expect(buf_view(&out), &at, FRAME_LAYOUT, "");
+    expect(buf_view(&out), &at, FRAME_PACK, "");
     expect(buf_view(&out), &at, (enum frame_type)200, "of a newer version");
     struct frame frame;
     assert_int_equal(frame_next(buf_view(&out), &at, &frame), 0);

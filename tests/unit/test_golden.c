@@ -4,6 +4,7 @@
  *   test_golden --write DIR   makes them anew, after a change of the format (docs/batch-format.md, "Versions") */
 #include "batch_world.h"
 #include "hop/frame.h"
+#include "hop/layout_packer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -115,15 +116,14 @@ static void print_batch(struct str batch, struct layout_table *table, struct buf
 
 static void print_frames(struct str bytes, struct buf *out)
 {
-    CLEANUP(layout_table_freep) struct layout_table *table = layout_table_new(16 * MIB);
+    CLEANUP(layout_table_freep) struct layout_table *table = layout_table_new(16 * MIB, 16 * MIB);
+    CLEANUP(layout_group_freep) struct layout_group *group = layout_group_new(table);
     struct frame frame;
     size_t at = 0, batches = 0;
     while (frame_next(bytes, &at, &frame) == 1) {
         assert_int_equal(frame.damaged_bytes, 0);
-        if (frame.type == FRAME_LAYOUT) {
-            CLEANUP(layout_unrefp) struct layout *layout = NULL;
-            assert_int_equal(layout_decode(frame.payload.ptr, frame.payload.len, &layout), 0);
-            assert_int_equal(layout_table_hold(table, layout), 0);
+        if (frame.type == FRAME_PACK) {
+            assert_int_equal(layout_group_take(group, frame.payload), 0);
         } else if (frame.type == FRAME_BATCH) {
             print_batch(frame.payload, table, out);
             batches++;
@@ -155,9 +155,15 @@ static void write_file(const char *dir, const char *name, const char *ending, co
     ASSERT(fclose(file) == 0);
 }
 
-static void append_layout(const struct layout *layout, struct buf *frames)
+static void append_layouts(const struct envelope *envelope, struct layout_table *table, struct buf *frames)
 {
-    ASSERT(layout && frame_append(frames, FRAME_LAYOUT, layout->bytes, layout->bytes_len) == 0);
+    CLEANUP(layout_group_freep) struct layout_group *group = layout_group_new(table);
+    CLEANUP(layout_packer_freep) struct layout_packer *packer = layout_packer_new_group(table, group);
+    CLEANUP(buf_done) struct buf pack = BUF_INIT(FILE_BYTES_MAX);
+    for (uint32_t i = 0; i < envelope_layout_count(envelope); i++)
+        ASSERT(layout_packer_add(packer, envelope_layout_at(envelope, i)) == 0);
+    ASSERT(layout_packer_finish(packer, &pack) == 0);
+    ASSERT(frame_append(frames, FRAME_PACK, pack.data, pack.len) == 0);
 }
 
 /* All layouts of the world's batch, each once, then the batch. */
@@ -169,7 +175,7 @@ static void make_frames(const struct golden *golden, struct buf *frames)
         world_add_target(&world);
     for (uint32_t round = 1; round < golden->rounds; round++)
         world_add_round(&world);
-    struct layout_table *table = layout_table_new(16 * MIB);
+    struct layout_table *table = layout_table_new(16 * MIB, 16 * MIB);
     struct batch_writer *writer = batch_writer_new();
     struct envelope envelope = world_envelope();
     envelope.span_ms = golden->rounds * WORLD_STEP_MS;
@@ -178,11 +184,7 @@ static void make_frames(const struct golden *golden, struct buf *frames)
     for (uint32_t i = 0; i < world.item_count; i++)
         ASSERT(batch_writer_add(writer, &world.items[i].item) == 0);
     ASSERT(batch_writer_finish(writer, &envelope, table, &batch) == 0);
-    append_layout(layout_table_get(table, envelope.targets), frames);
-    for (uint32_t i = 0; i < envelope.page_count; i++)
-        append_layout(layout_table_get(table, envelope.pages[i]), frames);
-    for (uint32_t i = 0; i < envelope.family_count; i++)
-        append_layout(layout_table_get(table, envelope.families[i]), frames);
+    append_layouts(&envelope, table, frames);
     ASSERT(frame_append(frames, FRAME_BATCH, batch.data, batch.len) == 0);
     batch_writer_release(writer, table);
     batch_writer_free(writer);

@@ -29,12 +29,12 @@ static int setup(void **state)
     struct store_options options = {.max_age_ms = 3600000, .max_ahead_ms = 600000, .series_max = 1000};
     world->store = store_new(world->clock, &options);
     world->ingest = ingest_new(world->store);
-    world->table = layout_table_new(16 * MIB);
+    world->table = layout_table_new(16 * MIB, 16 * MIB);
     const struct label zero = {STR("i"), STR("0")}, one = {STR("i"), STR("1")};
     const struct layout_slot slots[] = {{.labels = &zero, .label_count = 1}, {.labels = &one, .label_count = 1}};
     struct layout_family_spec spec = {.name = STR("m"), .metric_type = METRIC_GAUGE, .slots = slots, .count = 2};
     world->family = layout_family_new(&spec);
-    world->page = layout_page_new(&world->family->hash, 1);
+    world->page = layout_page_new(&world->family, 1);
     const struct label labels[] = {{STR("datacenter"), STR("mine")}, {STR("instance"), STR("h1")}};
     world->target = labels_new(labels, 2);
     *state = world;
@@ -68,10 +68,8 @@ static int push(struct world *world, const struct batch_item *given, struct buf 
     CLEANUP(batch_writer_freep) struct batch_writer *writer = batch_writer_new();
     CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
     struct batch_item item = *given;
-    struct layout *const families[] = {world->family};
     item.target = world->target;
     item.page = world->page;
-    item.families = families;
     struct envelope envelope = {.source = {STR("dc1"), STR("rack-1"), 7},
                                 .epoch = 1,
                                 .seq = 1,
@@ -220,8 +218,8 @@ static void a_batch_without_its_layouts_or_bytes_is_refused(void **state)
     struct batch_item item = {.time_ms = NOW_MS + 55000, .count = 4, .records = records};
     CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
     assert_int_equal(push(world, &item, &batch), 0);
-    /* The layouts have left the table with the writer. */
-    assert_true(ingest_batch(world->ingest, world->table, buf_view(&batch), NOW_MS) < 0);
+    CLEANUP(layout_table_freep) struct layout_table *other = layout_table_new(MIB, MIB);
+    assert_true(ingest_batch(world->ingest, other, buf_view(&batch), NOW_MS) < 0);
     assert_true(ingest_batch(world->ingest, world->table, str_of(batch.data, batch.len - 1), NOW_MS) < 0);
     struct ingest_stats stats;
     ingest_stats(world->ingest, &stats);

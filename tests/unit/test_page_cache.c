@@ -86,7 +86,7 @@ static void assert_series(const struct rig *rig, const struct page *page, const 
     CLEANUP(buf_done) struct buf text = BUF_INIT(1 * MIB);
     uint32_t slot = 0;
     for (uint32_t f = 0; f < page->family_count; f++) {
-        assert_true(hash128_equal(page->families[f]->hash, page->layout->families[f]));
+        assert_ptr_equal(page->families[f], page->layout->families[f]);
         for (uint32_t i = 0; i < page->families[f]->count; i++, slot++) {
             CLEANUP(labels_unrefp)
             struct labels *labels = layout_series(page->families[f], i, rig->target, STR_NULL);

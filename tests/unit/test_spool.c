@@ -39,6 +39,8 @@ static int take(void *arg, const struct spool_batch *batch, struct str bytes, st
     assert_int_equal(envelope_decode(bytes.ptr, bytes.len, &arena, &envelope, &body), 0);
     assert_int_equal(envelope.seq, batch->seq);
     assert_true(layout_table_has_all(layouts, &envelope));
+    for (uint32_t i = 0; i < envelope_layout_count(&envelope); i++)
+        assert_non_null(layout_table_get(layouts, envelope_layout_at(&envelope, i)));
     return 0;
 }
 

@@ -79,8 +79,8 @@ static struct found find(const struct window_closed *closed, const char *name)
     uint32_t index = 0;
     size_t extra = 0;
     for (uint32_t f = 0; f < closed->page->count; f++) {
-        for (uint32_t i = 0; i < closed->families[f]->count; i++, index++) {
-            bool wanted = str_equal(closed->families[f]->name, str_from(name));
+        for (uint32_t i = 0; i < closed->page->families[f]->count; i++, index++) {
+            bool wanted = str_equal(closed->page->families[f]->name, str_from(name));
             if (wanted)
                 found.record = closed->records[index];
             found.there |= wanted;
@@ -314,8 +314,8 @@ static void take_closed(struct model *model, const struct window_closed *closed)
 {
     uint32_t index = 0;
     for (uint32_t f = 0; f < closed->page->count; f++) {
-        for (uint32_t slot = 0; slot < closed->families[f]->count; slot++, index++) {
-            size_t i = number_of(closed->families[f], slot);
+        for (uint32_t slot = 0; slot < closed->page->families[f]->count; slot++, index++) {
+            size_t i = number_of(closed->page->families[f], slot);
             if (closed->count > 0)
                 take_record(model, closed, i, index);
             else

@@ -62,7 +62,7 @@ static void start(struct bench *bench)
     struct pipeline_options options = {
         .resolution_ms = WINDOW_MS, .page_bytes_max = 64 * MIB, .sealed = take_part, .sealed_arg = bench};
     bench->pipeline = pipeline_new(&options);
-    bench->table = layout_table_new(256 * MIB);
+    bench->table = layout_table_new(256 * MIB, 256 * MIB);
     bench->targets = mem_array((size_t)bench->options.hosts, sizeof(struct pipeline_target *));
     for (int i = 0; i < bench->options.hosts; i++) {
         char name[32];

@@ -26,28 +26,19 @@ void inspect_problem(struct inspect *inspect, const char *format, ...)
 
 /* ---- Files ---- */
 
-static void inspect_blob(struct inspect *inspect, const struct layout *layout)
-{
-    inspect->totals.layouts++;
-    inspect->totals.layout_bytes += layout->bytes_len;
-    if (inspect->frames)
-        inspect_layout(layout);
-}
-
 static void inspect_bytes(struct inspect *inspect, struct str bytes)
 {
     static const struct str sync = {"\xf7TR1", 4}, batch = {"TRB", 3};
-    CLEANUP(layout_unrefp) struct layout *layout = NULL;
     if (str_starts_with(bytes, sync))
         inspect_frames(inspect, bytes);
     else if (inspect->load_only)
         return;
     else if (str_starts_with(bytes, batch))
         inspect_batch(inspect, bytes, 0);
-    else if (layout_decode(bytes.ptr, bytes.len, &layout) == 0)
-        inspect_blob(inspect, layout);
+    else if (layout_group_take(inspect->group, bytes) == 0) /* as a receiver sets it aside */
+        inspect_pack(inspect, bytes, 0);
     else
-        inspect_problem(inspect, "neither a segment nor a batch nor a layout");
+        inspect_problem(inspect, "neither a segment nor a batch nor layouts");
 }
 
 static void inspect_file(struct inspect *inspect, const char *path)
@@ -64,7 +55,14 @@ static void inspect_file(struct inspect *inspect, const char *path)
         inspect->totals.bytes += bytes.len;
         printf("%s: %zu bytes\n", path, bytes.len);
     }
+    inspect->group = layout_group_new(inspect->layouts);
     inspect_bytes(inspect, buf_view(&bytes));
+    if (!inspect->load_only) {
+        layout_group_free(STEAL(inspect->group));
+        return;
+    }
+    inspect->kept = mem_resize(inspect->kept, inspect->kept_count + 1, sizeof(struct layout_group *));
+    inspect->kept[inspect->kept_count++] = STEAL(inspect->group);
 }
 
 /* In a directory: files of ours only, others belong to no one here. */
@@ -110,14 +108,15 @@ static void print_totals(const struct inspect_totals *totals)
         printf(", %.2f bytes each", (double)totals->batch_bytes / (double)totals->records);
     if (totals->verified > 0)
         printf(", %" PRIu64 " written again as they are", totals->verified);
-    printf("), %" PRIu64 " layouts (%" PRIu64 " bytes), %" PRIu64 " gaps, %" PRIu64 " bytes damaged, %" PRIu64
-           " problems\n",
-           totals->layouts, totals->layout_bytes, totals->gaps, totals->damaged_bytes, totals->problems);
+    printf("), %" PRIu64 " layouts (%" PRIu64 " edits, %" PRIu64 " bytes), %" PRIu64 " gaps, %" PRIu64
+           " bytes damaged, %" PRIu64 " problems\n",
+           totals->layouts, totals->edits, totals->layout_bytes, totals->gaps, totals->damaged_bytes, totals->problems);
 }
 
 static enum cli_exit inspect(const struct cli_arguments *arguments)
 {
-    CLEANUP(layout_table_freep) struct layout_table *layouts = layout_table_new(INSPECT_LAYOUTS_BYTES_MAX);
+    CLEANUP(layout_table_freep)
+    struct layout_table *layouts = layout_table_new(INSPECT_LAYOUTS_BYTES_MAX, INSPECT_CACHE_BYTES_MAX);
     struct inspect inspect = {.records = cli_flag(arguments, "records"),
                               .columns = cli_flag(arguments, "columns"),
                               .verify = cli_flag(arguments, "verify"),
@@ -139,6 +138,9 @@ static enum cli_exit inspect(const struct cli_arguments *arguments)
         inspect.totals = one.totals;
     }
     print_totals(&inspect.totals);
+    for (size_t i = 0; i < inspect.kept_count; i++)
+        layout_group_free(inspect.kept[i]);
+    mem_free(inspect.kept);
     return inspect.totals.problems > 0 ? CLI_FAILED : CLI_OK;
 }
 

@@ -47,7 +47,7 @@ static void print_envelope(const struct envelope *envelope)
     char sealed[32], closed[32];
     printf("    incarnation %016" PRIx64 ", sealed %s, closed through %s\n", envelope->source.incarnation,
            time_text(envelope->sealed_at_ms, sealed), time_text(envelope->closed_through_ms, closed));
-    printf("    layouts: 1 target list, %u pages, %u families\n", envelope->page_count, envelope->family_count);
+    printf("    layouts: 1 target list, %u pages\n", envelope->page_count);
     printf("    body: version %u, %" PRIu64 " bytes, %" PRIu64 " unpacked\n", envelope->body_version,
            envelope->body_bytes, envelope->body_raw_bytes);
     print_reasons("failed", envelope->failed, envelope->failed_count);
@@ -202,7 +202,7 @@ static void print_shares(const struct tracing *tracing, const struct envelope *e
                          uint64_t records)
 {
     uint64_t known = 0, total = envelope->body_raw_bytes, around = batch_bytes - envelope->body_bytes;
-    uint64_t hashes = (1 + (uint64_t)envelope->page_count + envelope->family_count) * sizeof(struct hash128);
+    uint64_t hashes = (1 + (uint64_t)envelope->page_count) * sizeof(struct hash128);
     printf("    %-24s %8s %10s %10s %8s\n", "where the bytes go", "columns", "header B", "payload B", "of body");
     for (int i = BATCH_PART_LAST; i < BATCH_PART_COUNT; i++) {
         const struct part_bytes *part = &tracing->parts[i];

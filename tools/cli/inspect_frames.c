@@ -79,34 +79,6 @@ static void print_ask(struct inspect *inspect, const struct frame *frame)
                STR_ARG(source.secondary), epoch);
 }
 
-/* False: not a layout. */
-static bool take_layout(struct inspect *inspect, const struct frame *frame)
-{
-    CLEANUP(layout_unrefp) struct layout *layout = NULL;
-    return layout_decode(frame->payload.ptr, frame->payload.len, &layout) == 0 &&
-           layout_table_hold(inspect->layouts, layout) == 0;
-}
-
-static void print_layout(struct inspect *inspect, const struct frame *frame)
-{
-    CLEANUP(layout_unrefp) struct layout *layout = NULL;
-    inspect->totals.layouts++;
-    inspect->totals.layout_bytes += frame->payload.len;
-    if (layout_decode(frame->payload.ptr, frame->payload.len, &layout) < 0) {
-        inspect_problem(inspect, "layout at %zu: malformed", frame->offset);
-        return;
-    }
-    if (!inspect->frames)
-        return;
-    printf("layout, %zu bytes: ", frame->payload.len);
-    if (inspect->records) {
-        inspect_layout(layout);
-    } else {
-        inspect_layout_line(layout);
-        printf("\n");
-    }
-}
-
 static void print_frame(struct inspect *inspect, const struct frame *frame)
 {
     inspect->totals.frames++;
@@ -116,8 +88,8 @@ static void print_frame(struct inspect *inspect, const struct frame *frame)
     case FRAME_SEGMENT:
         print_head(inspect, frame);
         return;
-    case FRAME_LAYOUT:
-        print_layout(inspect, frame);
+    case FRAME_PACK:
+        inspect_pack(inspect, frame->payload, frame->offset);
         return;
     case FRAME_BATCH:
         inspect_batch(inspect, frame->payload, frame->offset);
@@ -153,8 +125,8 @@ void inspect_frames(struct inspect *inspect, struct str bytes)
     struct frame frame;
     size_t at = 0;
     while (frame_next(bytes, &at, &frame) > 0)
-        if (frame.type == FRAME_LAYOUT)
-            (void)take_layout(inspect, &frame); /* a malformed one is named below */
+        if (frame.type == FRAME_PACK && layout_group_take(inspect->group, frame.payload) < 0 && !inspect->load_only)
+            inspect_problem(inspect, "layouts at %zu: malformed, or of bases that are not here", frame.offset);
     if (inspect->load_only)
         return;
     for (at = 0; frame_next(bytes, &at, &frame) > 0;) {

@@ -72,7 +72,7 @@ void inspect_layout(const struct layout *layout)
             print_target(layout->targets[i]);
         } else {
             printf("  ");
-            print_hash(layout->families[i]);
+            inspect_layout_line(layout->families[i]);
             printf("\n");
         }
     }
