@@ -1,0 +1,100 @@
+#include "rig.h"
+#include "base/clock.h"
+#include "base/fail.h"
+
+#include <stdio.h>
+
+struct rig {
+    const struct page_source *source;
+    uint32_t hosts;
+    int scrapes;
+    struct pipeline *pipeline;
+    struct pipeline_target **targets;
+    struct pipeline_sealed parts[RIG_PARTS_MAX];
+    size_t part_count;
+    char page[PAGE_BYTES_MAX];
+};
+
+static void take_part(void *arg, struct pipeline_sealed *sealed)
+{
+    struct rig *rig = arg;
+    ASSERT(rig->part_count < RIG_PARTS_MAX);
+    rig->parts[rig->part_count++] = *sealed;
+}
+
+struct rig *rig_new(const struct page_source *source, int scrapes)
+{
+    static struct pipeline_job job = {.honor_timestamps = true,
+                                      .sample_limit = 100000,
+                                      .label_limit = 64,
+                                      .label_name_bytes_max = 1024,
+                                      .label_value_bytes_max = 4096};
+    struct rig *rig = mem_zalloc(sizeof(*rig));
+    const struct pipeline_options options = {
+        .resolution_ms = RIG_WINDOW_MS, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
+    rig->source = source;
+    rig->hosts = page_source_hosts(source);
+    rig->scrapes = scrapes;
+    rig->pipeline = pipeline_new(&options);
+    rig->targets = mem_array(rig->hosts, sizeof(struct pipeline_target *));
+    for (uint32_t i = 0; i < rig->hosts; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "host-%u:9100", i);
+        struct label labels[] = {{STR("instance"), str_from(name)}, {STR("job"), STR("node")}};
+        CLEANUP(labels_unrefp) struct labels *set = labels_new(labels, ARRAY_LEN(labels));
+        rig->targets[i] = pipeline_target_new(rig->pipeline, set, &job);
+    }
+    return rig;
+}
+
+void rig_free(struct rig *rig)
+{
+    if (!rig)
+        return;
+    for (uint32_t i = 0; i < rig->hosts; i++)
+        pipeline_target_free(rig->targets[i]);
+    mem_free(rig->targets);
+    pipeline_free(rig->pipeline);
+    mem_free(rig);
+}
+
+static void scrape_host(struct rig *rig, uint32_t host, int64_t time_ms, struct rig_cost *cost)
+{
+    size_t len = page_source_render(rig->source, host, (double)time_ms / 1000, rig->page);
+    const struct scrape_outcome outcome = {.time_ms = time_ms,
+                                           .duration_ns = 20000000 + host * 1000 + time_ms / 1000 % 100 * 77777,
+                                           .body = str_of(rig->page, len)};
+    struct scrape_report report;
+    int64_t start_ns = clock_thread_cpu_ns();
+    pipeline_scrape(rig->targets[host], &outcome, &report);
+    cost->scrape_ns += clock_thread_cpu_ns() - start_ns;
+    if (report.failure != SCRAPE_OK)
+        fatal("a page was not taken: %s", report.reason);
+    cost->samples += report.samples_kept;
+    cost->series_added += report.series_added;
+}
+
+void rig_scrape(struct rig *rig, int window, struct rig_cost *cost)
+{
+    int64_t interval_ms = RIG_WINDOW_MS / rig->scrapes;
+    for (int scrape = 0; scrape < rig->scrapes; scrape++)
+        for (uint32_t host = 0; host < rig->hosts; host++)
+            scrape_host(rig, host,
+                        RIG_START_MS + window * RIG_WINDOW_MS + scrape * interval_ms + host * interval_ms / rig->hosts,
+                        cost);
+}
+
+size_t rig_close(struct rig *rig, int window, struct rig_cost *cost, struct pipeline_sealed **ret_parts)
+{
+    rig->part_count = 0;
+    int64_t start_ns = clock_thread_cpu_ns();
+    pipeline_close(rig->pipeline, RIG_START_MS + window * RIG_WINDOW_MS, rig->targets, rig->hosts);
+    cost->close_ns += clock_thread_cpu_ns() - start_ns;
+    *ret_parts = rig->parts;
+    return rig->part_count;
+}
+
+void rig_stats(const struct rig *rig, struct pipeline_stats *ret_stats)
+{
+    pipeline_stats(rig->pipeline, ret_stats);
+}

@@ -1,0 +1,24 @@
+#pragma once
+/* A fixture's hosts as targets of one pipeline, without I/O: scrapes go in, parts of windows come out. */
+#include "secondary/pipeline.h"
+#include "tools/pages/page_source.h"
+
+#define RIG_PARTS_MAX 1024 /* of one window */
+#define RIG_START_MS  INT64_C(1700000040000)
+#define RIG_WINDOW_MS INT64_C(60000)
+
+struct rig;
+
+struct rig_cost { /* thread CPU time and what it was spent on */
+    uint64_t samples, series_added;
+    int64_t scrape_ns, close_ns;
+};
+
+/* scrapes: of each target in a window. source must outlive the rig. */
+struct rig *rig_new(const struct page_source *source, int scrapes);
+void rig_free(struct rig *rig);
+/* Scrapes all hosts through the nth window; adds to cost. */
+void rig_scrape(struct rig *rig, int window, struct rig_cost *cost);
+/* Closes it. The writers of the parts are the caller's; the array lives until the next call. */
+size_t rig_close(struct rig *rig, int window, struct rig_cost *cost, struct pipeline_sealed **ret_parts);
+void rig_stats(const struct rig *rig, struct pipeline_stats *ret_stats);
