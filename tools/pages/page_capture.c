@@ -86,7 +86,8 @@ static void classify(struct trace *trace, struct str name, struct str type, size
     bool summary = str_equal(type, STR("histogram")) || str_equal(type, STR("summary"));
     trace->counter = str_equal(type, STR("counter")) ||
                      (summary && (str_ends_with(name, STR("_sum")) || str_ends_with(name, STR("_count")) ||
-                                  str_ends_with(name, STR("_bucket"))));
+                                  str_ends_with(name, STR("_bucket")))) ||
+                     str_equal(type, STR("untyped")); /* node_netstat_*, node_vmstat_*: those that never fell */
     for (size_t i = 1; i < step_count; i++) {
         trace->moves |= trace->values[i] != trace->values[i - 1];
         trace->counter &= trace->values[i] >= trace->values[i - 1];
@@ -251,7 +252,6 @@ void page_capture_free(struct page_capture *capture)
 
 struct place { /* of a host in the trace */
     uint32_t host;
-    double now;
     double step, slow_step; /* since its counters were zero; the trace repeats, its last step being the first again */
     double rate, size;
     double uptime;
@@ -263,7 +263,6 @@ static struct place place_of(uint32_t host, double now)
     double uptime = floor(UPTIME_S * own_factor(own_key(host, 2), 1.2));
     double step = floor(now - BEGIN_S + uptime);
     return (struct place){.host = host,
-                          .now = now,
                           .step = step,
                           .slow_step = floor(step / SLOW_STEP_S),
                           .rate = own_factor(own_key(host, 1), 0.8),
@@ -295,8 +294,9 @@ static double trace_value(const struct page_capture *capture, const struct trace
     double value = trace->values[at];
     if (trace->counter)
         return value_of(trace->scale, counter_at(trace, place, at, repeats, last));
-    if (trace->clock)
-        value += trace->moves ? place->now - capture->times[at] : BEGIN_S - place->uptime - capture->times[0];
+    if (trace->clock) /* since the host's counters were zero, or since the trace began again */
+        value += BEGIN_S - place->uptime - capture->times[0] +
+                 (trace->moves ? repeats * (double)last * (trace->slow ? SLOW_STEP_S : 1) : 0);
     double k = k_of(trace->scale, value);
     if (trace->size)
         k = to_unit(trace, k * place->size);

@@ -235,7 +235,7 @@ struct page_template *page_node_small(void)
 
 /* ---- No two alike ---- */
 
-enum { DEVICES_MAX = 40, DEVICE_BYTES = 24 };
+enum { DEVICES_MAX = 64, DEVICE_BYTES = 24 };
 
 struct devices {
     char text[DEVICES_MAX][DEVICE_BYTES];
@@ -270,13 +270,13 @@ static void own_nets(struct devices *devices, uint32_t host, unsigned count)
 
 struct page_template *page_node_different(uint32_t host)
 {
-    static const unsigned cpus[] = {4, 6, 8, 12, 16, 24, 32, 40, 48, 64};
+    static const unsigned cpus[] = {4, 8, 12, 16, 24, 32, 40, 48, 56, 64};
     struct page_template *page = page_template_new();
     struct devices disks, nets;
     char mounts[32], histogram[64];
     page_template_leave_out(page, own_key(host, 4), 0.08);
-    own_disks(&disks, host, 2 + (unsigned)(7 * own_number(own_key(host, 5))));
-    own_nets(&nets, host, 4 + (unsigned)(34 * own_number(own_key(host, 6))));
+    own_disks(&disks, host, 2 + (unsigned)(9 * own_number(own_key(host, 5))));
+    own_nets(&nets, host, 12 + (unsigned)(38 * own_number(own_key(host, 6))));
     snprintf(mounts, sizeof(mounts), "/srv/%04x/data", (unsigned)own_key(host, 7) & 0xffff);
     snprintf(histogram, sizeof(histogram), "service_%u_request_duration_seconds", host % 4);
     page_cpu(page, cpus[host % ARRAY_LEN(cpus)]);
