@@ -1,7 +1,8 @@
 /* What the heart costs, without any I/O: a fixture's pages through the pipeline, its windows into batches, over a
  * simulated link, and back. Times are of one thread on this machine, bytes are the same everywhere.
  *
- *   bench_codec [--page NAME] [--hosts N] [--windows 3] [--scrapes 4] [--layout] [--families N] [-o table|json]
+ *   bench_codec [--page NAME] [--hosts N] [--group N] [--windows 3] [--scrapes 4] [--layout] [--families N] [-o
+ * table|json]
  *               [--churn-series K] [--churn-pods] [--capture FILE] */
 #include "base/fail.h"
 #include "base/map.h"
@@ -20,7 +21,7 @@ enum { WINDOWS_MAX = 1000, SCRAPES_MAX = 60 };
 
 struct options {
     struct page_options page;
-    int windows, scrapes, families;
+    int windows, scrapes, families, group;
     bool layout, json;
 };
 
@@ -167,7 +168,8 @@ static void print_json(const struct bench *bench)
 static void usage(FILE *out)
 {
     fprintf(out,
-            "usage: bench_codec [--page NAME] [--hosts N] [--windows N] [--scrapes N] [--layout] [--families N]\n"
+            "usage: bench_codec [--page NAME] [--hosts N] [--group N] [--windows N] [--scrapes N] [--layout] "
+            "[--families N]\n"
             "                   [--churn-series K] [--churn-pods] [--capture FILE] [-o table|json]\n"
             "--layout splits the bytes into labels, values and headers, --families shows the N largest families.\n"
             "--churn-series K replaces K series of each page at each scrape, --churn-pods a pod of each node each\n"
@@ -188,17 +190,10 @@ static int number_of(const char *name, const char *text, long low, long high)
 
 static struct options read_options(int argc, char **argv)
 {
-    static const struct option known[] = {{"hosts", 1, 0, 'h'},
-                                          {"page", 1, 0, 'p'},
-                                          {"windows", 1, 0, 'w'},
-                                          {"scrapes", 1, 0, 's'},
-                                          {"layout", 0, 0, 'l'},
-                                          {"families", 1, 0, 'f'},
-                                          {"churn-series", 1, 0, 'k'},
-                                          {"capture", 1, 0, 'c'},
-                                          {"help", 0, 0, '?'},
-                                          {"churn-pods", 0, 0, 'd'},
-                                          {0}};
+    static const struct option known[] = {{"hosts", 1, 0, 'h'},        {"page", 1, 0, 'p'},    {"windows", 1, 0, 'w'},
+                                          {"scrapes", 1, 0, 's'},      {"layout", 0, 0, 'l'},  {"families", 1, 0, 'f'},
+                                          {"churn-series", 1, 0, 'k'}, {"capture", 1, 0, 'c'}, {"help", 0, 0, '?'},
+                                          {"churn-pods", 0, 0, 'd'},   {"group", 1, 0, 'g'},   {0}};
     struct options options = {.page = {.name = "full", .capture = CAPTURE}, .windows = 3, .scrapes = 4};
     for (int option; (option = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
         if (option == 'h')
@@ -209,6 +204,8 @@ static struct options read_options(int argc, char **argv)
             options.windows = number_of("windows", optarg, 1, WINDOWS_MAX);
         else if (option == 's')
             options.scrapes = number_of("scrapes", optarg, 1, SCRAPES_MAX);
+        else if (option == 'g')
+            options.group = number_of("group", optarg, 0, PAGE_HOSTS_MAX);
         else if (option == 'l')
             options.layout = true;
         else if (option == 'f')
@@ -242,7 +239,7 @@ int main(int argc, char **argv)
     map_init(&bench.lasts);
     bench.first.account.lasts = bench.steady.account.lasts = &bench.lasts;
     bench.steady.account.families = mem_array(ACCOUNT_FAMILIES_MAX, sizeof(struct account_family));
-    bench.rig = rig_new(bench.source, bench.options.scrapes);
+    bench.rig = rig_new(bench.source, bench.options.scrapes, (uint32_t)bench.options.group);
     bench.uplink = uplink_new();
     for (int window = 0; window < bench.options.windows + 2; window++)
         run_window(&bench, window);

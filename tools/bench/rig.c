@@ -6,7 +6,7 @@
 
 struct rig {
     const struct page_source *source;
-    uint32_t hosts;
+    uint32_t hosts, group;
     int scrapes;
     struct pipeline *pipeline;
     struct pipeline_target **targets;
@@ -22,7 +22,7 @@ static void take_part(void *arg, struct pipeline_sealed *sealed)
     rig->parts[rig->part_count++] = *sealed;
 }
 
-struct rig *rig_new(const struct page_source *source, int scrapes)
+struct rig *rig_new(const struct page_source *source, int scrapes, uint32_t group)
 {
     static struct pipeline_job job = {.honor_timestamps = true,
                                       .sample_limit = 100000,
@@ -34,6 +34,7 @@ struct rig *rig_new(const struct page_source *source, int scrapes)
         .resolution_ms = RIG_WINDOW_MS, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
     rig->source = source;
     rig->hosts = page_source_hosts(source);
+    rig->group = group ? group : rig->hosts;
     rig->scrapes = scrapes;
     rig->pipeline = pipeline_new(&options);
     rig->targets = mem_array(rig->hosts, sizeof(struct pipeline_target *));
@@ -88,7 +89,9 @@ size_t rig_close(struct rig *rig, int window, struct rig_cost *cost, struct pipe
 {
     rig->part_count = 0;
     int64_t start_ns = clock_thread_cpu_ns();
-    pipeline_close(rig->pipeline, RIG_START_MS + window * RIG_WINDOW_MS, rig->targets, rig->hosts);
+    for (uint32_t at = 0; at < rig->hosts; at += rig->group)
+        pipeline_close(rig->pipeline, RIG_START_MS + window * RIG_WINDOW_MS, rig->targets + at,
+                       MIN(rig->group, rig->hosts - at));
     cost->close_ns += clock_thread_cpu_ns() - start_ns;
     *ret_parts = rig->parts;
     return rig->part_count;

@@ -14,11 +14,12 @@ struct rig_cost { /* thread CPU time and what it was spent on */
     int64_t scrape_ns, close_ns;
 };
 
-/* scrapes: of each target in a window. source must outlive the rig. */
-struct rig *rig_new(const struct page_source *source, int scrapes);
+/* scrapes: of each target in a window; group: hosts whose window is closed together, 0: all. source must outlive the
+ * rig. */
+struct rig *rig_new(const struct page_source *source, int scrapes, uint32_t group);
 void rig_free(struct rig *rig);
 /* Scrapes all hosts through the nth window; adds to cost. */
 void rig_scrape(struct rig *rig, int window, struct rig_cost *cost);
-/* Closes it. The writers of the parts are the caller's; the array lives until the next call. */
+/* Closes it, group by group. The writers of the parts are the caller's; the array lives until the next call. */
 size_t rig_close(struct rig *rig, int window, struct rig_cost *cost, struct pipeline_sealed **ret_parts);
 void rig_stats(const struct rig *rig, struct pipeline_stats *ret_stats);
