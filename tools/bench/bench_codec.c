@@ -1,9 +1,6 @@
 /* What the heart costs, without any I/O: a fixture's pages through the pipeline, its windows into batches, over a
- * simulated link, and back. Times are of one thread on this machine, bytes are the same everywhere.
- *
- *   bench_codec [--page NAME] [--hosts N] [--group N] [--windows 3] [--scrapes 4] [--layout] [--families N] [-o
- * table|json]
- *               [--churn-series K] [--churn-pods] [--capture FILE] */
+ * simulated link, and back. Times are of one thread on this machine, bytes are the same everywhere. See --help and
+ * tools/bench/README.md. */
 #include "base/fail.h"
 #include "base/map.h"
 #include "rig.h"
@@ -21,7 +18,7 @@ enum { WINDOWS_MAX = 1000, SCRAPES_MAX = 60 };
 
 struct options {
     struct page_options page;
-    int windows, scrapes, families, group;
+    int windows, scrapes, families, group, window_s;
     bool layout, json;
 };
 
@@ -119,10 +116,10 @@ static void print_table(struct bench *bench)
     const struct span *steady = &bench->steady;
     struct pipeline_stats stats;
     rig_stats(bench->rig, &stats);
-    printf("%s: %u hosts, %.0f series each (%" PRIu64 " pages), %d scrapes a window of 60 s, %d windows counted\n",
+    printf("%s: %u hosts, %.0f series each (%" PRIu64 " pages), %d scrapes a window of %d s, %d windows counted\n",
            bench->options.page.name, page_source_hosts(bench->source),
            (double)stats.series / page_source_hosts(bench->source), stats.pages, bench->options.scrapes,
-           bench->options.windows);
+           bench->options.window_s, bench->options.windows);
     print_times(steady);
     print_bytes("bytes on the link", (double)account_total(&steady->account), steady);
     print_bytes("bodies before zstd", (double)steady->account.raw_bytes, steady);
@@ -167,13 +164,17 @@ static void print_json(const struct bench *bench)
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "usage: bench_codec [--page NAME] [--hosts N] [--group N] [--windows N] [--scrapes N] [--layout] "
-            "[--families N]\n"
-            "                   [--churn-series K] [--churn-pods] [--capture FILE] [-o table|json]\n"
-            "--layout splits the bytes into labels, values and headers, --families shows the N largest families.\n"
-            "--churn-series K replaces K series of each page at each scrape, --churn-pods a pod of each node each\n"
-            "minute. Pages, and how many hosts there are without --hosts:\n");
+    fprintf(out, "usage: bench_codec [--page NAME] [--hosts N] [--group N] [--window S] [--windows N] [--scrapes N]\n"
+                 "                   [--layout] [--families N] [--churn-series K] [--churn-pods] [--capture FILE]\n"
+                 "                   [-o table|json]\n"
+                 "--window S       seconds of a window (60); --scrapes N: of each host in it (4)\n"
+                 "--windows N      counted after the first (3)\n"
+                 "--group N        windows of N hosts are closed together, a batch or more each (0: of all)\n"
+                 "--layout         bytes apart by labels, values and headers\n"
+                 "--families N     the N largest families\n"
+                 "--churn-series K K series of each page are replaced at each scrape\n"
+                 "--churn-pods     a pod of each node is replaced each minute\n"
+                 "Pages, and how many hosts there are without --hosts:\n");
     page_source_list(out);
 }
 
@@ -190,11 +191,20 @@ static int number_of(const char *name, const char *text, long low, long high)
 
 static struct options read_options(int argc, char **argv)
 {
-    static const struct option known[] = {{"hosts", 1, 0, 'h'},        {"page", 1, 0, 'p'},    {"windows", 1, 0, 'w'},
-                                          {"scrapes", 1, 0, 's'},      {"layout", 0, 0, 'l'},  {"families", 1, 0, 'f'},
-                                          {"churn-series", 1, 0, 'k'}, {"capture", 1, 0, 'c'}, {"help", 0, 0, '?'},
-                                          {"churn-pods", 0, 0, 'd'},   {"group", 1, 0, 'g'},   {0}};
-    struct options options = {.page = {.name = "full", .capture = CAPTURE}, .windows = 3, .scrapes = 4};
+    static const struct option known[] = {{"hosts", 1, 0, 'h'},
+                                          {"page", 1, 0, 'p'},
+                                          {"windows", 1, 0, 'w'},
+                                          {"scrapes", 1, 0, 's'},
+                                          {"layout", 0, 0, 'l'},
+                                          {"families", 1, 0, 'f'},
+                                          {"churn-series", 1, 0, 'k'},
+                                          {"capture", 1, 0, 'c'},
+                                          {"help", 0, 0, 'u'},
+                                          {"churn-pods", 0, 0, 'd'},
+                                          {"group", 1, 0, 'g'},
+                                          {"window", 1, 0, 'i'},
+                                          {0}};
+    struct options options = {.page = {.name = "full", .capture = CAPTURE}, .windows = 3, .window_s = 60, .scrapes = 4};
     for (int option; (option = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
         if (option == 'h')
             options.page.hosts = (uint32_t)number_of("hosts", optarg, 1, PAGE_HOSTS_MAX);
@@ -202,6 +212,8 @@ static struct options read_options(int argc, char **argv)
             options.page.name = optarg;
         else if (option == 'w')
             options.windows = number_of("windows", optarg, 1, WINDOWS_MAX);
+        else if (option == 'i')
+            options.window_s = number_of("window", optarg, 1, 3600);
         else if (option == 's')
             options.scrapes = number_of("scrapes", optarg, 1, SCRAPES_MAX);
         else if (option == 'g')
@@ -219,11 +231,11 @@ static struct options read_options(int argc, char **argv)
         else if (option == 'o')
             options.json = strcmp(optarg, "json") == 0;
         else {
-            usage(stderr);
-            exit(2);
+            usage(option == 'u' ? stdout : stderr);
+            exit(option == 'u' ? 0 : 2);
         }
     }
-    options.page.churn.interval_s = (uint32_t)MAX(RIG_WINDOW_MS / 1000 / options.scrapes, 1);
+    options.page.churn.interval_s = (uint32_t)MAX(options.window_s / options.scrapes, 1);
     return options;
 }
 
@@ -239,7 +251,10 @@ int main(int argc, char **argv)
     map_init(&bench.lasts);
     bench.first.account.lasts = bench.steady.account.lasts = &bench.lasts;
     bench.steady.account.families = mem_array(ACCOUNT_FAMILIES_MAX, sizeof(struct account_family));
-    bench.rig = rig_new(bench.source, bench.options.scrapes, (uint32_t)bench.options.group);
+    bench.rig = rig_new(&(struct rig_options){.source = bench.source,
+                                              .window_ms = bench.options.window_s * INT64_C(1000),
+                                              .scrapes = bench.options.scrapes,
+                                              .group = (uint32_t)bench.options.group});
     bench.uplink = uplink_new();
     for (int window = 0; window < bench.options.windows + 2; window++)
         run_window(&bench, window);

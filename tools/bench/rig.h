@@ -5,7 +5,7 @@
 
 #define RIG_PARTS_MAX 1024 /* of one window */
 #define RIG_START_MS  INT64_C(1700000040000)
-#define RIG_WINDOW_MS INT64_C(60000)
+#define RIG_WINDOW_MS INT64_C(60000) /* usual */
 
 struct rig;
 
@@ -14,9 +14,14 @@ struct rig_cost { /* thread CPU time and what it was spent on */
     int64_t scrape_ns, close_ns;
 };
 
-/* scrapes: of each target in a window; group: hosts whose window is closed together, 0: all. source must outlive the
- * rig. */
-struct rig *rig_new(const struct page_source *source, int scrapes, uint32_t group);
+struct rig_options {
+    const struct page_source *source; /* must outlive the rig */
+    int64_t window_ms;
+    int scrapes;    /* of each target in a window */
+    uint32_t group; /* hosts whose window is closed together; 0: all */
+};
+
+struct rig *rig_new(const struct rig_options *options);
 void rig_free(struct rig *rig);
 /* Scrapes all hosts through the nth window; adds to cost. */
 void rig_scrape(struct rig *rig, int window, struct rig_cost *cost);
