@@ -7,9 +7,11 @@
 
 enum { PODS = 25, CONTAINERS = 2, VARIANTS_MAX = 6, LABELS_BYTES = 640, ID_BYTES = 33 };
 
-#define MINUTE_S 60
-#define BEGIN_S  1.7e9    /* pods are older than that, where none are replaced */
-#define AGE_S    864000.0 /* their median age by then */
+#define MINUTE_S       60
+#define BEGIN_S        1.7e9    /* pods are older than that, where none are replaced */
+#define AGE_S          864000.0 /* their median age by then */
+#define HOUSEKEEPING_S 10       /* each so often a container is looked at; its samples are of that time */
+#define STAMP_BYTES    32
 
 struct container_family {
     const char *name, *type;
@@ -110,6 +112,7 @@ struct pod {
     double since;
     char labels[CONTAINERS + 1][LABELS_BYTES]; /* of its containers, then of the pod itself */
     size_t labels_len[CONTAINERS + 1];
+    char line_ends[CONTAINERS + 1][STAMP_BYTES]; /* with the samples' time, where they have one */
 };
 
 static void hex(char text[static ID_BYTES], uint64_t key)
@@ -155,6 +158,19 @@ static void make_labels(struct pod *pod, unsigned place, int container)
         image, name, (unsigned)(kind % 8), place, image + 3, uid + 5);
 }
 
+/* When the container was looked at last: at a phase of its own, and some milliseconds late. */
+static void make_line_end(struct pod *pod, int container, bool stamped, double now)
+{
+    uint64_t key = own_key(pod->key, 500 + (uint64_t)container);
+    double phase = HOUSEKEEPING_S * own_number(key), turn = floor((now - phase) / HOUSEKEEPING_S);
+    double late = 0.2 * own_number(own_key(key, (uint64_t)turn));
+    double at = MIN(turn * HOUSEKEEPING_S + phase + late, now);
+    if (stamped)
+        snprintf(pod->line_ends[container], STAMP_BYTES, " %.0f\n", floor(at * 1000));
+    else
+        snprintf(pod->line_ends[container], STAMP_BYTES, "\n");
+}
+
 static void make_pod(const struct page_churn *churn, uint32_t node, unsigned place, double now, struct pod *ret_pod)
 {
     int64_t minute = churn->pods ? minute_of(node, place, now) : 0;
@@ -196,17 +212,20 @@ static size_t put_series(char *at, const struct container_family *family, const 
         }
         len += put(at + len, "} ", 2);
         len += page_value_print(&of, now, at + len);
-        len += put(at + len, "\n", 1);
+        len += put_text(at + len, pod->line_ends[container]);
     }
     return len;
 }
 
-size_t page_containers_render(const struct page_churn *churn, char *page, uint32_t node, double now)
+size_t page_containers_render(const struct page_churn *churn, bool stamped, char *page, uint32_t node, double now)
 {
     static struct pod pods[PODS]; /* one thread renders */
     size_t len = 0;
-    for (unsigned i = 0; i < PODS; i++)
+    for (unsigned i = 0; i < PODS; i++) {
         make_pod(churn, node, i, now, &pods[i]);
+        for (int container = 0; container <= CONTAINERS; container++)
+            make_line_end(&pods[i], container, stamped, now);
+    }
     for (size_t f = 0; f < ARRAY_LEN(families); f++) {
         const struct container_family *family = &families[f];
         len += (size_t)snprintf(page + len, 256, "# HELP %s Simulated, as cAdvisor has it.\n# TYPE %s %s\n",

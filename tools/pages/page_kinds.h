@@ -7,8 +7,8 @@ struct page_template *page_node_full(void);
 struct page_template *page_node_small(void);
 struct page_template *page_node_different(uint32_t host); /* like no other host's */
 
-/* Pages like cAdvisor's. */
-size_t page_containers_render(const struct page_churn *churn, char *page, uint32_t node, double now);
+/* Pages like cAdvisor's; stamped: each sample says its time, as cAdvisor's do. */
+size_t page_containers_render(const struct page_churn *churn, bool stamped, char *page, uint32_t node, double now);
 
 /* A capture of tools/bench/capture. */
 struct page_capture;

@@ -19,6 +19,7 @@ static const struct fixture fixtures[] = {
     {"different", 10, "hosts of which no two are alike, 4 to 64 CPUs", NULL, page_node_different},
     {"captured", 1000, "a real node_exporter's page and values (tools/bench/capture)", NULL, NULL},
     {"containers", 100, "nodes with some 3,000 series like cAdvisor's, each its own pods", NULL, NULL},
+    {"stamped", 100, "the same with a timestamp on each sample", NULL, NULL},
 };
 
 struct page_source {
@@ -96,7 +97,8 @@ size_t page_source_render(const struct page_source *source, uint32_t host, doubl
                                     now);
     if (source->capture)
         return page_capture_render(source->capture, ret_page, host, now);
-    return page_containers_render(&source->churn, ret_page, host, now);
+    bool stamped = strcmp(source->fixture->name, "stamped") == 0;
+    return page_containers_render(&source->churn, stamped, ret_page, host, now);
 }
 
 void page_source_list(FILE *out)
