@@ -89,31 +89,48 @@ static void add_family(struct account *account, const struct batch_block *block)
     add_columns(&family->columns, block);
 }
 
-static uint64_t series_key(const struct batch_reader *reader, const struct batch_block *block, uint32_t slot,
-                           uint32_t member)
+static uint64_t join_hashes(uint64_t a, uint64_t b)
 {
-    size_t count;
-    const struct batch_entry *entry = &batch_reader_entries(reader, &count)[block->entries[member]];
-    uint64_t keys[] = {labels_hash(batch_reader_targets(reader)->targets[entry->target]),
-                       hash128_low(block->family->hash), slot};
-    return str_hash(str_of(keys, sizeof(keys)));
+    uint64_t both[] = {a, b};
+    return str_hash(str_of(both, sizeof(both)));
 }
 
-/* A family that changed has new slots: they count as moved. */
+static uint64_t slot_key(const struct layout *family, uint32_t slot)
+{
+    uint64_t key = str_hash(family->name);
+    for (uint32_t i = 0; i < family->slots[slot].label_count; i++) {
+        const struct label *label = &family->slots[slot].labels[i];
+        key = join_hashes(key, join_hashes(str_hash(label->name), str_hash(label->value)));
+    }
+    return key;
+}
+
+static void count_record(struct account *account, uint64_t key, double last)
+{
+    uint64_t bits;
+    memcpy(&bits, &last, sizeof(bits));
+    void *item = (void *)(uintptr_t)(bits + 1); /* not NULL, for all that an exporter shows */
+    void *before = map_get(account->lasts, key, NULL, NULL);
+    if (before == item)
+        return;
+    account->moved++;
+    if (before)
+        map_remove(account->lasts, key, NULL, NULL);
+    map_put(account->lasts, key, item);
+}
+
+/* Records whose last value is new; a series' first counts. */
 static void count_moved(struct account *account, const struct batch_reader *reader, const struct batch_block *block)
 {
-    for (uint32_t i = 0; i < block->entry_count * block->family->count; i++) {
-        uint64_t key = series_key(reader, block, i / block->entry_count, i % block->entry_count), bits;
-        memcpy(&bits, &block->records[i].last, sizeof(bits));
-        void *item = (void *)(uintptr_t)(bits + 1); /* not NULL, for all that an exporter shows */
-        void *before = map_get(account->lasts, key, NULL, NULL);
-        if (before == item)
-            continue;
-        account->moved++;
-        if (before)
-            map_remove(account->lasts, key, NULL, NULL);
-        if (item)
-            map_put(account->lasts, key, item);
+    size_t count;
+    const struct batch_entry *entries = batch_reader_entries(reader, &count);
+    struct labels *const *targets = batch_reader_targets(reader)->targets;
+    for (uint32_t slot = 0; slot < block->family->count; slot++) {
+        uint64_t key = slot_key(block->family, slot);
+        for (uint32_t member = 0; member < block->entry_count; member++) {
+            uint64_t target = labels_hash(targets[entries[block->entries[member]].target]);
+            count_record(account, join_hashes(key, target), block->records[slot * block->entry_count + member].last);
+        }
     }
 }
 
