@@ -7,7 +7,7 @@
  * Addresses are 127.1.0.1, 127.1.0.2, ... It stays on loopback and ends by itself after --seconds. */
 #include "base/clock.h"
 #include "base/fail.h"
-#include "fleet_page.h"
+#include "tools/pages/page_source.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,6 +38,7 @@ struct connection {
 };
 
 static volatile sig_atomic_t stopping;
+static struct page_source *pages;
 
 static void on_signal(int number)
 {
@@ -76,9 +77,10 @@ static bool flush(int epoll, struct connection *connection)
 
 static bool answer(int epoll, struct connection *connection)
 {
-    static char page[FLEET_PAGE_BYTES_MAX];
+    static char page[PAGE_BYTES_MAX];
     bool found = strncmp(connection->request, "GET /metrics", 12) == 0;
-    size_t len = found ? fleet_page_render(page, connection->host, (double)clock_wall_ms(clock_real()) / 1000) : 0;
+    double now = (double)clock_wall_ms(clock_real()) / 1000;
+    size_t len = found ? page_source_render(pages, connection->host, now, page) : 0;
     connection->out = mem_alloc(len + 256);
     int head = snprintf(connection->out, 256,
                         "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -199,41 +201,65 @@ static int number_of(const char *name, const char *text, long low, long high)
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "usage: fleet [--hosts N] [--first N] [--port P] [--page full|small] [--targets FILE] [--seconds S]\n"
-            "Answers as N hosts on 127.1.0.1 and up with pages like node_exporter's (full: some 700 series, small:\n"
-            "some 100), ends by itself after S seconds (3600). --targets writes the hosts as a file_sd file; given\n"
-            "several times, the hosts are split evenly among the files.\n"
-            "--first N begins with the Nth host (0), so that several fleets share one port.\n");
+    fprintf(
+        out,
+        "usage: fleet [--hosts N] [--first N] [--port P] [--page NAME] [--targets FILE] [--seconds S]\n"
+        "             [--capture FILE] [--churn-series K] [--churn-interval S] [--churn-pods]\n"
+        "Answers as N hosts on 127.1.0.1 and up, ends by itself after S seconds (3600). --targets writes the hosts\n"
+        "as a file_sd file; given several times, the hosts are split evenly among the files.\n"
+        "--first N begins with the Nth host (0), so that several fleets share one port.\n"
+        "--churn-series K: K series of each page are replaced by others every --churn-interval seconds (15);\n"
+        "--churn-pods: one pod of each node is replaced each minute. Pages:\n");
+    page_source_list(out);
 }
 
-int main(int argc, char **argv)
-{
-    static const struct option options[] = {
-        {"hosts", 1, 0, 'n'},   {"first", 1, 0, 'f'},   {"port", 1, 0, 'p'}, {"page", 1, 0, 'g'},
-        {"targets", 1, 0, 't'}, {"seconds", 1, 0, 's'}, {"help", 0, 0, 'h'}, {0}};
-    int hosts = 200, first = 0, port = 19100, seconds = 3600;
+struct options {
+    struct page_options page;
+    int first, port, seconds;
     const char *targets[TARGET_FILES_MAX];
-    int target_files = 0;
-    bool full = true;
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    int target_files;
+};
+
+static void read_options(int argc, char **argv, struct options *ret_options)
+{
+    static const struct option known[] = {
+        {"hosts", 1, 0, 'n'},   {"first", 1, 0, 'f'},      {"port", 1, 0, 'p'},           {"page", 1, 0, 'g'},
+        {"targets", 1, 0, 't'}, {"seconds", 1, 0, 's'},    {"capture", 1, 0, 'c'},        {"churn-series", 1, 0, 'k'},
+        {"help", 0, 0, 'h'},    {"churn-pods", 0, 0, 'o'}, {"churn-interval", 1, 0, 'i'}, {0}};
+    struct options options = {
+        .page = {.name = "full", .hosts = 200, .churn.interval_s = 15}, .port = 19100, .seconds = 3600};
+    for (int c; (c = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
         if (c == 'n')
-            hosts = number_of("hosts", optarg, 1, HOSTS_MAX);
+            options.page.hosts = (uint32_t)number_of("hosts", optarg, 1, HOSTS_MAX);
         else if (c == 'f')
-            first = number_of("first", optarg, 0, HOSTS_MAX);
+            options.first = number_of("first", optarg, 0, HOSTS_MAX);
         else if (c == 'p')
-            port = number_of("port", optarg, 1, 65535);
+            options.port = number_of("port", optarg, 1, 65535);
         else if (c == 'g')
-            full = strcmp(optarg, "small") != 0;
-        else if (c == 't' && target_files < TARGET_FILES_MAX)
-            targets[target_files++] = optarg;
+            options.page.name = optarg;
+        else if (c == 't' && options.target_files < TARGET_FILES_MAX)
+            options.targets[options.target_files++] = optarg;
         else if (c == 's')
-            seconds = number_of("seconds", optarg, 1, SECONDS_MAX);
+            options.seconds = number_of("seconds", optarg, 1, SECONDS_MAX);
+        else if (c == 'c')
+            options.page.capture = optarg;
+        else if (c == 'k')
+            options.page.churn.series = (uint32_t)number_of("churn-series", optarg, 0, 1000);
+        else if (c == 'i')
+            options.page.churn.interval_s = (uint32_t)number_of("churn-interval", optarg, 1, 3600);
+        else if (c == 'o')
+            options.page.churn.pods = true;
         else {
             usage(c == 'h' ? stdout : stderr);
-            return c == 'h' ? 0 : 2;
+            exit(c == 'h' ? 0 : 2);
         }
     }
+    *ret_options = options;
+}
+
+/* Signals, open files, and the pages of all hosts up to the last. */
+static int prepare(const struct options *options)
+{
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -242,18 +268,44 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
-    size_t series_count = fleet_page_make(full);
+    struct page_options page = options->page;
+    char error[PAGE_ERROR_BYTES];
+    page.hosts += (uint32_t)options->first;
+    int result = page_source_new(&page, error, &pages);
+    if (result < 0)
+        fprintf(stderr, "fleet: --page %s: %s\n", page.name, error);
+    return result;
+}
+
+static size_t count_series(uint32_t host)
+{
+    static char page[PAGE_BYTES_MAX];
+    size_t len = page_source_render(pages, host, (double)clock_wall_ms(clock_real()) / 1000, page), count = 0;
+    for (size_t i = 0; i < len; i++)
+        count += page[i] != '#' && (i == 0 || page[i - 1] == '\n');
+    return count;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    read_options(argc, argv, &options);
+    int hosts = (int)options.page.hosts;
+    if (prepare(&options) < 0)
+        return 2;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < hosts; i++)
-        if (epoll < 0 || listen_as(epoll, (uint32_t)(first + i), port) != 0)
+        if (epoll < 0 || listen_as(epoll, (uint32_t)(options.first + i), options.port) != 0)
             return 1;
-    for (int i = 0; i < target_files; i++) {
-        int from = hosts * i / target_files, to = hosts * (i + 1) / target_files;
-        if (write_targets(targets[i], first + from, to - from, port) != 0)
+    for (int i = 0; i < options.target_files; i++) {
+        int from = hosts * i / options.target_files, to = hosts * (i + 1) / options.target_files;
+        if (write_targets(options.targets[i], options.first + from, to - from, options.port) != 0)
             return 1;
     }
-    printf("fleet: %d hosts with %zu series each on port %d\n", hosts, series_count, port);
+    size_t series = count_series((uint32_t)options.first);
+    printf("fleet: %d hosts with %zu series each on port %d\n", hosts, series, options.port);
     fflush(stdout);
-    run(epoll, seconds);
+    run(epoll, options.seconds);
+    page_source_free(pages);
     return 0;
 }

@@ -1,202 +1,189 @@
-/* What the heart costs, without any I/O: a simulated fleet's pages through the pipeline, its windows into batches, and
- * back. Prints a small table; times are of one thread on this machine, bytes are the same everywhere.
- *
- *   bench_codec [--hosts 1000] [--page full|small] [--windows 3] [--scrapes 4] */
-#include "base/clock.h"
+/* What the heart costs, without any I/O: a fixture's pages through the pipeline, its windows into batches, over a
+ * simulated link, and back. Times are of one thread on this machine, bytes are the same everywhere. See --help and
+ * tools/bench/README.md. */
 #include "base/fail.h"
-#include "secondary/pipeline.h"
-#include "tools/fleet_page.h"
+#include "base/map.h"
+#include "rig.h"
+#include "uplink.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOSTS_MAX = 20000, WINDOWS_MAX = 1000, SCRAPES_MAX = 60, PARTS_MAX = 256 };
+enum { WINDOWS_MAX = 1000, SCRAPES_MAX = 60 };
 
-#define WINDOW_MS INT64_C(60000)
-#define START_MS  INT64_C(1700000040000)
+#define CAPTURE SOURCE_DIR "/tools/bench/captured.gz"
 
 struct options {
-    int hosts, windows, scrapes;
-    bool full;
+    struct page_options page;
+    int windows, scrapes, families, group, window_s;
+    bool layout, json;
 };
 
-struct bytes { /* of the columns, before zstd */
-    uint64_t records, header, payload, changing, exceptions;
+/* What a span of windows cost: the first alone (labels are new, counters begin); then, after one that is not counted
+ * (the parts of windows settle), all others. */
+struct span {
+    struct rig_cost rig;
+    struct uplink_cost uplink;
+    struct account account;
 };
 
 struct bench {
     struct options options;
-    struct pipeline *pipeline;
-    struct pipeline_target **targets;
-    struct layout_table *table;
-    struct pipeline_sealed parts[PARTS_MAX];
-    size_t part_count;
-    /* Of all windows but the first, whose counters begin. */
-    uint64_t samples, records, batches, wire_bytes, raw_bytes;
-    int64_t scrape_ns, close_ns, encode_ns, decode_ns;
-    uint64_t first_bytes;
-    struct bytes gauges, counters;
+    struct page_source *source;
+    struct rig *rig;
+    struct uplink *uplink;
+    struct span first, steady;
+    struct map lasts; /* of each series, to count those that moved */
 };
 
-static int64_t now_ns(void)
+/* ---- Windows into batches ---- */
+
+/* One batch of what has been sealed. */
+static void send_part(struct bench *bench, struct pipeline_sealed *part, struct span *span)
 {
-    return clock_thread_cpu_ns();
+    struct envelope envelope = {.window_start_ms = part->window_start_ms,
+                                .resolution_ms = part->resolution_ms,
+                                .span_ms = part->span_ms,
+                                .sealed_at_ms = part->window_start_ms + part->span_ms,
+                                .closed_through_ms = part->window_start_ms,
+                                .targets_expected = part->targets_expected,
+                                .targets_answered = part->targets_answered};
+    uplink_send(bench->uplink, part->writer, &envelope, &span->account, &span->uplink);
+    batch_writer_free(STEAL(part->writer));
 }
 
-static void take_part(void *arg, struct pipeline_sealed *sealed)
+static void run_window(struct bench *bench, int window)
 {
-    struct bench *bench = arg;
-    ASSERT(bench->part_count < PARTS_MAX);
-    bench->parts[bench->part_count++] = *sealed;
+    struct span settling = {.account.lasts = &bench->lasts};
+    struct span *span = window == 0 ? &bench->first : window == 1 ? &settling : &bench->steady;
+    struct pipeline_sealed *parts;
+    rig_scrape(bench->rig, window, &span->rig);
+    size_t count = rig_close(bench->rig, window, &span->rig, &parts);
+    for (size_t i = 0; i < count; i++)
+        send_part(bench, &parts[i], span);
 }
 
-static void start(struct bench *bench)
+/* ---- Results ---- */
+
+static void print_times(const struct span *span)
 {
-    static struct pipeline_job job = {.honor_timestamps = true,
-                                      .sample_limit = 100000,
-                                      .label_limit = 64,
-                                      .label_name_bytes_max = 1024,
-                                      .label_value_bytes_max = 4096};
-    struct pipeline_options options = {
-        .resolution_ms = WINDOW_MS, .page_bytes_max = 64 * MIB, .sealed = take_part, .sealed_arg = bench};
-    bench->pipeline = pipeline_new(&options);
-    bench->table = layout_table_new(256 * MIB, 256 * MIB);
-    bench->targets = mem_array((size_t)bench->options.hosts, sizeof(struct pipeline_target *));
-    for (int i = 0; i < bench->options.hosts; i++) {
-        char name[32];
-        snprintf(name, sizeof(name), "host-%d:9100", i);
-        struct label labels[] = {{STR("instance"), str_from(name)}, {STR("job"), STR("node")}};
-        struct labels *set = labels_new(labels, 2);
-        bench->targets[i] = pipeline_target_new(bench->pipeline, set, &job);
-        labels_unref(set);
-    }
+    double samples = (double)span->rig.samples, records = (double)span->account.records;
+    printf("%-34s %10.1f ns a sample\n", "parse and window", (double)span->rig.scrape_ns / samples);
+    printf("%-34s %10.1f ns a record\n", "close into a part", (double)span->rig.close_ns / records);
+    printf("%-34s %10.1f ns a record, %.1f M records/s\n", "encode and zstd", (double)span->uplink.encode_ns / records,
+           1e3 * records / (double)span->uplink.encode_ns);
+    printf("%-34s %10.1f ns a record, %.1f M records/s\n", "decode and checks",
+           (double)span->uplink.decode_ns / records, 1e3 * records / (double)span->uplink.decode_ns);
 }
 
-static void scrape_all(struct bench *bench, int64_t window_ms, bool counted)
+static void print_columns(const char *name, const struct account_columns *columns)
 {
-    static char page[FLEET_PAGE_BYTES_MAX];
-    int64_t interval_ms = WINDOW_MS / bench->options.scrapes;
-    for (int s = 0; s < bench->options.scrapes; s++) {
-        for (int i = 0; i < bench->options.hosts; i++) {
-            int64_t time_ms = window_ms + s * interval_ms + i * interval_ms / bench->options.hosts;
-            size_t len = fleet_page_render(page, (uint32_t)i, (double)time_ms / 1000);
-            struct scrape_outcome outcome = {
-                .time_ms = time_ms, .duration_ns = 20000000 + i * 1000 + s * 77777, .body = str_of(page, len)};
-            struct scrape_report report;
-            int64_t start_ns = now_ns();
-            pipeline_scrape(bench->targets[i], &outcome, &report);
-            ASSERT(report.failure == SCRAPE_OK);
-            if (!counted)
-                continue;
-            bench->scrape_ns += now_ns() - start_ns;
-            bench->samples += report.samples_kept;
-        }
-    }
-}
-
-static void read_back(struct bench *bench, const struct buf *batch, bool counted)
-{
-    struct batch_reader *reader = NULL;
-    struct batch_block block;
-    int64_t start_ns = now_ns();
-    ASSERT(batch_reader_open(batch->data, batch->len, bench->table, &reader) == 0);
-    int more;
-    while ((more = batch_reader_next(reader, &block)) > 0) {
-        if (!counted)
-            continue;
-        bool gauge = block.family->slots[0].kind == KIND_GAUGE;
-        struct bytes *bytes = gauge ? &bench->gauges : &bench->counters;
-        bytes->records += (uint64_t)block.entry_count * block.family->count;
-        bytes->header += block.header_bytes;
-        bytes->payload += block.payload_bytes;
-        bytes->changing += block.changing;
-        bytes->exceptions += block.exceptions;
-    }
-    ASSERT(more == 0);
-    batch_reader_free(reader);
-    if (counted)
-        bench->decode_ns += now_ns() - start_ns;
-}
-
-static void close_window(struct bench *bench, int64_t window_ms, bool counted)
-{
-    bench->part_count = 0;
-    int64_t start_ns = now_ns();
-    pipeline_close(bench->pipeline, window_ms, bench->targets, (size_t)bench->options.hosts);
-    int64_t closed_ns = now_ns();
-    bench->close_ns += counted ? closed_ns - start_ns : 0;
-    for (size_t i = 0; i < bench->part_count; i++) {
-        CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
-        struct batch_writer *writer = bench->parts[i].writer;
-        struct envelope envelope = {.source = {STR("dc1"), STR("rack-7"), 1},
-                                    .epoch = 1,
-                                    .seq = i + 1,
-                                    .window_start_ms = window_ms,
-                                    .resolution_ms = WINDOW_MS,
-                                    .span_ms = WINDOW_MS};
-        start_ns = now_ns();
-        ASSERT(batch_writer_finish(writer, &envelope, bench->table, &batch) == 0);
-        int64_t encoded_ns = now_ns();
-        read_back(bench, &batch, counted);
-        if (counted) {
-            bench->encode_ns += encoded_ns - start_ns;
-            bench->records += batch_writer_records(writer);
-            bench->batches++;
-            bench->wire_bytes += batch.len;
-            bench->raw_bytes += envelope.body_raw_bytes;
-        } else {
-            bench->first_bytes += batch.len;
-        }
-        batch_writer_release(writer, bench->table);
-        batch_writer_free(writer);
-    }
-}
-
-static void print_columns(const char *name, const struct bytes *bytes)
-{
-    double records = (double)bytes->records;
+    double records = (double)columns->records;
     if (records == 0)
         return;
-    printf("%-10s %12.0f %12.3f %12.3f %12.3f %12.5f\n", name, records, (double)bytes->header / records,
-           (double)bytes->payload / records, (double)bytes->changing / records, (double)bytes->exceptions / records);
+    printf("%-50s %10.0f %10.3f %10.3f %10.3f %10.5f\n", name, records, (double)columns->header_bytes / records,
+           (double)columns->payload_bytes / records, (double)columns->changing / records,
+           (double)columns->exceptions / records);
 }
 
-static void print_result(const struct bench *bench)
+static void print_bytes(const char *name, double bytes, const struct span *span)
+{
+    printf("%-34s %10.3f a record %10.3f a sample\n", name, bytes / (double)span->account.records,
+           bytes / (double)span->rig.samples);
+}
+
+static void print_parts(const char *title, const struct span *span)
+{
+    const struct account *account = &span->account;
+    printf("\n%s: %" PRIu64 " records in %" PRIu64 " batches and %" PRIu64 " requests, %.0f %% moved\n", title,
+           account->records, account->batches, account->requests,
+           100 * (double)account->moved / (double)account->records);
+    print_bytes("labels", (double)account_labels(account), span);
+    print_bytes("  frames with layouts", (double)account->label_frame_bytes, span);
+    print_bytes("  hashes in envelopes", (double)account->hash_bytes, span);
+    print_bytes("values", (double)account->value_bytes, span);
+    print_bytes("headers", (double)account_headers(account), span);
+    print_bytes("  of columns, and entries", (double)account->column_header_bytes, span);
+    print_bytes("  envelopes and frames", (double)(account->envelope_bytes + account->frame_bytes), span);
+    print_bytes("all", (double)account_total(account), span);
+}
+
+static void print_table(struct bench *bench)
+{
+    const struct span *steady = &bench->steady;
+    struct pipeline_stats stats;
+    rig_stats(bench->rig, &stats);
+    printf("%s: %u hosts, %.0f series each (%" PRIu64 " pages), %d scrapes a window of %d s, %d windows counted\n",
+           bench->options.page.name, page_source_hosts(bench->source),
+           (double)stats.series / page_source_hosts(bench->source), stats.pages, bench->options.scrapes,
+           bench->options.window_s, bench->options.windows);
+    print_times(steady);
+    print_bytes("bytes on the link", (double)account_total(&steady->account), steady);
+    print_bytes("bodies before zstd", (double)steady->account.raw_bytes, steady);
+    print_bytes("the first window, labels included", (double)account_total(&bench->first.account), &bench->first);
+    printf("%-34s %10.1f bytes a series\n", "state of windows", (double)stats.window_bytes / (double)stats.series);
+    if (bench->options.layout) {
+        print_parts("first window", &bench->first);
+        print_parts("later windows", steady);
+    }
+    printf("\n%-50s %10s %10s %10s %10s %10s\n", "columns before zstd, bytes a record", "records", "headers", "values",
+           "changing", "exceptions");
+    print_columns("gauges", &steady->account.gauges);
+    print_columns("counters", &steady->account.counters);
+    account_sort_families(&bench->steady.account);
+    for (int i = 0; i < bench->options.families && (size_t)i < steady->account.family_count; i++)
+        print_columns(steady->account.families[i].name, &steady->account.families[i].columns);
+}
+
+static void print_json_span(const char *name, const struct span *span)
+{
+    const struct account *account = &span->account;
+    printf("\"%s\": {\"samples\": %" PRIu64 ", \"records\": %" PRIu64 ", \"moved\": %" PRIu64 ", \"batches\": %" PRIu64
+           ", \"labels_bytes\": %" PRIu64 ", \"values_bytes\": %" PRIu64 ", \"headers_bytes\": %" PRIu64
+           ", \"bytes\": %" PRIu64 "}",
+           name, span->rig.samples, account->records, account->moved, account->batches, account_labels(account),
+           account->value_bytes, account_headers(account), account_total(account));
+}
+
+static void print_json(const struct bench *bench)
 {
     struct pipeline_stats stats;
-    pipeline_stats(bench->pipeline, &stats);
-    double samples = (double)bench->samples, records = (double)bench->records;
-    printf("%d hosts, %.0f series each (%llu pages), %d scrapes a window of 60 s, %d windows counted\n",
-           bench->options.hosts, (double)stats.series / bench->options.hosts, (unsigned long long)stats.pages,
-           bench->options.scrapes, bench->options.windows);
-    printf("%-34s %10.1f ns a sample\n", "parse and window", (double)bench->scrape_ns / samples);
-    printf("%-34s %10.1f ns a record\n", "close into a part", (double)bench->close_ns / records);
-    printf("%-34s %10.1f ns a record, %.1f M records/s\n", "encode and zstd", (double)bench->encode_ns / records,
-           1e3 * records / (double)bench->encode_ns);
-    printf("%-34s %10.1f ns a record, %.1f M records/s\n", "decode and checks", (double)bench->decode_ns / records,
-           1e3 * records / (double)bench->decode_ns);
-    printf("%-34s %10.3f a record, %.3f a sample\n", "bytes of batches", (double)bench->wire_bytes / records,
-           (double)bench->wire_bytes / samples);
-    printf("%-34s %10.3f a record\n", "before zstd", (double)bench->raw_bytes / records);
-    printf("%-34s %10.3f a record\n", "the first window",
-           (double)bench->first_bytes * bench->options.windows / records);
-    printf("%-34s %10.1f MiB in %llu batches\n", "all together", (double)bench->wire_bytes / (double)MIB,
-           (unsigned long long)bench->batches);
-    printf("%-34s %10.1f bytes a series\n", "state of windows", (double)stats.window_bytes / (double)stats.series);
-    printf("\n%-10s %12s %12s %12s %12s %12s\n", "columns", "records", "header/rec", "payload/rec", "changing",
-           "exceptions");
-    print_columns("gauges", &bench->gauges);
-    print_columns("counters", &bench->counters);
+    rig_stats(bench->rig, &stats);
+    printf("{\"page\": \"%s\", \"hosts\": %u, \"series\": %" PRIu64 ", \"windows\": %d, ", bench->options.page.name,
+           page_source_hosts(bench->source), stats.series, bench->options.windows);
+    print_json_span("first", &bench->first);
+    printf(", ");
+    print_json_span("steady", &bench->steady);
+    printf("}\n");
 }
 
-static int number_of(const char *name, const char *text, long high)
+/* ---- Options ---- */
+
+static void usage(FILE *out)
+{
+    fprintf(out, "usage: bench_codec [--page NAME] [--hosts N] [--group N] [--window S] [--windows N] [--scrapes N]\n"
+                 "                   [--layout] [--families N] [--churn-series K] [--churn-pods] [--capture FILE]\n"
+                 "                   [-o table|json]\n"
+                 "--window S       seconds of a window (60); --scrapes N: of each host in it (4)\n"
+                 "--windows N      counted after the first (3)\n"
+                 "--group N        windows of N hosts are closed together, a batch or more each (0: of all)\n"
+                 "--layout         bytes apart by labels, values and headers\n"
+                 "--families N     the N largest families\n"
+                 "--churn-series K K series of each page are replaced at each scrape\n"
+                 "--churn-pods     a pod of each node is replaced each minute\n"
+                 "Pages, and how many hosts there are without --hosts:\n");
+    page_source_list(out);
+}
+
+static int number_of(const char *name, const char *text, long low, long high)
 {
     char *end;
     long value = strtol(text, &end, 10);
-    if (*end || end == text || value < 1 || value > high) {
-        fprintf(stderr, "bench_codec: --%s takes a number from 1 to %ld, not \"%s\"\n", name, high, text);
+    if (*end || end == text || value < low || value > high) {
+        fprintf(stderr, "bench_codec: --%s takes a number from %ld to %ld, not \"%s\"\n", name, low, high, text);
         exit(2);
     }
     return (int)value;
@@ -204,41 +191,81 @@ static int number_of(const char *name, const char *text, long high)
 
 static struct options read_options(int argc, char **argv)
 {
-    static const struct option known[] = {{"hosts", required_argument, NULL, 'h'},
-                                          {"page", required_argument, NULL, 'p'},
-                                          {"windows", required_argument, NULL, 'w'},
-                                          {"scrapes", required_argument, NULL, 's'},
-                                          {NULL, 0, NULL, 0}};
-    struct options options = {.hosts = 1000, .windows = 3, .scrapes = 4, .full = true};
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+    static const struct option known[] = {{"hosts", 1, 0, 'h'},
+                                          {"page", 1, 0, 'p'},
+                                          {"windows", 1, 0, 'w'},
+                                          {"scrapes", 1, 0, 's'},
+                                          {"layout", 0, 0, 'l'},
+                                          {"families", 1, 0, 'f'},
+                                          {"churn-series", 1, 0, 'k'},
+                                          {"capture", 1, 0, 'c'},
+                                          {"help", 0, 0, 'u'},
+                                          {"churn-pods", 0, 0, 'd'},
+                                          {"group", 1, 0, 'g'},
+                                          {"window", 1, 0, 'i'},
+                                          {0}};
+    struct options options = {.page = {.name = "full", .capture = CAPTURE}, .windows = 3, .window_s = 60, .scrapes = 4};
+    for (int option; (option = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
         if (option == 'h')
-            options.hosts = number_of("hosts", optarg, HOSTS_MAX);
-        else if (option == 'w')
-            options.windows = number_of("windows", optarg, WINDOWS_MAX);
-        else if (option == 's')
-            options.scrapes = number_of("scrapes", optarg, SCRAPES_MAX);
+            options.page.hosts = (uint32_t)number_of("hosts", optarg, 1, PAGE_HOSTS_MAX);
         else if (option == 'p')
-            options.full = strcmp(optarg, "full") == 0;
-        else
-            exit(2);
+            options.page.name = optarg;
+        else if (option == 'w')
+            options.windows = number_of("windows", optarg, 1, WINDOWS_MAX);
+        else if (option == 'i')
+            options.window_s = number_of("window", optarg, 1, 3600);
+        else if (option == 's')
+            options.scrapes = number_of("scrapes", optarg, 1, SCRAPES_MAX);
+        else if (option == 'g')
+            options.group = number_of("group", optarg, 0, PAGE_HOSTS_MAX);
+        else if (option == 'l')
+            options.layout = true;
+        else if (option == 'f')
+            options.families = number_of("families", optarg, 0, ACCOUNT_FAMILIES_MAX);
+        else if (option == 'k')
+            options.page.churn.series = (uint32_t)number_of("churn-series", optarg, 0, 1000);
+        else if (option == 'c')
+            options.page.capture = optarg;
+        else if (option == 'd')
+            options.page.churn.pods = true;
+        else if (option == 'o')
+            options.json = strcmp(optarg, "json") == 0;
+        else {
+            usage(option == 'u' ? stdout : stderr);
+            exit(option == 'u' ? 0 : 2);
+        }
     }
+    options.page.churn.interval_s = (uint32_t)MAX(options.window_s / options.scrapes, 1);
     return options;
 }
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.options = read_options(argc, argv)};
-    fleet_page_make(bench.options.full);
-    start(&bench);
-    for (int w = 0; w <= bench.options.windows; w++) {
-        scrape_all(&bench, START_MS + w * WINDOW_MS, w > 0);
-        close_window(&bench, START_MS + w * WINDOW_MS, w > 0);
+    static struct bench bench;
+    char error[PAGE_ERROR_BYTES];
+    bench.options = read_options(argc, argv);
+    if (page_source_new(&bench.options.page, error, &bench.source) < 0) {
+        fprintf(stderr, "bench_codec: --page %s: %s\n", bench.options.page.name, error);
+        return 2;
     }
-    print_result(&bench);
-    for (int i = 0; i < bench.options.hosts; i++)
-        pipeline_target_free(bench.targets[i]);
-    mem_free(bench.targets);
-    pipeline_free(bench.pipeline);
-    layout_table_free(bench.table);
+    map_init(&bench.lasts);
+    bench.first.account.lasts = bench.steady.account.lasts = &bench.lasts;
+    bench.steady.account.families = mem_array(ACCOUNT_FAMILIES_MAX, sizeof(struct account_family));
+    bench.rig = rig_new(&(struct rig_options){.source = bench.source,
+                                              .window_ms = bench.options.window_s * INT64_C(1000),
+                                              .scrapes = bench.options.scrapes,
+                                              .group = (uint32_t)bench.options.group});
+    bench.uplink = uplink_new();
+    for (int window = 0; window < bench.options.windows + 2; window++)
+        run_window(&bench, window);
+    if (bench.options.json)
+        print_json(&bench);
+    else
+        print_table(&bench);
+    uplink_free(bench.uplink);
+    rig_free(bench.rig);
+    page_source_free(bench.source);
+    mem_free(bench.steady.account.families);
+    map_done(&bench.lasts);
     return 0;
 }

@@ -6,6 +6,7 @@ import subprocess
 from proc import BenchError, Process, fetch, free_port, metric_needed, metric_sum
 from wire import Relay, Sink
 
+CAPTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "captured.gz")
 BACKLOG_SHARE_MAX = 0.05  # of what was scraped; more that has not left yet makes bytes per sample wrong
 HOW_TO_BUILD = "cmake --preset release && cmake --build --preset release (or --bin DIR)"
 COMPANIONS = 5            # up and the scrape_* series, which Prometheus counts among its samples
@@ -15,6 +16,7 @@ class Scraper:
     """One program on one fleet. measured is the process whose CPU and memory count."""
     package = None  # Debian's, of the peers
     program = None
+    keep_bytes_max = 0  # of requests' bodies, to look into afterwards
 
     def __init__(self, scratch, targets_path, options):
         self.scratch = scratch
@@ -71,7 +73,7 @@ class Vmagent(Scraper):
     package = "victoria-metrics"
 
     def start(self):
-        self.wire = Sink()
+        self.wire = Sink(self.keep_bytes_max)
         self.new_url()
         config = self.write("vmagent.yaml", self.scrape_config())
         self.measured = self.run("vmagent", [
@@ -98,7 +100,7 @@ class Prometheus(Scraper):
     samples_metric = "prometheus_tsdb_head_samples_appended_total"
 
     def start(self):
-        self.wire = Sink()
+        self.wire = Sink(self.keep_bytes_max)
         self.new_url()
         config = self.write("prometheus.yaml", self.scrape_config() + (
             f"remote_write: [{{url: \"http://127.0.0.1:{self.wire.port}/api/v1/write\"}}]\n"))
@@ -176,15 +178,16 @@ class Tributary(Scraper):
 KINDS = {kind.name: kind for kind in (Tributary, Vmagent, Prometheus, PrometheusAgent)}
 
 
-def start_fleet(options, scratch, seconds):
-    """A fleet of its own per scraper; it ends by itself."""
+def start_fleet(options, scratch, seconds, more=()):
+    """A fleet of its own per scraper; it ends by itself. more: arguments that say more of its pages."""
     program = os.path.join(options.bin, "fleet")
     if not os.access(program, os.X_OK):
         raise BenchError(f"{program} is not there: {HOW_TO_BUILD}")
     port = free_port("127.1.0.1")
     targets = os.path.join(scratch, "targets.json")
     process = Process("fleet", [program, "--hosts", str(options.hosts), "--page", options.page, "--port", str(port),
-                                "--targets", targets, "--seconds", str(int(seconds))], scratch)
+                                "--targets", targets, "--seconds", str(int(seconds)), "--capture", CAPTURE, *more],
+                      scratch)
     try:
         process.wait_for(f"http://127.1.0.1:{port}/metrics")
         page = fetch(f"http://127.1.0.1:{port}/metrics")

@@ -62,7 +62,15 @@ class Listener:
 
 
 class Sink(Listener):
-    """Takes remote write: reads a request, answers 204, and so on."""
+    """Takes remote write: reads a request, answers 204, and so on. Of the bodies it keeps some, spread evenly over the
+    time, of at most keep_bytes_max bytes together."""
+
+    def __init__(self, keep_bytes_max=0):
+        self.body_bytes = 0
+        self.keep_bytes_max = keep_bytes_max
+        self.keep_every = 1
+        self.kept = []
+        super().__init__()
 
     def serve(self, connection):
         pending = b""
@@ -71,15 +79,33 @@ class Sink(Listener):
             if head is None:
                 return
             left = content_length(head) - len(pending)
+            body = [pending]
             while left > 0:
                 data = self.receive(connection)
                 if not data:
                     return
+                body.append(data)
                 left -= len(data)
-            pending = pending[len(pending) + left:] if left < 0 else b""
-            with self.lock:
-                self.requests += 1
+            pending = body[-1][len(body[-1]) + left:] if left < 0 else b""
+            body = b"".join(body)
+            self.take(body[:len(body) - len(pending)])
             connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def take(self, body):
+        with self.lock:
+            self.requests += 1
+            self.body_bytes += len(body)
+            if self.keep_bytes_max == 0 or self.requests % self.keep_every:
+                return
+            self.kept.append(body)
+            while sum(map(len, self.kept)) > self.keep_bytes_max and len(self.kept) > 1:
+                self.kept = self.kept[::2]
+                self.keep_every *= 2
+
+    def start_over(self):
+        """Forgets what came so far."""
+        with self.lock:
+            self.body_bytes, self.keep_every, self.kept = 0, 1, []
 
     def receive(self, connection):
         data = connection.recv(READ_BYTES)

@@ -1,0 +1,105 @@
+#include "rig.h"
+#include "base/clock.h"
+#include "base/fail.h"
+
+#include <stdio.h>
+
+struct rig {
+    struct rig_options options;
+    uint32_t hosts;
+    struct pipeline *pipeline;
+    struct pipeline_target **targets;
+    struct pipeline_sealed parts[RIG_PARTS_MAX];
+    size_t part_count;
+    char page[PAGE_BYTES_MAX];
+};
+
+static void take_part(void *arg, struct pipeline_sealed *sealed)
+{
+    struct rig *rig = arg;
+    ASSERT(rig->part_count < RIG_PARTS_MAX);
+    rig->parts[rig->part_count++] = *sealed;
+}
+
+struct rig *rig_new(const struct rig_options *options)
+{
+    static struct pipeline_job job = {.honor_timestamps = true,
+                                      .sample_limit = 100000,
+                                      .label_limit = 64,
+                                      .label_name_bytes_max = 1024,
+                                      .label_value_bytes_max = 4096};
+    struct rig *rig = mem_zalloc(sizeof(*rig));
+    const struct pipeline_options pipeline = {
+        .resolution_ms = options->window_ms, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
+    rig->options = *options;
+    rig->hosts = page_source_hosts(options->source);
+    rig->options.group = options->group ? options->group : rig->hosts;
+    rig->pipeline = pipeline_new(&pipeline);
+    rig->targets = mem_array(rig->hosts, sizeof(struct pipeline_target *));
+    for (uint32_t i = 0; i < rig->hosts; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "host-%u:9100", i);
+        struct label labels[] = {{STR("instance"), str_from(name)}, {STR("job"), STR("node")}};
+        CLEANUP(labels_unrefp) struct labels *set = labels_new(labels, ARRAY_LEN(labels));
+        rig->targets[i] = pipeline_target_new(rig->pipeline, set, &job);
+    }
+    return rig;
+}
+
+void rig_free(struct rig *rig)
+{
+    if (!rig)
+        return;
+    for (uint32_t i = 0; i < rig->hosts; i++)
+        pipeline_target_free(rig->targets[i]);
+    mem_free(rig->targets);
+    pipeline_free(rig->pipeline);
+    mem_free(rig);
+}
+
+static void scrape_host(struct rig *rig, uint32_t host, int64_t time_ms, struct rig_cost *cost)
+{
+    size_t len = page_source_render(rig->options.source, host, (double)time_ms / 1000, rig->page);
+    const struct scrape_outcome outcome = {.time_ms = time_ms,
+                                           .duration_ns = 20000000 + host * 1000 + time_ms / 1000 % 100 * 77777,
+                                           .body = str_of(rig->page, len)};
+    struct scrape_report report;
+    int64_t start_ns = clock_thread_cpu_ns();
+    pipeline_scrape(rig->targets[host], &outcome, &report);
+    cost->scrape_ns += clock_thread_cpu_ns() - start_ns;
+    if (report.failure != SCRAPE_OK)
+        fatal("a page was not taken: %s", report.reason);
+    cost->samples += report.samples_kept;
+    cost->series_added += report.series_added;
+}
+
+static int64_t window_start_ms_of(const struct rig *rig, int window)
+{
+    return RIG_START_MS + window * rig->options.window_ms;
+}
+
+void rig_scrape(struct rig *rig, int window, struct rig_cost *cost)
+{
+    int64_t interval_ms = rig->options.window_ms / rig->options.scrapes;
+    for (int scrape = 0; scrape < rig->options.scrapes; scrape++)
+        for (uint32_t host = 0; host < rig->hosts; host++)
+            scrape_host(rig, host,
+                        window_start_ms_of(rig, window) + scrape * interval_ms + host * interval_ms / rig->hosts, cost);
+}
+
+size_t rig_close(struct rig *rig, int window, struct rig_cost *cost, struct pipeline_sealed **ret_parts)
+{
+    rig->part_count = 0;
+    int64_t start_ns = clock_thread_cpu_ns();
+    for (uint32_t at = 0; at < rig->hosts; at += rig->options.group)
+        pipeline_close(rig->pipeline, window_start_ms_of(rig, window), rig->targets + at,
+                       MIN(rig->options.group, rig->hosts - at));
+    cost->close_ns += clock_thread_cpu_ns() - start_ns;
+    *ret_parts = rig->parts;
+    return rig->part_count;
+}
+
+void rig_stats(const struct rig *rig, struct pipeline_stats *ret_stats)
+{
+    pipeline_stats(rig->pipeline, ret_stats);
+}
