@@ -66,16 +66,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rig_init(&rig, data[0] & 8 ? 0 : 1 * MIB);
     struct label labels[] = {{STR("instance"), STR("a:1")}, {STR("job"), STR("j")}};
     struct labels *set = labels_new(labels, 2);
-    struct pipeline_target *target = pipeline_target_new(rig.pipeline, set, &job);
+    struct pipeline_target *target = pipeline_target_new(rig.pipeline, set, 15000, &job);
     labels_unref(set);
     scrape(target, T0, data + 1, first_len);
     if (data[0] & 16)
-        pipeline_close(rig.pipeline, T0, &target, 1);
+        rig_close(rig.pipeline, T0, &target, 1);
     if (second)
         scrape(target, T0 + 61000, second + 1, size - first_len - 2);
     if (data[0] & 32)
         pipeline_target_end(target, T0 + 62000);
-    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    rig_close(rig.pipeline, T0 + 60000, &target, 1);
     pipeline_target_free(target);
     rig_done(&rig);
     return 0;

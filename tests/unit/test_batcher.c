@@ -54,15 +54,19 @@ static int set_up(void **state)
     struct scene *scene = mem_zalloc(sizeof(*scene));
     const struct label labels[] = {{STR("instance"), STR("h1:1")}};
     CLEANUP(labels_unrefp) struct labels *set = labels_new(labels, 1);
+    struct window_rules_error error;
+    struct window_rules *rules = NULL;
+    assert_int_equal(window_rules_new(NULL, 0, R_MS, &error, &rules), 0);
     const struct pipeline_options pipeline = {
-        .resolution_ms = R_MS, .page_bytes_max = MIB, .sealed = on_sealed, .sealed_arg = scene};
+        .rules = rules, .page_bytes_max = MIB, .sealed = on_sealed, .sealed_arg = scene};
     world_init(&scene->world);
     log_set_level(LOG_ERROR + 1);
     scene->failing = file_system_failing_new(scene->world.fs);
     scene->seams = scene->world.seams;
     scene->seams.fs = scene->failing;
     scene->pipeline = pipeline_new(&pipeline);
-    scene->target = pipeline_target_new(scene->pipeline, set, &job);
+    window_rules_unref(rules);
+    scene->target = pipeline_target_new(scene->pipeline, set, 15000, &job);
     open_spool(scene, 2);
     *state = scene;
     return 0;
@@ -86,7 +90,8 @@ static void take(struct scene *scene, unsigned worker, int64_t window, int64_t c
                                            .body = STR("a 1\nb_total 2\nb_total 3\n")};
     struct scrape_report report;
     pipeline_scrape(scene->target, &outcome, &report);
-    pipeline_close(scene->pipeline, WORLD_START_MS + window * R_MS, &scene->target, 1);
+    const struct pipeline_closing closing = {scene->target, WORLD_START_MS + (window + 1) * R_MS};
+    pipeline_close(scene->pipeline, WORLD_START_MS + window * R_MS, &closing, 1);
     batcher_take(scene->batcher, worker, &scene->sealed, closed_through_ms);
 }
 

@@ -59,9 +59,13 @@ static void start(struct bench *bench)
                                       .label_limit = 64,
                                       .label_name_bytes_max = 1024,
                                       .label_value_bytes_max = 4096};
+    struct window_rules_error error;
+    struct window_rules *rules = NULL;
+    ASSERT(window_rules_new(NULL, 0, WINDOW_MS, &error, &rules) == 0);
     struct pipeline_options options = {
-        .resolution_ms = WINDOW_MS, .page_bytes_max = 64 * MIB, .sealed = take_part, .sealed_arg = bench};
+        .rules = rules, .page_bytes_max = 64 * MIB, .sealed = take_part, .sealed_arg = bench};
     bench->pipeline = pipeline_new(&options);
+    window_rules_unref(rules);
     bench->table = layout_table_new(256 * MIB);
     bench->targets = mem_array((size_t)bench->options.hosts, sizeof(struct pipeline_target *));
     for (int i = 0; i < bench->options.hosts; i++) {
@@ -69,7 +73,7 @@ static void start(struct bench *bench)
         snprintf(name, sizeof(name), "host-%d:9100", i);
         struct label labels[] = {{STR("instance"), str_from(name)}, {STR("job"), STR("node")}};
         struct labels *set = labels_new(labels, 2);
-        bench->targets[i] = pipeline_target_new(bench->pipeline, set, &job);
+        bench->targets[i] = pipeline_target_new(bench->pipeline, set, WINDOW_MS / bench->options.scrapes, &job);
         labels_unref(set);
     }
 }
@@ -122,9 +126,13 @@ static void read_back(struct bench *bench, const struct buf *batch, bool counted
 
 static void close_window(struct bench *bench, int64_t window_ms, bool counted)
 {
+    size_t hosts = (size_t)bench->options.hosts;
+    CLEANUP_FREE struct pipeline_closing *closing = mem_array(hosts, sizeof(*closing));
+    for (size_t i = 0; i < hosts; i++)
+        closing[i] = (struct pipeline_closing){bench->targets[i], window_ms + WINDOW_MS};
     bench->part_count = 0;
     int64_t start_ns = now_ns();
-    pipeline_close(bench->pipeline, window_ms, bench->targets, (size_t)bench->options.hosts);
+    pipeline_close(bench->pipeline, window_ms, closing, hosts);
     int64_t closed_ns = now_ns();
     bench->close_ns += counted ? closed_ns - start_ns : 0;
     for (size_t i = 0; i < bench->part_count; i++) {
