@@ -172,6 +172,7 @@ struct showing {
     struct page_series *series;
     struct shown *shown;
     double *values;
+    uint32_t *slots; /* of the page */
     size_t count;
 };
 
@@ -212,6 +213,7 @@ static void show_all(struct aggregator *aggregator, const struct aggregate *aggr
     showing->series = arena_array(&showing->arena, series_max, sizeof(*showing->series));
     showing->shown = arena_array(&showing->arena, series_max, sizeof(*showing->shown));
     showing->values = arena_array(&showing->arena, series_max, sizeof(*showing->values));
+    showing->slots = arena_array(&showing->arena, series_max, sizeof(*showing->slots));
     for (size_t i = 0; i < count; i++)
         for (int field = 0; field < FIELDS; field++)
             if (cells[i]->kind != KIND_COUNTER || field == FIELD_COUNT || field == FIELD_SUM)
@@ -227,8 +229,7 @@ static int compare_extras(const void *a, const void *b)
 }
 
 /* Each record has the time and the scrapes of its own group's members. */
-static size_t settle_records(struct aggregator *aggregator, const struct showing *showing, const struct page *page,
-                             const uint32_t *slots)
+static size_t settle_records(struct aggregator *aggregator, const struct showing *showing, const struct page *page)
 {
     CLEANUP_FREE uint32_t *to = mem_array(page->slot_count, sizeof(*to));
     size_t extra_count = 0;
@@ -236,7 +237,7 @@ static size_t settle_records(struct aggregator *aggregator, const struct showing
     aggregator->extras = mem_resize(aggregator->extras, showing->count + 1, sizeof(*aggregator->extras));
     for (size_t i = 0; i < showing->count; i++) {
         const struct shown *shown = &showing->shown[i];
-        uint32_t slot = to[slots[i]];
+        uint32_t slot = to[showing->slots[i]];
         struct record *record = &aggregator->scratch.records[slot];
         record->time_ms = shown->cell->last_ms;
         record->count = shown->cell->count;
@@ -262,9 +263,9 @@ static struct series_set *set_of(struct aggregator *aggregator, int64_t resoluti
 }
 
 static void add_item(struct aggregator *aggregator, const struct showing *showing, const struct page *page,
-                     const uint32_t *slots, const struct window_closed *closed, struct pipeline_sealed *sealed)
+                     const struct window_closed *closed, struct pipeline_sealed *sealed)
 {
-    size_t extra_count = settle_records(aggregator, showing, page, slots);
+    size_t extra_count = settle_records(aggregator, showing, page);
     struct batch_item item = {.target = aggregator->target,
                               .page = closed->page,
                               .families = closed->families,
@@ -285,9 +286,8 @@ static void tell(struct aggregator *aggregator, struct series_set *set, const st
 {
     CLEANUP(showing_done) struct showing showing = {0};
     show_all(aggregator, aggregate, &showing);
-    CLEANUP_FREE uint32_t *slots = mem_array(showing.count, sizeof(*slots));
     const struct page_source source = {.rules = aggregator->rules, .target = aggregator->target};
-    struct page *page = page_of_series(aggregator->pages, &source, showing.series, showing.count, slots);
+    struct page *page = page_of_series(aggregator->pages, &source, showing.series, showing.count, showing.slots);
     sealed->series_folded = aggregate->folded;
     sealed->series_refused = aggregate->refused;
     set->folded = aggregate->folded;
@@ -299,7 +299,7 @@ static void tell(struct aggregator *aggregator, struct series_set *set, const st
     CLEANUP_FREE double *values = mem_array(page->value_count, sizeof(*values));
     int64_t time_ms = sealed->window_start_ms;
     for (size_t i = 0; i < showing.count; i++) {
-        values[slots[i]] = showing.values[i];
+        values[showing.slots[i]] = showing.values[i];
         time_ms = MAX(time_ms, showing.shown[i].cell->last_ms);
     }
     if (showing.count == 0)
@@ -307,7 +307,7 @@ static void tell(struct aggregator *aggregator, struct series_set *set, const st
     struct window_closed closed;
     window_add(set->window, page, &(struct page_values){.values = values}, time_ms);
     if (window_close(set->window, &aggregator->scratch, &closed))
-        add_item(aggregator, &showing, page, slots, &closed, sealed);
+        add_item(aggregator, &showing, page, &closed, sealed);
     window_scratch_release(&aggregator->scratch);
     page_unref(aggregator->pages, page);
 }

@@ -128,8 +128,10 @@ struct pipeline_target *pipeline_target_new(struct pipeline *pipeline, struct la
     target->job = job;
     target->rules = window_rules_ref(pipeline->rules);
     target->own = own_pages_take(pipeline, target->rules, labels);
+    const struct window_set_options set = {
+        .cache = pipeline->pages, .empty = pipeline->empty, .rules = target->rules, .interval_ms = interval_ms};
     for (int i = 0; i < SETS; i++)
-        window_set_init(&target->sets[i], pipeline->pages, pipeline->empty);
+        window_set_init(&target->sets[i], &set);
     pipeline->targets++;
     pipeline->targets_before += pipeline->next_rules != NULL;
     return target;
@@ -171,7 +173,7 @@ static void switch_rules(struct pipeline_target *target)
     struct window_rules *rules = pipeline->next_rules;
     pipeline_uncount(target);
     for (int i = 0; i < SETS; i++)
-        window_set_release(&target->sets[i], target->rules, rules);
+        window_set_release(&target->sets[i], rules);
     own_pages_drop(pipeline, target->own);
     window_rules_unref(target->rules);
     target->rules = window_rules_ref(rules);
@@ -246,7 +248,7 @@ static void take_body(struct pipeline_target *target, const struct scrape_outcom
     report->samples_kept = page->kept_count + page->dropped_count;
     pipeline->stats.samples_total += page->kept_count;
     target->repeated += page->repeated_count;
-    window_set_add(set, page, &pipeline->values, outcome->time_ms, target->rules, target->interval_ms);
+    window_set_add(set, page, &pipeline->values, outcome->time_ms);
     page_unref(pipeline->pages, page);
 }
 
@@ -270,7 +272,7 @@ static void take_own(struct pipeline_target *target, const struct scrape_outcome
     for (int i = 0; i < count; i++)
         if (slots[i] != PAGE_SLOT_NONE)
             own->values[slots[i]] = values[i];
-    window_set_add(&target->sets[SET_OWN], page, own, outcome->time_ms, target->rules, target->interval_ms);
+    window_set_add(&target->sets[SET_OWN], page, own, outcome->time_ms);
 }
 
 void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome *outcome,

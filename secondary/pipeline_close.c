@@ -91,8 +91,7 @@ static void close_fold(struct pipeline_target *target, struct class_window *clas
 {
     if (!part->aggregate)
         part->aggregate = aggregate_new();
-    fold_close(class->fold, window_rules_at(target->rules, (size_t) class->class.aggregate), target->labels,
-               part->aggregate);
+    fold_close(class->fold, window_rules_at(target->rules, class->class.aggregate), target->labels, part->aggregate);
 }
 
 static bool is_over(const struct pipeline *pipeline, int64_t resolution_ms, int64_t beat_start_ms, int64_t next_due_ms)
@@ -151,35 +150,49 @@ static struct raw_window *raw_of(const struct window_set *set, size_t *at)
     return NULL;
 }
 
-/* Item by item in the order of scrapes, as a batch wants it: the nth scrape of all, then the next. */
-static void close_raw(struct pipeline *pipeline, const struct pipeline_closing *closing, size_t count,
-                      struct pipeline_sealed *part)
+/* The scrapes of this number of a target's series; true when there are later ones. */
+static bool add_round(struct pipeline_target *target, uint32_t round, struct pipeline_sealed *part)
 {
-    bool more = true;
-    for (uint32_t round = 0; more; round++) {
-        more = false;
-        for (size_t i = 0; i < count * SETS; i++) {
-            struct pipeline_target *target = closing[i / SETS].target;
-            size_t at = 0;
-            for (struct raw_window *raw; (raw = raw_of(&target->sets[i % SETS], &at));) {
-                if (raw_window_count(raw) <= round)
-                    continue;
-                struct batch_item item;
-                raw_window_item(raw, round, &pipeline->scratch, &item);
-                item.target = target->labels;
-                item.round = round;
-                add_item(pipeline, &item, raw_window_page(raw)->slot_count, part);
-                more = more || raw_window_count(raw) > round + 1;
-            }
+    struct pipeline *pipeline = target->pipeline;
+    bool more = false;
+    for (int i = 0; i < SETS; i++) {
+        size_t at = 0;
+        for (const struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));) {
+            if (raw_window_count(raw) <= round)
+                continue;
+            struct batch_item item;
+            raw_window_item(raw, round, &pipeline->scratch, &item);
+            item.target = target->labels;
+            item.round = round;
+            add_item(pipeline, &item, raw_window_page(raw)->slot_count, part);
+            more |= raw_window_count(raw) > round + 1;
         }
     }
-    for (size_t i = 0; i < count * SETS; i++) {
+    return more;
+}
+
+static void clear_raw(struct pipeline_target *target, struct pipeline_sealed *part)
+{
+    for (int i = 0; i < SETS; i++) {
         size_t at = 0;
-        for (struct raw_window *raw; (raw = raw_of(&closing[i / SETS].target->sets[i % SETS], &at));) {
+        for (struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));) {
             part->samples_dropped_total += raw_window_dropped(raw);
             raw_window_clear(raw);
         }
     }
+}
+
+/* In the order of scrapes, as a batch wants it: the first of all targets, then the second. */
+static void close_raw(const struct pipeline_closing *closing, size_t count, struct pipeline_sealed *part)
+{
+    bool more = true;
+    for (uint32_t round = 0; more; round++) {
+        more = false;
+        for (size_t i = 0; i < count; i++)
+            more |= add_round(closing[i].target, round, part);
+    }
+    for (size_t i = 0; i < count; i++)
+        clear_raw(closing[i].target, part);
 }
 
 static bool has_raw(const struct pipeline_target *target)
@@ -196,7 +209,7 @@ void pipeline_seal_raw(struct pipeline_target *target, int64_t time_ms)
             if (raw_window_count(raw) < RAW_SCRAPES_MAX)
                 continue;
             const struct pipeline_closing closing = {.target = target};
-            close_raw(target->pipeline, &closing, 1, part_of(target->pipeline, 0, time_ms));
+            close_raw(&closing, 1, part_of(target->pipeline, 0, time_ms));
             seal_all(target->pipeline);
             return;
         }
@@ -217,7 +230,7 @@ static void close_all_raw(struct pipeline *pipeline, int64_t beat_start_ms, cons
         raw[raw_count++] = closing[i];
     }
     if (raw_count > 0)
-        close_raw(pipeline, raw, raw_count, part_of(pipeline, 0, beat_start_ms));
+        close_raw(raw, raw_count, part_of(pipeline, 0, beat_start_ms));
     mem_free(raw);
 }
 

@@ -280,20 +280,23 @@ static void close_group(struct rounds *rounds, struct round_group *group, int64_
     rounds_hand_parts(rounds, closed_before_ms);
 }
 
+/* Targets whose next scrape lies behind from_ms have nothing open before it. */
+static void reopen_group(struct rounds *rounds, struct round_group *group, int64_t from_ms)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (!group->targets[i]->ended && group->targets[i]->open_start_ms >= from_ms)
+            next_window(group->targets[i]);
+    group_recount(group);
+    want_close(rounds, group);
+}
+
 void rounds_change_beat(struct rounds *rounds, int64_t from_ms, int64_t beat_ms)
 {
     rounds->next_from_ms = from_ms;
     rounds->next_beat_ms = beat_ms;
-    for (struct round_set *set = rounds->sets; set; set = set->next) {
-        for (size_t i = 0; i < set->group_count; i++) {
-            struct round_group *group = &set->groups[i];
-            for (size_t j = 0; j < group->count; j++)
-                if (!group->targets[j]->ended && group->targets[j]->open_start_ms >= from_ms)
-                    next_window(group->targets[j]);
-            group_recount(group);
-            want_close(rounds, group);
-        }
-    }
+    for (struct round_set *set = rounds->sets; set; set = set->next)
+        for (size_t i = 0; i < set->group_count; i++)
+            reopen_group(rounds, &set->groups[i], from_ms);
     update_closed_through(rounds);
 }
 

@@ -2,9 +2,13 @@
 
 #include "base/fail.h"
 
-void window_set_init(struct window_set *set, struct page_cache *cache, struct page *empty)
+void window_set_init(struct window_set *set, const struct window_set_options *options)
 {
-    *set = (struct window_set){.cache = cache, .empty = empty, .window = window_new(cache)};
+    *set = (struct window_set){.cache = options->cache,
+                               .rules = options->rules,
+                               .interval_ms = options->interval_ms,
+                               .empty = options->empty,
+                               .window = window_new(options->cache)};
 }
 
 static void class_done(struct class_window *class)
@@ -86,13 +90,13 @@ static const struct page_part *part_of(const struct page *page, const struct cla
 }
 
 static void add_parts(struct window_set *set, const struct page *page, const struct page_values *values,
-                      int64_t time_ms, const struct window_rules *rules, int64_t interval_ms)
+                      int64_t time_ms)
 {
     for (uint32_t i = 0; i < page->part_count; i++) {
         const struct window_class *class = &page->parts[i].class;
         int64_t resolution_ms = class->resolution_ms;
         if (class->aggregate < 0)
-            resolution_ms = window_rules_resolution_ms(rules, resolution_ms, interval_ms);
+            resolution_ms = window_rules_resolution_ms(set->rules, resolution_ms, set->interval_ms);
         class_of(set, class, resolution_ms);
     }
     for (size_t i = 0; i < set->class_count; i++) {
@@ -144,14 +148,13 @@ static void end_unsent(struct window_set *set, const struct page *page)
     page_unref(set->cache, before);
 }
 
-void window_set_add(struct window_set *set, struct page *page, const struct page_values *values, int64_t time_ms,
-                    const struct window_rules *rules, int64_t interval_ms)
+void window_set_add(struct window_set *set, struct page *page, const struct page_values *values, int64_t time_ms)
 {
     if (set->before)
         end_unsent(set, page);
     window_add(set->window, page, values, time_ms);
     if (page->part_count + set->class_count > 0)
-        add_parts(set, page, values, time_ms, rules, interval_ms);
+        add_parts(set, page, values, time_ms);
 }
 
 void window_set_stale(struct window_set *set, int64_t time_ms)
@@ -199,7 +202,7 @@ static int32_t find_rule(const struct window_rules *rules, const struct window_r
 }
 
 /* What a fold knows of its counters goes on under the same rule: else an increase would be lost at every reload. */
-void window_set_release(struct window_set *set, const struct window_rules *old, const struct window_rules *rules)
+void window_set_release(struct window_set *set, const struct window_rules *rules)
 {
     size_t kept = 0;
     if (window_page(set->window) && !set->before && !window_is_ended(set->window))
@@ -210,7 +213,7 @@ void window_set_release(struct window_set *set, const struct window_rules *old, 
         struct class_window class = set->classes[i];
         int32_t aggregate = -1;
         if (class.fold)
-            aggregate = find_rule(rules, window_rules_at(old, (size_t) class.class.aggregate));
+            aggregate = find_rule(rules, window_rules_at(set->rules, class.class.aggregate));
         if (aggregate >= 0) {
             class.class.aggregate = aggregate;
             set->classes[kept++] = class;
@@ -219,4 +222,5 @@ void window_set_release(struct window_set *set, const struct window_rules *old, 
         }
     }
     set->class_count = kept;
+    set->rules = rules;
 }

@@ -270,7 +270,6 @@ static void what_is_not_here_is_refused_with_its_reason(void **state)
         {HEAD "storage: {tsdb: {}}\n", "spool"},
         {HEAD "tracing: {}\n", "no traces"},
         {HEAD "plugin_dir: /x\n", "discovery plugins"},
-        {HEAD "windows: {rules: []}\n", "later version"},
         {HEAD "global: {external_labels: {a: b}}\n", "`datacenter`"},
         {HEAD "global: {evaluation_interval: 15s}\n", "rules database"},
         {JOB "  kubernetes_sd_configs: [{role: pod}]\n", "comes with the discovery plugins, not in this version"},
