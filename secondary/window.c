@@ -237,12 +237,13 @@ static void add_extra(struct window *window, uint32_t slot, int64_t time_ms, dou
 }
 
 /* A counter moved for the first time (its first value is where its increase begins), or it fell: what stood before is
- * kept, unless it went out with the window before, and after a fall what stands now. */
+ * kept, unless it went out with the window before, and after a fall what stands now. So is a NaN: to PromQL no value is
+ * less than it nor more, so a fall that it hides must stay hidden. */
 static void note_step(struct window *window, uint32_t slot, double value, int64_t time_ms)
 {
     if (window->flags[slot] & SLOT_SEEN)
         add_extra(window, slot, window->sides ? window->sides[slot].seen_ms : window->last_ms, window->last[slot]);
-    if (value < window->last[slot])
+    if (!(value >= window->last[slot]))
         add_extra(window, slot, time_ms, value);
 }
 
@@ -268,7 +269,7 @@ static inline void add_value(struct window *window, uint32_t slot, double value,
         first = 0;
     else if (!(flags & SLOT_KNOWN))
         first = SLOT_FIRST;
-    else if (value < window->last[slot] || (flags & SLOT_FIRST && value > window->last[slot]))
+    else if (!(value >= window->last[slot]) || (flags & SLOT_FIRST && value > window->last[slot]))
         note_step(window, slot, value, time_ms);
     else
         first = flags & SLOT_FIRST;
