@@ -22,6 +22,7 @@
 #define COUNTERS    100
 #define GAUGES      20
 #define SERIES      (COUNTERS + GAUGES)
+#define VALUE_MAX   1000 /* of a gauge */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HOSTS_DEFAULT 30
@@ -256,7 +257,8 @@ static bool same(double a, double b, double tolerance)
 {
     if (double_bits(a) == double_bits(b) || (isnan(a) && isnan(b)))
         return true;
-    return fabs(a - b) <= tolerance * fabs(b);
+    /* Relative to the values that were added: their sum may be near 0. */
+    return fabs(a - b) <= tolerance * MAX(fabs(b), VALUE_MAX);
 }
 
 static void compare(struct scene *scene, const char *text, int64_t time_ms, const bool *which, double tolerance)
