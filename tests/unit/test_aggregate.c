@@ -316,9 +316,10 @@ static void two_halves_make_the_whole(void **state)
     }
     for (int window = 0; window < 5; window++) {
         int64_t start_ms = T0 + window * RIG_RESOLUTION_MS;
-        CLEANUP(aggregate_freep)
-        struct aggregate *whole = aggregate_new(),
-                         *left = aggregate_new(), *right = aggregate_new(), *merged = aggregate_new();
+        CLEANUP(aggregate_freep) struct aggregate *whole = aggregate_new();
+        CLEANUP(aggregate_freep) struct aggregate *left = aggregate_new();
+        CLEANUP(aggregate_freep) struct aggregate *right = aggregate_new();
+        CLEANUP(aggregate_freep) struct aggregate *merged = aggregate_new();
         rigs[0].aggregate = whole;
         rigs[1].aggregate = left;
         rigs[2].aggregate = right;
