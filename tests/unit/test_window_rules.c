@@ -184,9 +184,10 @@ static void a_period_is_what_all_resolutions_divide(void **state)
     static const struct window_rule fine[] = {RESOLUTION("a", 15000), RESOLUTION("b", 45000)};
     static const struct window_rule coarse[] = {RESOLUTION("a", 300000)};
     static const struct window_rule odd[] = {RESOLUTION("a", 1000), RESOLUTION("b", 59000), RESOLUTION("c", 61000)};
-    CLEANUP(window_rules_unrefp)
-    struct window_rules *none = rules_of(NULL, 0),
-                        *a = rules_of(fine, 2), *b = rules_of(coarse, 1), *c = rules_of(odd, 3);
+    CLEANUP(window_rules_unrefp) struct window_rules *none = rules_of(NULL, 0);
+    CLEANUP(window_rules_unrefp) struct window_rules *a = rules_of(fine, 2);
+    CLEANUP(window_rules_unrefp) struct window_rules *b = rules_of(coarse, 1);
+    CLEANUP(window_rules_unrefp) struct window_rules *c = rules_of(odd, 3);
     assert_int_equal(window_rules_period_ms(none, none), 60000);
     assert_int_equal(window_rules_period_ms(none, a), 180000);
     assert_int_equal(window_rules_period_ms(a, b), 900000);
