@@ -280,6 +280,75 @@ static void a_scrape_as_it_is_goes_out_with_the_default_window(void **state)
     rig_done(&rig);
 }
 
+/* Until the batch writer takes several rounds. */
+#define BATCHES_HAVE_ONE_ROUND (BATCH_ENTRIES_MAX == 2 * LAYOUT_TARGETS_MAX)
+
+static size_t raw_rows(const struct rig *rig, const char *series, double sum)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < rig->row_count; i++) {
+        const struct rig_row *row = &rig->rows[i];
+        if (strcmp(row->series, series) != 0 || row->resolution_ms != 0 || row->record.count == 0)
+            continue;
+        assert_int_equal(row->record.count, 1);
+        count++;
+        sum -= row->record.last;
+    }
+    assert_true(sum == 0);
+    return count;
+}
+
+static void every_scrape_is_there_in_its_order(void **state)
+{
+    (void)state;
+    static const struct window_rule rules[] = {RESOLUTION("{__name__=~\"raw_.*|up\"}", 0)};
+    struct rig rig;
+    if (BATCHES_HAVE_ONE_ROUND)
+        skip();
+    rig_init_rules(&rig, 1 * MIB, rules, 1);
+    struct pipeline_target *both[] = {new_target(&rig, "a", 15000), new_target(&rig, "b", 15000)};
+    for (int i = 0; i < 4; i++) {
+        char body[60];
+        snprintf(body, sizeof(body), "raw_x %d\nraw_total %d\nx 7\n", i, 10 * i);
+        scrape(both[0], T0 + i * 15000, body);
+        if (i == 2)
+            fail_scrape(both[1], T0 + i * 15000 + 7000);
+        else
+            scrape(both[1], T0 + i * 15000 + 7000, body);
+    }
+    rig_close(rig.pipeline, T0, both, 2);
+    assert_int_equal(rig.parts, 2);
+    assert_int_equal(raw_rows(&rig, "raw_x{instance=\"a\"}", 6), 4);
+    assert_int_equal(raw_rows(&rig, "raw_total{instance=\"a\"}", 60), 4);
+    assert_int_equal(raw_rows(&rig, "raw_x{instance=\"b\"}", 4), 3);
+    assert_int_equal(raw_rows(&rig, "up{instance=\"b\"}", 3), 4);
+    assert_int_equal(rig.ended_ms, T0 + 37000);
+    pipeline_target_free(both[0]);
+    pipeline_target_free(both[1]);
+    rig_done(&rig);
+}
+
+static void too_many_scrapes_leave_before_their_window_is_over(void **state)
+{
+    (void)state;
+    static const struct window_rule rules[] = {RESOLUTION("raw_x", 0)};
+    struct rig rig;
+    if (BATCHES_HAVE_ONE_ROUND)
+        skip();
+    rig_init_rules(&rig, 1 * MIB, rules, 1);
+    struct pipeline_target *target = new_target(&rig, "a", 500);
+    for (int i = 0; i < 120; i++) {
+        scrape(target, T0 + i * 500, "raw_x 1\n");
+        assert_int_equal(rig.parts, i >= BATCH_ROUNDS_MAX - 1);
+    }
+    rig_close(rig.pipeline, T0, &target, 1);
+    assert_int_equal(rig.parts, 3);
+    assert_int_equal(raw_rows(&rig, "raw_x{instance=\"a\"}", 120), 120);
+    assert_int_equal(rig.expected, 1);
+    pipeline_target_free(target);
+    rig_done(&rig);
+}
+
 /* ---- Rules that change ---- */
 
 static void change(struct rig *rig, const struct window_rule *rules, size_t count, int64_t from_ms)
@@ -350,6 +419,8 @@ int main(void)
         cmocka_unit_test(last_values_alone),
         cmocka_unit_test(series_of_last_values_come_and_go),
         cmocka_unit_test(a_scrape_as_it_is_goes_out_with_the_default_window),
+        cmocka_unit_test(every_scrape_is_there_in_its_order),
+        cmocka_unit_test(too_many_scrapes_leave_before_their_window_is_over),
         cmocka_unit_test(rules_change_between_two_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
