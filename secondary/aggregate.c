@@ -39,6 +39,7 @@ struct aggregate *aggregate_new(void)
 {
     struct aggregate *aggregate = mem_zalloc(sizeof(*aggregate));
     map_init(&aggregate->cells);
+    map_init(&aggregate->metrics);
     return aggregate;
 }
 
@@ -52,6 +53,7 @@ void aggregate_free(struct aggregate *aggregate)
         mem_free(cell);
     }
     map_done(&aggregate->cells);
+    map_done(&aggregate->metrics);
     mem_free(aggregate);
 }
 
@@ -110,23 +112,48 @@ static void add_cell(struct aggregate_cell *cell, const struct aggregate_cell *m
     cell->last_ms = MAX(cell->last_ms, more->last_ms);
 }
 
+/* NULL past a ceiling. */
+static struct aggregate_cell *make_cell(struct aggregate *aggregate, const struct aggregate_key *key, uint64_t hash)
+{
+    struct str name = STR_NULL;
+    size_t bytes = 0;
+    for (size_t i = 0; i < key->count; i++) {
+        bytes += key->values[i].len > 0 ? key->names[i].len + key->values[i].len : 0;
+        if (str_equal(key->names[i], STR(LABEL_NAME)))
+            name = key->values[i];
+    }
+    bool known = map_get(&aggregate->metrics, str_hash(name), NULL, NULL);
+    if (aggregate->cells.count == AGGREGATE_GROUPS_MAX || aggregate->label_bytes + bytes > AGGREGATE_BYTES_MAX ||
+        (!known && aggregate->metrics.count == AGGREGATE_METRICS_MAX) || name.len > AGGREGATE_NAME_BYTES_MAX)
+        return NULL;
+    struct aggregate_cell *cell = mem_zalloc(sizeof(*cell));
+    cell->labels = labels_of(key);
+    aggregate->label_bytes += bytes;
+    map_put(&aggregate->cells, hash, cell);
+    if (!known)
+        map_put(&aggregate->metrics, str_hash(name), cell);
+    return cell;
+}
+
 void aggregate_add(struct aggregate *aggregate, const struct aggregate_key *key, const struct aggregate_cell *more)
 {
     uint64_t hash = hash_of(key);
     struct aggregate_cell *cell = map_get(&aggregate->cells, hash, is_cell, key);
-    if ((!cell && aggregate->cells.count == AGGREGATE_GROUPS_MAX) || (cell && cell->kind != more->kind)) {
+    bool is_new = !cell;
+    if (is_new)
+        cell = make_cell(aggregate, key, hash);
+    if (!cell || (!is_new && cell->kind != more->kind)) {
         aggregate->refused += more->members;
         return;
     }
     aggregate->folded += more->members;
-    if (cell) {
+    if (!is_new) {
         add_cell(cell, more);
         return;
     }
-    cell = mem_alloc(sizeof(*cell));
+    struct labels *labels = cell->labels;
     *cell = *more;
-    cell->labels = labels_of(key);
-    map_put(&aggregate->cells, hash, cell);
+    cell->labels = labels;
 }
 
 void aggregate_merge(struct aggregate *aggregate, const struct aggregate *part)

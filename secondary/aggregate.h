@@ -5,9 +5,12 @@
 #include "metric/labels.h"
 #include "metric/sample.h"
 
-/* Groups of one resolution: what fits into a batch with four series each. What is past it is folded into nothing and
- * told. */
-#define AGGREGATE_GROUPS_MAX 50000
+/* Of the groups of one window, so that four series each fit into one page of layouts. What is past them is folded into
+ * nothing and told. */
+#define AGGREGATE_GROUPS_MAX     50000
+#define AGGREGATE_METRICS_MAX    16000     /* names: four families each, of 65,536 that a batch may name */
+#define AGGREGATE_BYTES_MAX      (4 * MIB) /* of their labels: a family's layout has at most 8 MiB */
+#define AGGREGATE_NAME_BYTES_MAX (LABEL_NAME_BYTES_MAX - 8) /* with a suffix it is a family's name */
 
 /* The one place where sums of aggregates are added: exact for decimals k / 10^e whose sum has no more than 15 digits,
  * so that any grouping gives the same bits; else as doubles. */
@@ -24,9 +27,11 @@ struct aggregate_cell {    /* a group */
 };
 
 struct aggregate {
-    struct map cells; /* struct aggregate_cell, by aggregate_hash */
+    struct map cells;   /* struct aggregate_cell, by their labels */
+    struct map metrics; /* names of metrics, by hash: only which there are */
+    size_t label_bytes;
     uint64_t folded;  /* series taken in */
-    uint64_t refused; /* series past AGGREGATE_GROUPS_MAX, or a gauge among counters of the same name */
+    uint64_t refused; /* series past one of the ceilings, or a gauge among counters of the same name */
 };
 
 struct aggregate *aggregate_new(void);

@@ -233,20 +233,62 @@ static void two_kinds_of_one_name_do_not_mix(void **state)
     scene_done(&scene);
 }
 
-static void groups_have_a_ceiling(void **state)
+static void add_one(struct aggregate *aggregate, const char *name, const char *value)
+{
+    const struct str names[] = {STR(LABEL_NAME), STR("n")}, values[] = {str_from(name), str_from(value)};
+    const struct aggregate_key key = {names, values, 2};
+    aggregate_add(aggregate, &key, &(struct aggregate_cell){.members = 1, .sum = 1});
+}
+
+static void groups_have_ceilings(void **state)
 {
     (void)state;
-    CLEANUP(aggregate_freep) struct aggregate *aggregate = aggregate_new();
+    CLEANUP(aggregate_freep) struct aggregate *groups = aggregate_new();
+    CLEANUP(aggregate_freep) struct aggregate *metrics = aggregate_new();
+    CLEANUP(aggregate_freep) struct aggregate *bytes = aggregate_new();
+    CLEANUP_FREE char *longest = mem_zalloc(AGGREGATE_NAME_BYTES_MAX + 2);
+    memset(longest, 'x', AGGREGATE_NAME_BYTES_MAX + 1);
+    char text[16];
     for (int i = 0; i < AGGREGATE_GROUPS_MAX + 5; i++) {
-        char text[16];
-        snprintf(text, sizeof(text), "%d", i);
-        const struct str names[] = {STR(LABEL_NAME), STR("n")}, values[] = {STR("x"), str_from(text)};
-        const struct aggregate_key key = {names, values, 2};
-        aggregate_add(aggregate, &key, &(struct aggregate_cell){.members = 1, .sum = 1});
+        snprintf(text, sizeof(text), "n%d", i);
+        add_one(groups, "x", text);
+        add_one(metrics, text, "");
+        add_one(bytes, longest + 1, text);
     }
-    assert_int_equal(aggregate->cells.count, AGGREGATE_GROUPS_MAX);
-    assert_int_equal(aggregate->refused, 5);
-    assert_int_equal(aggregate->folded, AGGREGATE_GROUPS_MAX);
+    add_one(groups, "x", "n7"); /* known ones go on */
+    assert_int_equal(groups->cells.count, AGGREGATE_GROUPS_MAX);
+    assert_int_equal(groups->refused, 5);
+    assert_int_equal(groups->folded, AGGREGATE_GROUPS_MAX + 1);
+    assert_int_equal(metrics->cells.count, AGGREGATE_METRICS_MAX);
+    assert_true(bytes->label_bytes <= AGGREGATE_BYTES_MAX && bytes->cells.count > 1000);
+    add_one(metrics, longest, "");
+    assert_int_equal(metrics->folded, AGGREGATE_METRICS_MAX);
+}
+
+/* As many as there may be fit into one page. */
+static void all_that_may_be_is_told(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_init(&scene);
+    char text[16];
+    for (int i = 0; i < AGGREGATE_METRICS_MAX; i++) {
+        snprintf(text, sizeof(text), "n%d", i);
+        add_one(scene.rig.aggregate, text, "");
+    }
+    close_window(&scene, T0, NULL, 0);
+    assert_int_equal(scene.rig.row_count, AGGREGATE_METRICS_MAX * 4);
+    assert_int_equal(scene.sealed.series_refused, 0);
+    scene_done(&scene);
+    scene_init(&scene);
+    for (int i = 0; i < AGGREGATE_GROUPS_MAX; i++) {
+        snprintf(text, sizeof(text), "n%d", i);
+        add_one(scene.rig.aggregate, "x", text);
+    }
+    close_window(&scene, T0, NULL, 0);
+    assert_int_equal(scene.rig.row_count, AGGREGATE_GROUPS_MAX * 4);
+    assert_int_equal(scene.sealed.series_refused, 0);
+    scene_done(&scene);
 }
 
 /* ---- Merging ---- */
@@ -345,8 +387,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gauges_have_sum_min_max_and_count), cmocka_unit_test(counters_are_running_totals_of_increases),
         cmocka_unit_test(parts_of_histograms_keep_le),       cmocka_unit_test(groups_come_and_go),
-        cmocka_unit_test(two_kinds_of_one_name_do_not_mix),  cmocka_unit_test(groups_have_a_ceiling),
-        cmocka_unit_test(two_halves_make_the_whole),
+        cmocka_unit_test(two_kinds_of_one_name_do_not_mix),  cmocka_unit_test(groups_have_ceilings),
+        cmocka_unit_test(all_that_may_be_is_told),           cmocka_unit_test(two_halves_make_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
