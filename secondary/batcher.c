@@ -1,5 +1,6 @@
 #include "batcher.h"
 
+#include "aggregator.h"
 #include "backlog.h"
 #include "base/fail.h"
 #include "base/log.h"
@@ -9,9 +10,10 @@
 #include <string.h>
 
 #define PART_COUNTERS   64    /* windows whose parts are counted: more are never open at once */
+#define DROPPED_MAX     4     /* reasons of an envelope */
 #define LOG_INTERVAL_MS 60000 /* one line a minute while the disk is full */
 
-struct part_counter {
+struct part_counter { /* windows of two resolutions that begin together count together: a part's number is theirs */
     int64_t window_start_ms;
     uint32_t next;
 };
@@ -28,6 +30,7 @@ struct batcher {
     struct batcher_options options;
     char *datacenter, *secondary;
     struct backlog *backlog;
+    struct aggregator *aggregator;
     int64_t *closed_through_ms; /* of each worker; INT64_MIN: it has said nothing yet */
     struct part_counter parts[PART_COUNTERS];
     uint64_t seq;          /* of the last batch of this epoch */
@@ -53,6 +56,7 @@ struct batcher *batcher_new(const struct seams *seams, struct spool *spool, cons
     batcher->datacenter = mem_strdup(options->datacenter);
     batcher->secondary = mem_strdup(options->secondary);
     batcher->backlog = backlog_new(spool, UPSTREAM_CONSUMER);
+    batcher->aggregator = aggregator_new(options->secondary);
     batcher->closed_through_ms = mem_array(options->workers, sizeof(int64_t));
     for (unsigned i = 0; i < options->workers; i++)
         batcher->closed_through_ms[i] = INT64_MIN;
@@ -69,6 +73,7 @@ void batcher_free(struct batcher *batcher)
         return;
     ASSERT(!batcher->syncing);
     backlog_free(batcher->backlog);
+    aggregator_free(batcher->aggregator);
     log_limit_done(&batcher->log_limit);
     buf_done(&batcher->bytes);
     mem_free(batcher->closed_through_ms);
@@ -191,6 +196,10 @@ static uint32_t list_dropped(const struct batcher *batcher, const struct pipelin
     uint32_t count = 0;
     if (sealed->samples_dropped_total > 0)
         reasons[count++] = (struct reason_count){STR("samples"), sealed->samples_dropped_total};
+    if (sealed->series_folded > 0) /* nothing is lost by it: they are here as aggregates */
+        reasons[count++] = (struct reason_count){STR("folded"), sealed->series_folded};
+    if (sealed->series_refused > 0)
+        reasons[count++] = (struct reason_count){STR("aggregate_groups"), sealed->series_refused};
     if (batcher->lost_records > 0)
         reasons[count++] = (struct reason_count){STR("spool"), batcher->lost_records};
     return count;
@@ -256,9 +265,9 @@ static void append_packed(struct batcher *batcher, const struct backlog_set *set
     note_unsynced(batcher, &unsynced);
 }
 
-static void append(struct batcher *batcher, const struct pipeline_sealed *sealed)
+static void append(struct batcher *batcher, const struct pipeline_sealed *sealed, int64_t closed_through_ms)
 {
-    struct reason_count failed[SCRAPE_FAILURE_COUNT], dropped[2];
+    struct reason_count failed[SCRAPE_FAILURE_COUNT], dropped[DROPPED_MAX];
     uint32_t *part = part_number(batcher, sealed->window_start_ms);
     struct layout_table *layouts = spool_layouts(batcher->spool);
     struct envelope envelope = {
@@ -272,7 +281,7 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
         .span_ms = sealed->span_ms,
         .part = *part,
         .sealed_at_ms = clock_wall_ms(loop_clock(batcher->seams.loop)),
-        .closed_through_ms = closed_through(batcher),
+        .closed_through_ms = closed_through_ms,
         .targets_expected = sealed->targets_expected,
         .targets_answered = sealed->targets_answered,
         .failed = failed,
@@ -302,16 +311,43 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
     start_sync(batcher);
 }
 
+static void append_aggregates(struct batcher *batcher, int64_t through_ms, int64_t closed_through_ms)
+{
+    struct pipeline_sealed sealed;
+    while (aggregator_next(batcher->aggregator, through_ms, &sealed)) {
+        append(batcher, &sealed, closed_through_ms);
+        pipeline_sealed_done(&sealed);
+    }
+}
+
+void batcher_seal_aggregates(struct batcher *batcher)
+{
+    append_aggregates(batcher, INT64_MAX, closed_through(batcher));
+}
+
 void batcher_take(struct batcher *batcher, unsigned worker, struct pipeline_sealed *sealed, int64_t closed_through_ms)
 {
     ASSERT(worker < batcher->options.workers);
+    int64_t before_ms = closed_through(batcher);
     batcher->closed_through_ms[worker] = MAX(batcher->closed_through_ms[worker], closed_through_ms);
-    append(batcher, sealed);
-    batch_writer_free(STEAL(sealed->writer));
+    int64_t after_ms = closed_through(batcher);
+    if (sealed->aggregate)
+        aggregator_take(batcher->aggregator, sealed->window_start_ms, sealed->resolution_ms, sealed->aggregate);
+    /* Only when they are in the spool may a batch say that their windows are closed. */
+    if (after_ms > before_ms)
+        append_aggregates(batcher, after_ms, before_ms);
+    if (sealed->writer)
+        append(batcher, sealed, after_ms);
+    pipeline_sealed_done(sealed);
 }
 
 void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stats)
 {
     *ret_stats = batcher->stats;
     ret_stats->closed_through_ms = closed_through((struct batcher *)batcher);
+    struct aggregator_stats aggregates;
+    aggregator_stats(batcher->aggregator, &aggregates);
+    ret_stats->aggregate_groups = aggregates.groups;
+    ret_stats->series_folded = aggregates.folded;
+    ret_stats->series_refused_total = aggregates.refused_total;
 }

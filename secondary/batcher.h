@@ -14,8 +14,11 @@ struct batcher_options {
 struct batcher *batcher_new(const struct seams *seams, struct spool *spool, const struct batcher_options *options);
 void batcher_free(struct batcher *batcher); /* after the last batcher_sync has called back */
 DEFINE_CLEANUP(struct batcher *, batcher_free)
-/* Owns sealed->writer from here on. closed_through_ms: all windows of this worker that end by then are sealed. */
+/* Owns what sealed owns from here on. closed_through_ms: all windows of this worker that end by then are sealed.
+ * Aggregates are sealed by the batcher when all workers have closed their window. */
 void batcher_take(struct batcher *batcher, unsigned worker, struct pipeline_sealed *sealed, int64_t closed_through_ms);
+/* Writes the aggregates of windows that are still open, as they are: at the end. */
+void batcher_seal_aggregates(struct batcher *batcher);
 /* Calls back when everything taken before is on disk, or could not be brought there. */
 void batcher_sync(struct batcher *batcher, loop_fn *fn, void *arg);
 
@@ -26,6 +29,8 @@ struct batcher_stats {
     uint64_t packed_total; /* batches that others of several windows stand for now */
     uint64_t sync_errors_total;
     int64_t closed_through_ms;
-    const char *last_error; /* of the spool; NULL: the last batch went well */
+    uint64_t aggregate_groups, series_folded; /* now, of aggregates */
+    uint64_t series_refused_total;            /* series that no group took, in each window */
+    const char *last_error;                   /* of the spool; NULL: the last batch went well */
 };
 void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stats);

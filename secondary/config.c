@@ -3,16 +3,15 @@
 
 #include "base/conf_object.h"
 #include "config_scrape.h"
+#include "config_windows.h"
 
-#define WORKERS_MAX       64           /* more threads than that wait for the network, not for a core */
-#define PRIMARY_URLS_MAX  16           /* a datacenter has one primary or a pair */
-#define SPOOL_BYTES_MIN   (64LL << 20) /* a few segments */
-#define SPOOL_BYTES_MAX   (16LL << 40)
-#define SPOOL_AGE_MIN_MS  60000LL
-#define SPOOL_AGE_MAX_MS  (90 * 86400000LL)
-#define RESOLUTION_MIN_MS 1000LL
-#define RESOLUTION_MAX_MS 3600000LL /* longer windows would outlive the head's partitions */
-#define JOBS_MAX          10000
+#define WORKERS_MAX      64           /* more threads than that wait for the network, not for a core */
+#define PRIMARY_URLS_MAX 16           /* a datacenter has one primary or a pair */
+#define SPOOL_BYTES_MIN  (64LL << 20) /* a few segments */
+#define SPOOL_BYTES_MAX  (16LL << 40)
+#define SPOOL_AGE_MIN_MS 60000LL
+#define SPOOL_AGE_MAX_MS (90 * 86400000LL)
+#define JOBS_MAX         10000
 
 static void check_tls(struct conf *conf, const struct conf_node *node, void *object)
 {
@@ -95,27 +94,6 @@ static const struct conf_table spool_table = {
              .min = SPOOL_AGE_MIN_MS,
              .max = SPOOL_AGE_MAX_MS,
              .help = "How long batches not yet delivered are kept."},
-            {0},
-        },
-};
-
-static const struct conf_table windows_table = {
-    .title = "windows",
-    .struct_bytes = SECTION_BYTES(windows),
-    .options =
-        (const struct conf_option[]){
-            {.name = "resolution",
-             .type = CONF_DURATION,
-             .offset = SECTION_FIELD(windows, resolution_ms),
-             .fallback = "60s",
-             .min = RESOLUTION_MIN_MS,
-             .max = RESOLUTION_MAX_MS,
-             .help = "Length of a window: one record per series and window is kept; at least every scrape_interval."},
-            {.name = "rules",
-             .type = CONF_REFUSED,
-             .help =
-                 "resolution, fields and keep per match come with a later version; windows.resolution holds for every "
-                 "series"},
             {0},
         },
 };

@@ -4,6 +4,7 @@
 #include "base/conf.h"
 #include "metric/relabel.h"
 #include "net/http_client.h"
+#include "window_rules.h"
 
 enum scrape_scheme { SCRAPE_HTTP, SCRAPE_HTTPS };
 
@@ -60,6 +61,21 @@ struct scrape_config {
     struct http_tls tls;
 };
 
+struct window_rule_config {
+    const char *match;
+    int64_t resolution_ms; /* RESOLUTION_UNSAID; 0: every scrape as it is */
+    struct conf_strings fields;
+    bool keep_said;
+    int keep; /* index of full, aggregate, drop */
+    struct conf_strings by;
+};
+struct windows_config {
+    int64_t resolution_ms;
+    struct conf_list rules; /* struct window_rule_config: valid, windows_config_rules takes them */
+};
+/* A reference of the caller's. */
+struct window_rules *windows_config_rules(const struct windows_config *windows);
+
 struct secondary_config {
     const char *datacenter;
     const char *secondary;
@@ -75,9 +91,7 @@ struct secondary_config {
         uint64_t bytes_max;
         int64_t age_max_ms;
     } spool;
-    struct {
-        int64_t resolution_ms;
-    } windows;
+    struct windows_config windows;
     struct {
         int64_t scrape_interval_ms;
         int64_t scrape_timeout_ms;

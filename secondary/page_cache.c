@@ -77,7 +77,11 @@ void page_unref(struct page_cache *cache, struct page *page)
     }
     for (uint32_t i = 0; i < page->family_count; i++)
         layout_unref(page->families[i]);
+    for (uint32_t i = 0; i < page->part_count; i++)
+        page_unref(cache, page->parts[i].page);
     layout_unref(page->layout);
+    mem_free(page->parts);
+    mem_free(page->decided);
     mem_free(page->families);
     mem_free(page->kinds);
     mem_free(page->gauges);
@@ -121,6 +125,7 @@ struct page *page_cache_page(struct page_cache *cache, struct layout **families,
         return NULL;
     }
     page->references = 1;
+    page->value_count = page->slot_count;
     page->families = families;
     page->family_count = count;
     page->kinds = mem_array(page->slot_count, 1);
@@ -178,11 +183,18 @@ void page_values_set_time(struct page_values *values, uint32_t slots, uint32_t s
     values->times[slot] = time_ms;
 }
 
+struct page_values page_values_of(const struct page_values *values, const struct page_part *part)
+{
+    return (struct page_values){.values = values->values + part->first_value,
+                                .times = values->any_time ? values->times + part->first_value : NULL,
+                                .any_time = values->any_time};
+}
+
 bool page_read(const struct page *page, struct str body, bool honor_timestamps, struct page_values *values)
 {
     if (!page->lines)
         return false;
-    page_values_reserve(values, page->slot_count);
+    page_values_reserve(values, page->value_count);
     values->any_time = false;
     const char *at = body.ptr, *end = body.ptr + body.len;
     const struct page_line *line = page->lines, *lines_end = page->lines + page->line_count;
@@ -210,7 +222,7 @@ bool page_read(const struct page *page, struct str body, bool honor_timestamps, 
             continue;
         values->values[slot] = value;
         if (has_time && honor_timestamps)
-            page_values_set_time(values, page->slot_count, slot, time_ms);
+            page_values_set_time(values, page->value_count, slot, time_ms);
     }
     return line == lines_end;
 }

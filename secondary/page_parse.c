@@ -2,8 +2,7 @@
 #include "base/arena.h"
 #include "base/fail.h"
 #include "base/limits.h"
-#include "base/map.h"
-#include "page_make.h"
+#include "page_plan.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,31 +11,12 @@
 /* Text made while a page is relabelled; past it the scrape fails by label limit. */
 #define PARSE_ARENA_BYTES_MAX (256 * MIB)
 
-struct draft_slot {
-    struct label *labels;
-    uint32_t label_count;
-    uint32_t family, index; /* its place: index within the family */
-    uint64_t hash;
-};
-
-struct draft_family {
-    struct str name, help;
-    enum metric_type type;
-    struct layout_slot *slots;
-    uint32_t slot_count, slot_capacity;
-    uint32_t first_slot; /* on the page */
-};
-
 /* A page in the making. */
 struct draft {
     const struct pipeline_job *job;
     const struct labels *target;
     struct arena arena;
-    struct draft_family *families;
-    uint32_t family_count, family_capacity;
-    struct map family_map; /* by name: index + 1 */
-    struct map slot_map;   /* to draft_slot, to notice repeated series */
-    uint32_t kept, repeated;
+    struct page_plan plan;
     struct scrape_report *report;
 };
 
@@ -125,31 +105,6 @@ static enum scrape_failure read_lines(const struct pipeline_job *job, struct str
 
 /* ---- Pass two: the page of these lines ---- */
 
-static bool is_family(const void *item, const void *key)
-{
-    const struct draft_family *family = item;
-    return str_equal(family->name, *(const struct str *)key);
-}
-
-static struct draft_family *find_family(struct draft *draft, struct str name)
-{
-    return map_get(&draft->family_map, str_hash(name), is_family, &name);
-}
-
-static struct draft_family *make_family(struct draft *draft, struct str name)
-{
-    struct draft_family *family = find_family(draft, name);
-    if (family)
-        return family;
-    family = arena_array(&draft->arena, 1, sizeof(*family));
-    struct str kept = arena_str(&draft->arena, name);
-    if (!family || !kept.ptr)
-        return NULL;
-    family->name = kept;
-    map_put(&draft->family_map, str_hash(name), family);
-    return family;
-}
-
 static struct str without_suffix(struct str name, const char *suffix)
 {
     struct str end = str_from(suffix);
@@ -157,17 +112,17 @@ static struct str without_suffix(struct str name, const char *suffix)
 }
 
 /* The family a sample belongs to: x_bucket, x_sum and x_count to a histogram or summary x that was declared. */
-static struct draft_family *family_of(struct draft *draft, struct str name)
+static struct plan_family *family_of(struct draft *draft, struct str name)
 {
-    struct draft_family *family = find_family(draft, name);
+    struct plan_family *family = page_plan_find(&draft->plan, name);
     static const char *const suffixes[] = {"_bucket", "_sum", "_count"};
     for (size_t i = 0; i < ARRAY_LEN(suffixes) && !family; i++) {
         struct str base = without_suffix(name, suffixes[i]);
-        struct draft_family *found = base.len > 0 ? find_family(draft, base) : NULL;
+        struct plan_family *found = base.len > 0 ? page_plan_find(&draft->plan, base) : NULL;
         if (found && (found->type == METRIC_HISTOGRAM || (found->type == METRIC_SUMMARY && i > 0)))
             family = found;
     }
-    return family ? family : make_family(draft, name);
+    return family ? family : page_plan_family(&draft->plan, name);
 }
 
 static bool has_name(const struct label *labels, uint32_t count, struct str name)
@@ -278,87 +233,18 @@ static const char *limit_passed(const struct draft *draft, const struct label *l
     return total > job->label_limit || total > LABELS_MAX ? "a series has more labels than label_limit" : NULL;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return str_compare(((const struct label *)a)->name, ((const struct label *)b)->name);
-}
-
-static bool is_slot(const void *item, const void *key)
-{
-    const struct draft_slot *a = item, *b = key;
-    if (a->family != b->family || a->label_count != b->label_count)
-        return false;
-    for (uint32_t i = 0; i < a->label_count; i++)
-        if (!str_equal(a->labels[i].name, b->labels[i].name) || !str_equal(a->labels[i].value, b->labels[i].value))
-            return false;
-    return true;
-}
-
-static uint64_t hash_of_labels(const struct label *labels, uint32_t count, uint64_t seed)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        seed = hash64(labels[i].name.ptr, labels[i].name.len, seed + 1);
-        seed = hash64(labels[i].value.ptr, labels[i].value.len, seed + 2);
-    }
-    return seed;
-}
-
-static uint32_t place_family(struct draft *draft, struct draft_family *family)
-{
-    if (family->slot_count > 0)
-        return family->first_slot; /* its index while the page is drafted */
-    if (draft->family_count == draft->family_capacity) {
-        draft->family_capacity = MAX(2 * draft->family_capacity, 64U);
-        draft->families = mem_resize(draft->families, draft->family_capacity, sizeof(*draft->families));
-    }
-    family->first_slot = draft->family_count;
-    return draft->family_count++;
-}
-
-/* Adds a sample's series. The place is where its values go; of a repeated series PAGE_SLOT_NONE. */
-static bool add_slot(struct draft *draft, const struct label *labels, uint32_t count, struct draft_slot *ret_place)
+static bool add_series(struct draft *draft, const struct label *labels, uint32_t count, struct plan_place *ret_place)
 {
     struct str name = STR_NULL;
     for (uint32_t i = 0; i < count; i++)
         if (str_equal(labels[i].name, STR(LABEL_NAME)))
             name = labels[i].value;
-    struct draft_family *family = family_of(draft, name);
-    struct draft_slot *slot = arena_array(&draft->arena, 1, sizeof(*slot));
-    struct label *kept = arena_array(&draft->arena, count, sizeof(*kept));
-    if (!family || !slot || !kept)
-        return false;
-    slot->labels = kept;
-    slot->family = place_family(draft, family);
-    for (uint32_t i = 0; i < count; i++) {
-        if (str_equal(labels[i].name, STR(LABEL_NAME)) && str_equal(labels[i].value, family->name))
-            continue;
-        kept[slot->label_count].name = arena_str(&draft->arena, labels[i].name);
-        kept[slot->label_count].value = arena_str(&draft->arena, labels[i].value);
-        if (!kept[slot->label_count++].value.ptr)
-            return false;
-    }
-    qsort(kept, slot->label_count, sizeof(*kept), compare_names);
-    slot->hash = hash_of_labels(kept, slot->label_count, slot->family);
-    if (map_get(&draft->slot_map, slot->hash, is_slot, slot)) {
-        draft->repeated++;
-        ret_place->index = PAGE_SLOT_NONE;
-        return true;
-    }
-    map_put(&draft->slot_map, slot->hash, slot);
-    if (family->slot_count == family->slot_capacity) {
-        family->slot_capacity = MAX(2 * family->slot_capacity, 4U);
-        family->slots = mem_resize(family->slots, family->slot_capacity, sizeof(*family->slots));
-    }
-    slot->index = family->slot_count;
-    family->slots[family->slot_count++] = (struct layout_slot){.labels = kept, .label_count = slot->label_count};
-    draft->families[slot->family] = *family; /* its latest state; pointers are the same */
-    draft->kept++;
-    *ret_place = *slot;
-    return true;
+    struct plan_family *family = family_of(draft, name);
+    return family && page_plan_add(&draft->plan, family, labels, count, ret_place);
 }
 
 static enum scrape_failure draft_sample(struct draft *draft, const struct exposition *exposition,
-                                        struct draft_slot *ret_place)
+                                        struct plan_place *ret_place)
 {
     struct label labels[LABELS_MAX];
     uint32_t count = 0;
@@ -372,17 +258,17 @@ static enum scrape_failure draft_sample(struct draft *draft, const struct exposi
     limit = kept < 0 ? "the rules make more labels than a series can have" : limit_passed(draft, labels, count);
     if (limit)
         return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, limit);
-    if (draft->kept >= draft->job->sample_limit)
+    if (draft->plan.kept + draft->plan.dropped >= draft->job->sample_limit)
         return fail_with(draft->report, SCRAPE_SAMPLE_LIMIT, exposition->line, "more samples than sample_limit");
     /* Relabelling may leave the name to the target's labels only in theory; it is always among these. */
-    if (!add_slot(draft, labels, count, ret_place))
+    if (!add_series(draft, labels, count, ret_place))
         return fail_with(draft->report, SCRAPE_LABEL_LIMIT, exposition->line, "the page's labels take too much memory");
     return SCRAPE_OK;
 }
 
 static void draft_metadata(struct draft *draft, const struct exposition *exposition, enum exposition_event event)
 {
-    struct draft_family *family = make_family(draft, exposition->name);
+    struct plan_family *family = page_plan_family(&draft->plan, exposition->name);
     if (!family)
         return;
     if (event == EXPOSITION_TYPE)
@@ -391,7 +277,7 @@ static void draft_metadata(struct draft *draft, const struct exposition *exposit
         family->help = arena_str(&draft->arena, exposition->text);
 }
 
-static enum scrape_failure draft_lines(struct draft *draft, struct str body, struct draft_slot *places)
+static enum scrape_failure draft_lines(struct draft *draft, struct str body, struct plan_place *places)
 {
     CLEANUP(exposition_done) struct exposition exposition;
     exposition_init(&exposition, body, hard_limits);
@@ -409,74 +295,38 @@ static enum scrape_failure draft_lines(struct draft *draft, struct str body, str
     }
 }
 
-static struct layout **make_layouts(struct page_cache *cache, struct draft *draft)
-{
-    struct layout **layouts = mem_array(draft->family_count, sizeof(struct layout *));
-    uint32_t slots = 0;
-    for (uint32_t f = 0; f < draft->family_count; f++) {
-        struct draft_family *family = &draft->families[f];
-        struct layout_family_spec spec = {.name = family->name,
-                                          .help = family->help,
-                                          .metric_type = family->type,
-                                          .slots = family->slots,
-                                          .count = family->slot_count};
-        struct layout *layout = layout_family_new(&spec);
-        if (!layout) {
-            while (f > 0)
-                layout_unref(layouts[--f]);
-            mem_free(layouts);
-            return NULL;
-        }
-        layouts[f] = page_cache_layout(cache, layout);
-        family->first_slot = slots;
-        slots += family->slot_count;
-    }
-    return layouts;
-}
-
 static void draft_done(struct draft *draft)
 {
-    size_t at = 0;
-    for (struct draft_family *family; (family = map_next(&draft->family_map, &at));)
-        mem_free(family->slots);
-    map_done(&draft->family_map);
-    map_done(&draft->slot_map);
-    mem_free(draft->families);
+    page_plan_done(&draft->plan);
     arena_done(&draft->arena);
 }
 
 static enum scrape_failure make_page(struct page_cache *cache, struct draft *draft, struct str body,
                                      struct page_text *text, struct page **ret_page)
 {
-    CLEANUP_FREE struct draft_slot *places = mem_array(text->line_count, sizeof(*places));
+    CLEANUP_FREE struct plan_place *places = mem_array(text->line_count, sizeof(*places));
     enum scrape_failure failure = draft_lines(draft, body, places);
     if (failure != SCRAPE_OK)
         return failure;
-    struct layout **layouts = make_layouts(cache, draft);
-    struct page *page = layouts ? page_cache_page(cache, layouts, draft->family_count) : NULL;
-    if (!page) {
-        for (uint32_t f = 0; layouts && f < draft->family_count; f++)
-            layout_unref(layouts[f]);
-        mem_free(layouts);
+    struct page *page = page_plan_make(&draft->plan, cache);
+    if (!page)
         return fail_with(draft->report, SCRAPE_LABEL_LIMIT, 0,
                          "the page has more or longer series than a layout holds");
-    }
     for (uint32_t i = 0; i < text->line_count; i++)
-        if (places[i].index != PAGE_SLOT_NONE)
-            text->lines[i].slot = draft->families[places[i].family].first_slot + places[i].index;
-    page->repeated_count = draft->repeated;
+        text->lines[i].slot = page_plan_slot(&draft->plan, places[i]);
     *ret_page = page;
     return SCRAPE_OK;
 }
 
 /* Which pages may be shared: same job, and the same target labels as far as they matter. */
-static uint64_t key_of(const struct pipeline_job *job, const struct labels *target, uint64_t metadata)
+static uint64_t key_of(const struct page_source *source, uint64_t metadata)
 {
-    uint64_t key = hash64(&job, sizeof(job), metadata);
-    if (job->metric_relabel)
-        return hash64(&(uint64_t){labels_hash(target)}, sizeof(uint64_t), key);
-    for (size_t i = 0; i < labels_count(target); i++) {
-        struct str name = labels_at(target, i).name;
+    uint64_t key = hash64(&source->job, sizeof(source->job), metadata);
+    key = hash64(&(uint64_t){window_rules_key(source->rules, source->target)}, sizeof(uint64_t), key);
+    if (source->job->metric_relabel)
+        return hash64(&(uint64_t){labels_hash(source->target)}, sizeof(uint64_t), key);
+    for (size_t i = 0; i < labels_count(source->target); i++) {
+        struct str name = labels_at(source->target, i).name;
         key = hash64(name.ptr, name.len, key);
     }
     return key;
@@ -485,7 +335,7 @@ static uint64_t key_of(const struct pipeline_job *job, const struct labels *targ
 static void take_values(const struct page *page, const struct page_line *lines, const struct reading *reading,
                         struct page_values *values)
 {
-    page_values_reserve(values, page->slot_count);
+    page_values_reserve(values, page->value_count);
     values->any_time = false;
     for (uint32_t i = 0; i < page->line_count; i++) {
         uint32_t slot = lines[i].slot;
@@ -493,29 +343,27 @@ static void take_values(const struct page *page, const struct page_line *lines, 
             continue;
         values->values[slot] = reading->values[i];
         if (reading->times[i] != INT64_MIN)
-            page_values_set_time(values, page->slot_count, slot, reading->times[i]);
+            page_values_set_time(values, page->value_count, slot, reading->times[i]);
     }
 }
 
-enum scrape_failure page_parse(struct page_cache *cache, const struct pipeline_job *job, const struct labels *target,
-                               struct str body, struct page_values *values, struct page **ret_page,
-                               struct scrape_report *report)
+enum scrape_failure page_parse(struct page_cache *cache, const struct page_source *source, struct str body,
+                               struct page_values *values, struct page **ret_page, struct scrape_report *report)
 {
     CLEANUP(reading_done) struct reading reading = {0};
-    enum scrape_failure failure = read_lines(job, body, &reading, report);
+    enum scrape_failure failure = read_lines(source->job, body, &reading, report);
     if (failure != SCRAPE_OK)
         return failure;
-    uint64_t key = key_of(job, target, reading.metadata);
+    uint64_t key = key_of(source, reading.metadata);
     struct page *page = page_cache_find(cache, key, buf_view(&reading.text.text));
     if (page) {
         take_values(page, page->lines, &reading, values);
         *ret_page = page;
         return SCRAPE_OK;
     }
-    CLEANUP(draft_done) struct draft draft = {.job = job, .target = target, .report = report};
+    CLEANUP(draft_done) struct draft draft = {.job = source->job, .target = source->target, .report = report};
     arena_init(&draft.arena, PARSE_ARENA_BYTES_MAX);
-    map_init(&draft.family_map);
-    map_init(&draft.slot_map);
+    page_plan_init(&draft.plan, source->rules, source->target, &draft.arena);
     failure = make_page(cache, &draft, body, &reading.text, &page);
     if (failure != SCRAPE_OK)
         return failure;

@@ -1,7 +1,6 @@
 /* Pages compared and joined, and the page that is not scraped. */
 #include "base/fail.h"
-#include "base/map.h"
-#include "page_make.h"
+#include "page_plan.h"
 
 struct slot_key { /* a slot of a family, for the map */
     const struct layout_slot *slot;
@@ -33,10 +32,11 @@ static uint64_t slot_hash(const struct layout_slot *slot)
     return hash;
 }
 
-static bool is_named(const void *item, const void *key)
+/* Series of one metric stand in two families where rules keep only last values of some. */
+static bool is_alike(const void *item, const void *key)
 {
-    const struct layout *const *family = item;
-    return str_equal((*family)->name, *(const struct str *)key);
+    const struct layout *family = *(const struct layout *const *)item, *wanted = key;
+    return family->last_only == wanted->last_only && str_equal(family->name, wanted->name);
 }
 
 /* The families of a page by name; items point into page->families. */
@@ -95,7 +95,7 @@ uint32_t page_match(const struct page *old, const struct page *next, uint32_t *r
         const struct layout *family = old->families[f];
         for (uint32_t i = 0; i < family->count; i++)
             ret_slots[slot + i] = PAGE_SLOT_NONE;
-        struct layout **found = map_get(&names, str_hash(family->name), is_named, &family->name);
+        struct layout **found = map_get(&names, str_hash(family->name), is_alike, family);
         if (found)
             found_count += match_family(family, *found, starts[found - next->families], ret_slots + slot);
         slot += family->count;
@@ -119,6 +119,7 @@ static struct layout *join(const struct layout *next, const struct layout *old, 
                                       .unit = head->unit,
                                       .help = head->help,
                                       .metric_type = head->metric_type,
+                                      .last_only = head->last_only,
                                       .slots = slots,
                                       .count = count};
     return layout_family_new(&spec);
@@ -141,7 +142,7 @@ static bool join_families(struct page_cache *cache, const struct page *old, cons
         const struct layout *family = old->families[f];
         if (!any_kept(keep + slot, family->count))
             continue;
-        struct layout **named = map_get(names, str_hash(family->name), is_named, &family->name);
+        struct layout **named = map_get(names, str_hash(family->name), is_alike, family);
         struct layout *joined = join(named ? *named : NULL, family, keep + slot);
         if (!joined)
             return false;
@@ -177,22 +178,34 @@ struct page *page_union(struct page_cache *cache, const struct page *next, const
     return page;
 }
 
-struct page *page_of_gauges(struct page_cache *cache, const struct page_gauge *gauges, uint32_t count)
+struct page *page_of_series(struct page_cache *cache, const struct page_source *source,
+                            const struct page_series *series, size_t count, uint32_t *ret_slots)
 {
-    struct layout **families = mem_array(count, sizeof(struct layout *));
-    for (uint32_t i = 0; i < count; i++) {
-        const struct label label = {str_from(gauges[i].label_name), str_from(gauges[i].label_value)};
-        const struct layout_slot slot = {.labels = &label, .label_count = gauges[i].label_name ? 1 : 0};
-        struct layout_family_spec spec = {.name = str_from(gauges[i].name),
-                                          .help = str_from(gauges[i].help),
-                                          .metric_type = METRIC_GAUGE,
-                                          .slots = &slot,
-                                          .count = 1};
-        struct layout *family = layout_family_new(&spec);
-        ASSERT(family);
-        families[i] = page_cache_layout(cache, family);
+    CLEANUP(arena_done) struct arena arena;
+    CLEANUP(page_plan_done) struct page_plan plan;
+    CLEANUP_FREE struct plan_place *places = mem_array(count, sizeof(*places));
+    arena_init(&arena, 0);
+    page_plan_init(&plan, source->rules, source->target, &arena);
+    for (size_t i = 0; i < count; i++) {
+        struct label labels[LABELS_MAX];
+        ASSERT(series[i].label_count < LABELS_MAX);
+        labels[0] = (struct label){STR(LABEL_NAME), series[i].name};
+        for (size_t j = 0; j < series[i].label_count; j++)
+            labels[j + 1] = series[i].labels[j];
+        struct plan_family *family = page_plan_family(&plan, series[i].name);
+        family->help = series[i].help;
+        family->type = series[i].type;
+        ASSERT(page_plan_add(&plan, family, labels, (uint32_t)series[i].label_count + 1, &places[i]));
     }
-    struct page *page = page_cache_page(cache, families, count);
+    struct page *page = page_plan_make(&plan, cache);
+    for (size_t i = 0; i < count && page; i++)
+        ret_slots[i] = page_plan_slot(&plan, places[i]);
+    return page;
+}
+
+struct page *page_empty(struct page_cache *cache)
+{
+    struct page *page = page_cache_page(cache, mem_array(0, sizeof(struct layout *)), 0);
     ASSERT(page);
     return page;
 }

@@ -23,6 +23,8 @@ struct secondary {
     size_t job_count;
     struct discover *discover;
     struct targets *targets;
+    struct window_rules *rules; /* set last */
+    uint64_t rules_changes;     /* since the start */
     struct worker **workers;
     unsigned worker_count;
     struct spool *spool;

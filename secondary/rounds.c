@@ -13,18 +13,21 @@ struct rounds *rounds_new(const struct rounds_options *options)
     struct rounds *rounds = mem_zalloc(sizeof(*rounds));
     const struct http_client_options client = {
         .name = options->name, .shards = ROUNDS_SHARDS, .connections_max = CONNECTIONS_MAX, .calls_max = CALLS_MAX};
-    const struct pipeline_options pipeline = {.resolution_ms = options->resolution_ms,
+    const struct pipeline_options pipeline = {.rules = options->rules,
                                               .page_bytes_max = options->page_bytes_max,
                                               .sealed = rounds_take_sealed,
                                               .sealed_arg = rounds};
     rounds->options = *options;
+    rounds->rules = window_rules_ref(options->rules);
+    rounds->beat_ms = window_rules_beat_ms(options->rules);
+    rounds->next_from_ms = INT64_MAX;
     schedule_clock_init(&rounds->clock, loop_clock(options->loop));
     rounds->client = http_client_new(options->loop, options->network, &client);
     rounds->pipeline = pipeline_new(&pipeline);
     map_init(&rounds->targets);
     loop_timer_init(&rounds->close_timer, options->loop, rounds_close_done, rounds);
     loop_timer_init(&rounds->idle_timer, options->loop, rounds_idle, rounds);
-    rounds->closed_through_ms = schedule_floor_ms(schedule_now_ms(&rounds->clock), options->resolution_ms);
+    rounds->closed_through_ms = rounds_floor_ms(rounds, schedule_now_ms(&rounds->clock));
     rounds_start_idle(rounds);
     return rounds;
 }
@@ -32,7 +35,7 @@ struct rounds *rounds_new(const struct rounds_options *options)
 static void drop_parts(struct rounds *rounds)
 {
     for (size_t i = 0; i < rounds->part_count; i++)
-        batch_writer_free(rounds->parts[i].writer);
+        pipeline_sealed_done(&rounds->parts[i]);
     mem_free(rounds->parts);
 }
 
@@ -65,6 +68,7 @@ void rounds_free(struct rounds *rounds)
     http_client_free(rounds->client);
     pipeline_free(rounds->pipeline);
     drop_parts(rounds);
+    window_rules_unref(rounds->rules);
     mem_free(rounds);
 }
 
@@ -84,6 +88,8 @@ static void record(struct round_target *target, const struct scrape_outcome *out
     struct rounds *rounds = target->rounds;
     struct scrape_report report;
     pipeline_scrape(target->pipeline, outcome, &report);
+    if (rounds->part_count > 0)
+        rounds_hand_parts(rounds, rounds->closed_through_ms);
     rounds->stats.outcomes_total[report.failure]++;
     atomic_store_explicit(&target->target->last_scrape_ms, outcome->time_ms, memory_order_relaxed);
     atomic_store_explicit(&target->target->last_duration_ns, outcome->duration_ns, memory_order_relaxed);
@@ -135,7 +141,7 @@ static void arm(struct round_target *target, int64_t now_ms)
 /* The samples' time: inside the open window, and behind the time before. */
 static int64_t sample_time(struct round_target *target, int64_t due_ms, int64_t now_ms)
 {
-    int64_t window_end_ms = target->open_start_ms + target->rounds->options.resolution_ms;
+    int64_t window_end_ms = rounds_end_ms(target->rounds, target->open_start_ms);
     int64_t time_ms = schedule_sample_ms(due_ms, now_ms, target->target->interval_ms);
     target->rounds->stats.late_total += time_ms != due_ms;
     return MAX(MIN(time_ms, window_end_ms - 1), due_ms);
@@ -206,13 +212,14 @@ void rounds_add(struct rounds *rounds, struct target *source)
     target->rounds = rounds;
     target->target = target_ref(source);
     target->job = job_ref(source->job);
-    target->pipeline = pipeline_target_new(rounds->pipeline, source->labels, &source->job->pipeline);
+    target->pipeline =
+        pipeline_target_new(rounds->pipeline, source->labels, source->interval_ms, &source->job->pipeline);
     target->scrape = (struct scrape){.done = on_scraped, .arg = target};
     target->phase_ms = schedule_phase_ms(source->key, source->interval_ms);
     /* A window that was said to be whole gets no more. */
     target->next_due_ms =
         schedule_due_ms(target->phase_ms, source->interval_ms, MAX(now_ms, rounds->closed_through_ms));
-    target->open_start_ms = schedule_floor_ms(target->next_due_ms, rounds->options.resolution_ms);
+    target->open_start_ms = rounds_floor_ms(rounds, target->next_due_ms);
     loop_timer_init(&target->timer, rounds->options.loop, on_due, target);
     map_put(&rounds->targets, slot_of(source), target);
     rounds->stats.targets++;
@@ -235,7 +242,7 @@ void rounds_remove(struct rounds *rounds, struct target *source)
     }
     int64_t now_ms = MAX(schedule_now_ms(&rounds->clock), MAX(target->time_ms + 1, target->open_start_ms));
     target->ended = true;
-    pipeline_target_end(target->pipeline, MIN(now_ms, target->open_start_ms + rounds->options.resolution_ms - 1));
+    pipeline_target_end(target->pipeline, MIN(now_ms, rounds_end_ms(rounds, target->open_start_ms) - 1));
     round_target_settle(target);
 }
 
@@ -248,6 +255,34 @@ void rounds_set_job(struct rounds *rounds, struct target *source, struct job *jo
     target->job = job_ref(job);
 }
 
+/* True while the rules set last are not in force everywhere. */
+static bool settle_rules(struct rounds *rounds)
+{
+    if (!rounds->rules_settling)
+        return false;
+    struct pipeline_stats stats;
+    pipeline_stats(rounds->pipeline, &stats);
+    rounds->rules_settling = rounds->next_from_ms != INT64_MAX || stats.rules_waiting > 0;
+    rounds->stats.rules_total += !rounds->rules_settling;
+    return rounds->rules_settling;
+}
+
+bool rounds_set_rules(struct rounds *rounds, struct window_rules *rules)
+{
+    if (settle_rules(rounds))
+        return false;
+    int64_t now_ms = schedule_now_ms(&rounds->clock);
+    int64_t period_ms = window_rules_period_ms(rounds->rules, rules);
+    int64_t from_ms = schedule_floor_ms(now_ms, period_ms) + period_ms;
+    window_rules_unref(rounds->rules);
+    rounds->rules = window_rules_ref(rules);
+    rounds->rules_settling = true;
+    rounds->rules_from_ms = from_ms;
+    pipeline_set_rules(rounds->pipeline, rules, from_ms);
+    rounds_change_beat(rounds, from_ms, window_rules_beat_ms(rules));
+    return true;
+}
+
 void rounds_seal_all(struct rounds *rounds)
 {
     size_t at = 0;
@@ -258,11 +293,14 @@ void rounds_seal_all(struct rounds *rounds)
     rounds_close_open(rounds);
 }
 
-void rounds_stats(const struct rounds *rounds, struct rounds_stats *ret_stats)
+void rounds_stats(struct rounds *rounds, struct rounds_stats *ret_stats)
 {
+    settle_rules(rounds);
     *ret_stats = rounds->stats;
     pipeline_stats(rounds->pipeline, &ret_stats->pipeline);
     ret_stats->closed_through_ms = rounds->closed_through_ms;
+    ret_stats->beat_ms = rounds->beat_ms;
+    ret_stats->rules_from_ms = rounds->rules_settling ? rounds->rules_from_ms : 0;
     for (const struct round_set *set = rounds->sets; set; set = set->next)
         ret_stats->groups += set->group_count;
 }

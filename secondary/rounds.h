@@ -1,11 +1,12 @@
 #pragma once
 /* Who is scraped when, and when a window is closed: the timetable of one worker, on one loop, without threads.
  *
- * Targets of one interval stand in groups by their phase. A target is done with its window when its next scrape is due
- * behind the window's end and none is in flight; a group's window is closed when all its targets are done, so that a
- * whole window leaves right after its last scrape, group by group: no burst on the minute. A target whose scrape hangs
- * holds up its group until another of the group is due again, at most; then the group goes without it, and it follows
- * alone.
+ * Time goes by beats: the finest resolution in use, of which all others are multiples; "window" says the beat's here,
+ * and the pipeline closes the longer ones that end with it. Targets of one interval stand in groups by their phase. A
+ * target is done with its window when its next scrape is due behind the window's end and none is in flight; a group's
+ * window is closed when all its targets are done, so that a whole window leaves right after its last scrape, group by
+ * group: no burst on the minute. A target whose scrape hangs holds up its group until another of the group is due
+ * again, at most; then the group goes without it, and it follows alone.
  *
  * Groups are made of at least some hundred targets, because small batches cost bytes; they change only when the number
  * of targets does, so that their target lists stay the same from window to window. */
@@ -19,16 +20,17 @@
 
 struct rounds;
 
-/* Owns sealed->writer. closed_through_ms: all windows that end by then are sealed with this part. */
+/* Owns what sealed owns. closed_through_ms: all windows that end by then, of every resolution, are sealed with this
+ * part. A part of nothing only says so. */
 typedef void rounds_sealed_fn(void *arg, const struct pipeline_sealed *sealed, int64_t closed_through_ms);
 /* A target's state changed, or the reason it is down for. */
 typedef void rounds_health_fn(void *arg, struct target *target, enum scrape_failure failure, const char *reason);
 
 struct rounds_options {
     struct loop *loop;
-    struct network *network; /* NULL: the real one */
-    const char *name;        /* of this end of simulated links */
-    int64_t resolution_ms;
+    struct network *network;    /* NULL: the real one */
+    const char *name;           /* of this end of simulated links */
+    struct window_rules *rules; /* a reference is taken */
     uint64_t page_bytes_max;
     rounds_sealed_fn *sealed;
     rounds_health_fn *health;
@@ -44,6 +46,9 @@ void rounds_add(struct rounds *rounds, struct target *target); /* takes a refere
 void rounds_remove(struct rounds *rounds, struct target *target);
 /* From its next scrape on it is fetched by this job (new secrets, for instance). */
 void rounds_set_job(struct rounds *rounds, struct target *target, struct job *job);
+/* Other rules, from the next time on that all resolutions divide, old and new. False: the change before is not in force
+ * yet. */
+MUST_CHECK bool rounds_set_rules(struct rounds *rounds, struct window_rules *rules);
 /* At the end: no more scrapes, and what open windows hold leaves as it is, without claiming that they are whole. */
 void rounds_seal_all(struct rounds *rounds);
 
@@ -56,5 +61,8 @@ struct rounds_stats {
     uint64_t windows_total;                        /* group windows closed */
     uint64_t targets, groups, in_flight;
     int64_t closed_through_ms;
+    int64_t beat_ms;
+    int64_t rules_from_ms; /* when the rules set last are in force; 0: they are */
+    uint64_t rules_total;  /* changes of rules that are in force everywhere */
 };
-void rounds_stats(const struct rounds *rounds, struct rounds_stats *ret_stats);
+void rounds_stats(struct rounds *rounds, struct rounds_stats *ret_stats);

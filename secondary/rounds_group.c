@@ -4,9 +4,20 @@
 
 #include <stdlib.h>
 
-static int64_t window_end(const struct rounds *rounds, int64_t start_ms)
+/* Beats change at a time that both divide. */
+static int64_t beat_at(const struct rounds *rounds, int64_t time_ms)
 {
-    return start_ms + rounds->options.resolution_ms;
+    return time_ms >= rounds->next_from_ms ? rounds->next_beat_ms : rounds->beat_ms;
+}
+
+int64_t rounds_floor_ms(const struct rounds *rounds, int64_t time_ms)
+{
+    return schedule_floor_ms(time_ms, beat_at(rounds, time_ms));
+}
+
+int64_t rounds_end_ms(const struct rounds *rounds, int64_t start_ms)
+{
+    return start_ms + beat_at(rounds, start_ms);
 }
 
 /* ---- Parts ---- */
@@ -18,8 +29,8 @@ void rounds_take_sealed(void *arg, struct pipeline_sealed *sealed)
     rounds->parts[rounds->part_count++] = *sealed;
 }
 
-/* Of all its parts only the last one closes a window. */
-static void hand_parts(struct rounds *rounds, int64_t closed_before_ms)
+/* Of all its parts only the last one closes a window. Without parts, that is told alone: others wait for it. */
+void rounds_hand_parts(struct rounds *rounds, int64_t closed_before_ms)
 {
     struct pipeline_sealed *parts = STEAL(rounds->parts);
     size_t count = rounds->part_count;
@@ -28,6 +39,16 @@ static void hand_parts(struct rounds *rounds, int64_t closed_before_ms)
         rounds->options.sealed(rounds->options.arg, &parts[i],
                                i + 1 == count ? rounds->closed_through_ms : closed_before_ms);
     mem_free(parts);
+    if (count == 0 && rounds->closed_through_ms > closed_before_ms)
+        rounds->options.sealed(rounds->options.arg, &(struct pipeline_sealed){0}, rounds->closed_through_ms);
+}
+
+static void pass_beat(struct rounds *rounds)
+{
+    if (rounds->closed_through_ms < rounds->next_from_ms)
+        return;
+    rounds->beat_ms = rounds->next_beat_ms;
+    rounds->next_from_ms = INT64_MAX;
 }
 
 static void update_closed_through(struct rounds *rounds)
@@ -39,6 +60,7 @@ static void update_closed_through(struct rounds *rounds)
                 oldest_ms = MIN(oldest_ms, set->groups[i].window_start_ms);
     if (oldest_ms != INT64_MAX)
         rounds->closed_through_ms = MAX(rounds->closed_through_ms, oldest_ms);
+    pass_beat(rounds);
 }
 
 /* ---- Groups ---- */
@@ -180,7 +202,7 @@ void round_target_settle(struct round_target *target)
 {
     struct round_group *group = target->group;
     bool done = !target->in_flight && target->missed_ms == 0 &&
-                target->next_due_ms >= window_end(target->rounds, target->open_start_ms);
+                target->next_due_ms >= rounds_end_ms(target->rounds, target->open_start_ms);
     if (done == target->done)
         return;
     target->done = done;
@@ -210,17 +232,17 @@ static void sort_group(struct round_group *group)
 static void next_window(struct round_target *target)
 {
     struct rounds *rounds = target->rounds;
-    target->open_start_ms = schedule_floor_ms(target->next_due_ms, rounds->options.resolution_ms);
+    target->open_start_ms = rounds_floor_ms(rounds, target->next_due_ms);
     target->done = false;
 }
 
 /* Closes a window of the group for all that have it open and are done with it, in the order of their keys. Returns
- * those, to be freed, and how many. */
-static struct round_target **close_window(struct rounds *rounds, struct round_group *group, int64_t start_ms,
+ * those, to be freed, and how many. last: nobody is scraped any more. */
+static struct round_target **close_window(struct rounds *rounds, struct round_group *group, int64_t start_ms, bool last,
                                           size_t *ret_count)
 {
     struct round_target **closing = mem_array(group->count, sizeof(struct round_target *));
-    struct pipeline_target **windows = mem_array(group->count, sizeof(struct pipeline_target *));
+    CLEANUP_FREE struct pipeline_closing *windows = mem_array(group->count, sizeof(*windows));
     size_t count = 0, open = 0;
     sort_group(group);
     for (size_t i = 0; i < group->count; i++) {
@@ -228,13 +250,12 @@ static struct round_target **close_window(struct rounds *rounds, struct round_gr
         open += target->open_start_ms == start_ms;
         if (target->open_start_ms != start_ms || !target->done)
             continue;
-        windows[count] = target->pipeline;
+        windows[count] = (struct pipeline_closing){target->pipeline, last ? INT64_MAX : target->next_due_ms};
         closing[count++] = target;
     }
     pipeline_close(rounds->pipeline, start_ms, windows, count);
     rounds->stats.windows_total++;
     rounds->stats.split_total += count < open;
-    mem_free(windows);
     *ret_count = count;
     return closing;
 }
@@ -243,7 +264,7 @@ static void close_group(struct rounds *rounds, struct round_group *group, int64_
 {
     int64_t closed_before_ms = rounds->closed_through_ms;
     size_t count;
-    struct round_target **closed = close_window(rounds, group, start_ms, &count);
+    struct round_target **closed = close_window(rounds, group, start_ms, false, &count);
     for (size_t i = 0; i < count; i++)
         if (!closed[i]->ended)
             next_window(closed[i]);
@@ -256,7 +277,27 @@ static void close_group(struct rounds *rounds, struct round_group *group, int64_
     }
     mem_free(closed);
     update_closed_through(rounds);
-    hand_parts(rounds, closed_before_ms);
+    rounds_hand_parts(rounds, closed_before_ms);
+}
+
+/* Targets whose next scrape lies behind from_ms have nothing open before it. */
+static void reopen_group(struct rounds *rounds, struct round_group *group, int64_t from_ms)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (!group->targets[i]->ended && group->targets[i]->open_start_ms >= from_ms)
+            next_window(group->targets[i]);
+    group_recount(group);
+    want_close(rounds, group);
+}
+
+void rounds_change_beat(struct rounds *rounds, int64_t from_ms, int64_t beat_ms)
+{
+    rounds->next_from_ms = from_ms;
+    rounds->next_beat_ms = beat_ms;
+    for (struct round_set *set = rounds->sets; set; set = set->next)
+        for (size_t i = 0; i < set->group_count; i++)
+            reopen_group(rounds, &set->groups[i], from_ms);
+    update_closed_through(rounds);
 }
 
 static struct round_group *find_done(struct rounds *rounds)
@@ -278,7 +319,7 @@ void rounds_close_done(void *arg)
 
 void round_target_advance(struct round_target *target)
 {
-    if (target->next_due_ms < window_end(target->rounds, target->open_start_ms))
+    if (target->next_due_ms < rounds_end_ms(target->rounds, target->open_start_ms))
         return;
     ASSERT(target->done);
     close_group(target->rounds, target->group, target->open_start_ms);
@@ -289,35 +330,38 @@ void round_target_advance(struct round_target *target)
 void rounds_start_idle(struct rounds *rounds)
 {
     int64_t now_ms = schedule_now_ms(&rounds->clock);
-    int64_t end_ms = window_end(rounds, schedule_floor_ms(now_ms, rounds->options.resolution_ms));
+    int64_t end_ms = rounds_end_ms(rounds, rounds_floor_ms(rounds, now_ms));
     loop_timer_start(&rounds->idle_timer, end_ms - now_ms, 0);
 }
 
 void rounds_idle(void *arg)
 {
     struct rounds *rounds = arg;
-    int64_t end_ms = schedule_floor_ms(schedule_now_ms(&rounds->clock), rounds->options.resolution_ms);
+    int64_t end_ms = rounds_floor_ms(rounds, schedule_now_ms(&rounds->clock));
     int64_t closed_before_ms = rounds->closed_through_ms;
     if (rounds->stats.targets == 0 && !find_done(rounds) && end_ms > closed_before_ms) {
-        pipeline_close(rounds->pipeline, end_ms - rounds->options.resolution_ms, NULL, 0);
+        int64_t default_end_ms = schedule_floor_ms(end_ms, window_rules_default_ms(rounds->rules));
+        if (default_end_ms > closed_before_ms)
+            pipeline_close_idle(rounds->pipeline, default_end_ms);
         rounds->closed_through_ms = end_ms;
-        hand_parts(rounds, closed_before_ms);
+        pass_beat(rounds);
+        rounds_hand_parts(rounds, closed_before_ms);
     }
     rounds_start_idle(rounds);
 }
 
-/* What the group's targets have open, oldest window first; what was never scraped in it has nothing to say. */
+/* What the group's targets have open, oldest window first; what was never scraped has nothing to say. */
 static void close_all(struct rounds *rounds, struct round_group *group)
 {
     for (size_t i = 0; i < group->count; i++) {
         struct round_target *target = group->targets[i];
         target->done = true;
-        if (target->time_ms < target->open_start_ms)
+        if (target->time_ms == 0)
             target->open_start_ms = INT64_MAX;
     }
     for (group_recount(group); group->window_start_ms != INT64_MAX; group_recount(group)) {
         size_t count;
-        struct round_target **closed = close_window(rounds, group, group->window_start_ms, &count);
+        struct round_target **closed = close_window(rounds, group, group->window_start_ms, true, &count);
         for (size_t i = 0; i < count; i++)
             closed[i]->open_start_ms = INT64_MAX;
         mem_free(closed);
@@ -329,5 +373,5 @@ void rounds_close_open(struct rounds *rounds)
     for (struct round_set *set = rounds->sets; set; set = set->next)
         for (size_t i = 0; i < set->group_count; i++)
             close_all(rounds, &set->groups[i]);
-    hand_parts(rounds, rounds->closed_through_ms);
+    rounds_hand_parts(rounds, rounds->closed_through_ms);
 }

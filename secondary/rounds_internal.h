@@ -50,6 +50,11 @@ struct rounds {
     struct schedule_clock clock;
     struct http_client *client;
     struct pipeline *pipeline;
+    struct window_rules *rules; /* set last; a reference */
+    int64_t beat_ms;
+    int64_t next_beat_ms, next_from_ms; /* another beat from then on; INT64_MAX: none */
+    bool rules_settling;                /* the rules set last are not in force everywhere */
+    int64_t rules_from_ms;
     struct map targets; /* struct round_target, by the address of its target */
     struct round_set *sets;
     struct loop_timer close_timer; /* closes what is done, on the loop's own turn */
@@ -63,6 +68,12 @@ struct rounds {
 void rounds_take_sealed(void *arg, struct pipeline_sealed *sealed);
 
 /* ---- rounds_group.c ---- */
+
+int64_t rounds_floor_ms(const struct rounds *rounds, int64_t time_ms); /* where the window begins that holds it */
+int64_t rounds_end_ms(const struct rounds *rounds, int64_t start_ms);  /* where one that begins there ends */
+void rounds_hand_parts(struct rounds *rounds, int64_t closed_before_ms);
+/* From from_ms on windows are beat_ms long. */
+void rounds_change_beat(struct rounds *rounds, int64_t from_ms, int64_t beat_ms);
 
 void round_target_enter(struct round_target *target); /* its phase, next_due and open window are set */
 void round_target_leave(struct round_target *target);

@@ -229,7 +229,7 @@ static void make_workers(struct secondary *secondary)
     for (unsigned i = 0; i < secondary->worker_count; i++) {
         const struct worker_options options = {.index = i,
                                                .name = secondary->config->secondary,
-                                               .resolution_ms = secondary->config->windows.resolution_ms,
+                                               .rules = secondary->rules,
                                                .page_bytes_max = PAGE_BYTES_MAX / secondary->worker_count,
                                                .sealed = on_sealed,
                                                .health = on_health,
@@ -289,6 +289,46 @@ static const char *needs_restart(const struct secondary_config *old, const struc
     return NULL;
 }
 
+/* Windows of other rules begin where all resolutions have an end, old and new: so none overlaps another. */
+static int check_rules(const struct secondary *secondary, const struct window_rules *rules, const char *path,
+                       struct buf *errors)
+{
+    if (window_rules_equal(secondary->rules, rules))
+        return 0;
+    if (window_rules_period_ms(secondary->rules, rules) == INT64_MAX) {
+        buf_printf(
+            errors,
+            "%s: this change of windows.rules needs a restart: the old resolutions and the new ones end together "
+            "less than once an hour\n",
+            path);
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < secondary->worker_count; i++) {
+        struct worker_stats stats;
+        worker_stats(secondary->workers[i], &stats);
+        if (stats.rounds.rules_total == secondary->rules_changes)
+            continue;
+        buf_printf(
+            errors,
+            "%s: the change of windows.rules before is not in force yet, as windows are still open: reload again "
+            "in a minute or two\n",
+            path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void change_rules(struct secondary *secondary, struct window_rules *rules)
+{
+    if (window_rules_equal(secondary->rules, rules))
+        return;
+    window_rules_unref(secondary->rules);
+    secondary->rules = window_rules_ref(rules);
+    secondary->rules_changes++;
+    for (unsigned i = 0; i < secondary->worker_count; i++)
+        worker_set_rules(secondary->workers[i], rules);
+}
+
 /* The link changes only where it must: what is in flight would be sent again. */
 static void change_upstream(struct secondary *secondary, struct upstream *next)
 {
@@ -312,7 +352,11 @@ int secondary_reload(struct secondary *secondary, struct secondary_config *confi
         buf_printf(errors, "%s: a change of %s needs a restart\n", path, key);
         return -EINVAL;
     }
-    int r = make_upstream(secondary, config, error, &upstream);
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = windows_config_rules(&config->windows);
+    int r = check_rules(secondary, rules, path, errors);
+    if (r < 0)
+        return r;
+    r = make_upstream(secondary, config, error, &upstream);
     if (r == 0)
         r = make_jobs(secondary, config, error, &jobs);
     if (r < 0) {
@@ -321,6 +365,7 @@ int secondary_reload(struct secondary *secondary, struct secondary_config *confi
         return r;
     }
     change_upstream(secondary, upstream);
+    change_rules(secondary, rules);
     apply_config(secondary, config, jobs);
     return 0;
 }
@@ -378,8 +423,10 @@ static void on_synced(void *arg)
 static void on_worker_stopped(void *arg)
 {
     struct secondary *secondary = arg;
-    if (--secondary->workers_left == 0)
-        batcher_sync(secondary->batcher, on_synced, secondary);
+    if (--secondary->workers_left > 0)
+        return;
+    batcher_seal_aggregates(secondary->batcher);
+    batcher_sync(secondary->batcher, on_synced, secondary);
 }
 
 void secondary_stop(struct secondary *secondary, loop_fn *fn, void *arg)
@@ -433,6 +480,7 @@ static int open_parts(struct secondary *secondary, char ret_error[static 512])
         return r;
     secondary->discover = discover_new(&secondary->seams, on_discovered, secondary);
     secondary->targets = targets_new(on_target, secondary);
+    secondary->rules = windows_config_rules(&config->windows);
     make_workers(secondary);
     const struct batcher_options batcher = {
         .datacenter = config->datacenter, .secondary = config->secondary, .workers = secondary->worker_count};
@@ -486,6 +534,7 @@ void secondary_free(struct secondary *secondary)
     spool_close(secondary->spool);
     batcher_free(secondary->batcher);
     free_jobs(secondary->jobs, secondary->job_count);
+    window_rules_unref(secondary->rules);
     tls_store_free(secondary->tls);
     secondary_config_free(secondary->config);
     mem_free(secondary->config_path);

@@ -2,6 +2,7 @@
 
 #include "hop/report.h"
 #include "net/metrics.h"
+#include "status_windows.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,16 +21,10 @@ static void add_up(const struct secondary *secondary, struct totals *ret_totals)
     for (unsigned i = 0; i < secondary->worker_count; i++) {
         struct worker_stats stats;
         worker_stats(secondary->workers[i], &stats);
-        const struct pipeline_stats *pipeline = &stats.rounds.pipeline;
+        status_add_pipeline(&sum->pipeline, &stats.rounds.pipeline);
         totals.sum.cpu_ns += stats.cpu_ns;
-        sum->pipeline.samples_total += pipeline->samples_total;
-        sum->pipeline.scrapes_total += pipeline->scrapes_total;
-        sum->pipeline.failures_total += pipeline->failures_total;
-        sum->pipeline.page_changes_total += pipeline->page_changes_total;
-        sum->pipeline.pages += pipeline->pages;
-        sum->pipeline.page_bytes += pipeline->page_bytes;
-        sum->pipeline.window_bytes += pipeline->window_bytes;
-        sum->pipeline.series += pipeline->series;
+        sum->beat_ms = stats.rounds.beat_ms;
+        sum->rules_from_ms = MAX(sum->rules_from_ms, stats.rounds.rules_from_ms);
         sum->skipped_total += stats.rounds.skipped_total;
         sum->late_total += stats.rounds.late_total;
         sum->split_total += stats.rounds.split_total;
@@ -189,19 +184,13 @@ void secondary_write_metrics(const struct secondary *secondary, struct buf *out)
     write_targets_metrics(secondary, out);
     write_discovery(secondary, out);
     write_scrapes(&totals, out);
+    status_rules_metrics(secondary, &totals.sum.rounds, out);
     write_batches(secondary, out);
     report_spool_metrics(secondary->spool, secondary->config->spool.bytes_max, out);
     report_upstream_metrics(secondary->spool, &upstream, 1, out);
 }
 
 /* ---- JSON ---- */
-
-static void write_time(struct json_writer *json, const char *key, int64_t wall_ms)
-{
-    char text[32];
-    clock_format_rfc3339(wall_ms, text);
-    json_field_text(json, key, wall_ms > 0 ? text : "0001-01-01T00:00:00Z");
-}
 
 static void write_labels(struct json_writer *json, const char *key, const struct labels *labels)
 {
@@ -221,7 +210,7 @@ static void write_target(struct json_writer *json, const struct target *target)
     json_field_text(json, "scrapePool", target->job->name);
     json_field_text(json, "scrapeUrl", target->url);
     json_field_text(json, "lastError", target->last_error);
-    write_time(json, "lastScrape", atomic_load_explicit(&target->last_scrape_ms, memory_order_relaxed));
+    status_time_json(json, "lastScrape", atomic_load_explicit(&target->last_scrape_ms, memory_order_relaxed));
     json_field_double(json, "lastScrapeDuration",
                       (double)atomic_load_explicit(&target->last_duration_ns, memory_order_relaxed) / 1e9);
     json_field_uint(json, "lastSamples", atomic_load_explicit(&target->last_samples, memory_order_relaxed));
@@ -283,24 +272,6 @@ static void write_jobs(const struct secondary *secondary, struct json_writer *js
     json_array_end(json);
 }
 
-static void write_windows(const struct secondary *secondary, struct json_writer *json)
-{
-    struct batcher_stats stats;
-    batcher_stats(secondary->batcher, &stats);
-    json_key(json, "windows");
-    json_object(json);
-    json_field_double(json, "resolution_seconds", (double)secondary->config->windows.resolution_ms / 1e3);
-    write_time(json, "closed_through", stats.closed_through_ms);
-    json_field_uint(json, "batches", stats.batches_total);
-    json_field_uint(json, "records", stats.records_total);
-    json_field_uint(json, "bytes", stats.bytes_total);
-    json_field_uint(json, "packed_batches", stats.packed_total);
-    json_field_uint(json, "lost_batches", stats.lost_total);
-    if (stats.last_error)
-        json_field_text(json, "last_error", stats.last_error);
-    json_object_end(json);
-}
-
 static void write_source(const struct secondary *secondary, struct json_writer *json)
 {
     char incarnation[32];
@@ -330,7 +301,7 @@ void secondary_write_status(const struct secondary *secondary, struct buf *out)
     json_field_uint(&json, "workers", secondary->worker_count);
     json_field_uint(&json, "series", totals.sum.rounds.pipeline.series);
     json_field_uint(&json, "samples", totals.sum.rounds.pipeline.samples_total);
-    write_windows(secondary, &json);
+    status_windows_json(secondary, &totals.sum.rounds, &json);
     json_key(&json, "spool");
     report_spool_json(secondary->spool, secondary->config->spool.bytes_max, &json);
     json_key(&json, "upstreams");

@@ -237,12 +237,13 @@ static void add_extra(struct window *window, uint32_t slot, int64_t time_ms, dou
 }
 
 /* A counter moved for the first time (its first value is where its increase begins), or it fell: what stood before is
- * kept, unless it went out with the window before, and after a fall what stands now. */
+ * kept, unless it went out with the window before, and after a fall what stands now. So is a NaN: to PromQL no value is
+ * less than it nor more, so a fall that it hides must stay hidden. */
 static void note_step(struct window *window, uint32_t slot, double value, int64_t time_ms)
 {
     if (window->flags[slot] & SLOT_SEEN)
         add_extra(window, slot, window->sides ? window->sides[slot].seen_ms : window->last_ms, window->last[slot]);
-    if (value < window->last[slot])
+    if (!(value >= window->last[slot]))
         add_extra(window, slot, time_ms, value);
 }
 
@@ -264,9 +265,11 @@ static inline void add_value(struct window *window, uint32_t slot, double value,
     uint8_t flags = window->flags[slot], first = 0;
     if (window->page->kinds[slot] == KIND_GAUGE)
         add_range(&window->ranges[window->page->gauges[slot]], value, !(flags & SLOT_SEEN));
+    else if (window->page->kinds[slot] == KIND_LAST)
+        first = 0;
     else if (!(flags & SLOT_KNOWN))
         first = SLOT_FIRST;
-    else if (value < window->last[slot] || (flags & SLOT_FIRST && value > window->last[slot]))
+    else if (!(value >= window->last[slot]) || (flags & SLOT_FIRST && value > window->last[slot]))
         note_step(window, slot, value, time_ms);
     else
         first = flags & SLOT_FIRST;
@@ -330,6 +333,25 @@ void window_stale(struct window *window, int64_t time_ms)
     window->stale_new = true;
 }
 
+bool window_is_open(const struct window *window)
+{
+    return window->page && (window->count > 0 || window->stale_new);
+}
+
+bool window_is_ended(const struct window *window)
+{
+    return !window->page || window->stale_ms > 0;
+}
+
+void window_expect(struct window *window, struct page *page)
+{
+    ASSERT(!window->page);
+    move_to(window, page, NULL, false);
+    show(window, page);
+    for (uint32_t i = 0; i < page->slot_count; i++)
+        window->flags[i] = SLOT_LIVE;
+}
+
 /* ---- Closing ---- */
 
 void window_scratch_release(struct window_scratch *scratch)
@@ -344,6 +366,15 @@ void window_scratch_done(struct window_scratch *scratch)
     mem_free(scratch->records);
     mem_free(scratch->extras);
     *scratch = (struct window_scratch){0};
+}
+
+struct record *window_scratch_records(struct window_scratch *scratch, size_t count)
+{
+    if (count > scratch->record_capacity) {
+        scratch->record_capacity = count;
+        scratch->records = mem_resize(scratch->records, count, sizeof(*scratch->records));
+    }
+    return scratch->records;
 }
 
 static struct record record_of(const struct window *window, uint32_t slot)
@@ -361,7 +392,7 @@ static struct record record_of(const struct window *window, uint32_t slot)
     }
     uint64_t bits = double_bits(record.last);
     bool equal = double_bits(record.min) == bits && double_bits(record.max) == bits;
-    if (record.kind == KIND_COUNTER || record.count == 0 || (equal && (!isnan(record.sum) || isnan(record.last))))
+    if (!kind_has_range(record.kind) || record.count == 0 || (equal && (!isnan(record.sum) || isnan(record.last))))
         record_fill_constant(&record);
     return record;
 }
@@ -380,10 +411,7 @@ static void end_record(struct window *window, uint32_t slot, struct record *reco
 static void write_records(struct window *window, struct window_scratch *scratch)
 {
     uint32_t slots = window->page->slot_count;
-    if (slots > scratch->record_capacity) {
-        scratch->record_capacity = slots;
-        scratch->records = mem_resize(scratch->records, slots, sizeof(*scratch->records));
-    }
+    window_scratch_records(scratch, slots);
     for (uint32_t i = 0; i < slots; i++) {
         scratch->records[i] = record_of(window, i);
         if (window->sides && window->sides[i].gone_ms > 0)
@@ -448,7 +476,7 @@ static void begin_next(struct window *window)
 
 bool window_close(struct window *window, struct window_scratch *scratch, struct window_closed *ret_closed)
 {
-    if (!window->page || (window->count == 0 && !window->stale_new))
+    if (!window_is_open(window))
         return false;
     window_scratch_release(scratch);
     scratch->cache = window->cache;

@@ -29,6 +29,12 @@ void window_add(struct window *window, struct page *page, const struct page_valu
  * marker between values of one window is not kept). */
 void window_stale(struct window *window, int64_t time_ms);
 
+bool window_is_open(const struct window *window);  /* something was taken in since the last close */
+bool window_is_ended(const struct window *window); /* all series are stale, or there never were any */
+/* Of a window without any page yet: the series of this one were there until now, elsewhere; those that the next scrape
+ * does not show are marked as stale then. */
+void window_expect(struct window *window, struct page *page);
+
 /* What a closed window says: an item of a batch but for its target. Pointers live until the next call. */
 struct window_closed {
     struct layout *page;
@@ -49,6 +55,7 @@ struct window_scratch {
     struct page *page; /* keeps what was closed last */
     struct page_cache *cache;
 };
+struct record *window_scratch_records(struct window_scratch *scratch, size_t count); /* room for so many */
 void window_scratch_release(struct window_scratch *scratch); /* lets the page go: what was closed is not read again */
 void window_scratch_done(struct window_scratch *scratch);
 

@@ -59,7 +59,7 @@ static void take_sealed(void *arg)
         worker->options.sealed(worker->options.arg, worker->options.index, &message->sealed,
                                message->closed_through_ms);
     else
-        batch_writer_free(message->sealed.writer);
+        pipeline_sealed_done(&message->sealed);
     mailbox_unref(message->mailbox);
     mem_free(message);
 }
@@ -121,13 +121,14 @@ void worker_stats(struct worker *worker, struct worker_stats *ret_stats)
 
 /* ---- Messages to the worker ---- */
 
-enum command { COMMAND_ADD, COMMAND_REMOVE, COMMAND_JOB };
+enum command { COMMAND_ADD, COMMAND_REMOVE, COMMAND_JOB, COMMAND_RULES };
 
 struct command_message {
     struct mailbox *mailbox;
     enum command command;
-    struct target *target; /* references */
+    struct target *target; /* references, or NULL */
     struct job *job;
+    struct window_rules *rules;
 };
 
 static void take_command(void *arg)
@@ -138,18 +139,24 @@ static void take_command(void *arg)
         rounds_add(rounds, message->target);
     else if (rounds && message->command == COMMAND_REMOVE)
         rounds_remove(rounds, message->target);
-    else if (rounds)
+    else if (rounds && message->command == COMMAND_JOB)
         rounds_set_job(rounds, message->target, message->job);
+    else if (rounds)
+        ASSERT(rounds_set_rules(rounds, message->rules));
     mailbox_unref(message->mailbox);
     target_unref(message->target);
     job_unref(message->job);
+    window_rules_unref(message->rules);
     mem_free(message);
 }
 
 static void command(struct worker *worker, enum command what, struct target *target, struct job *job)
 {
     struct command_message *message = mem_alloc(sizeof(*message));
-    *message = (struct command_message){mailbox_ref(worker), what, target_ref(target), job ? job_ref(job) : NULL};
+    *message = (struct command_message){.mailbox = mailbox_ref(worker),
+                                        .command = what,
+                                        .target = target_ref(target),
+                                        .job = job ? job_ref(job) : NULL};
     loop_post(worker->loop, take_command, message);
 }
 
@@ -168,6 +175,14 @@ void worker_set_job(struct worker *worker, struct target *target, struct job *jo
     command(worker, COMMAND_JOB, target, job);
 }
 
+void worker_set_rules(struct worker *worker, struct window_rules *rules)
+{
+    struct command_message *message = mem_alloc(sizeof(*message));
+    *message = (struct command_message){
+        .mailbox = mailbox_ref(worker), .command = COMMAND_RULES, .rules = window_rules_ref(rules)};
+    loop_post(worker->loop, take_command, message);
+}
+
 /* ---- Life ---- */
 
 static void make_rounds(struct worker *worker)
@@ -175,7 +190,7 @@ static void make_rounds(struct worker *worker)
     const struct rounds_options options = {.loop = worker->loop,
                                            .network = worker->network,
                                            .name = worker->options.name,
-                                           .resolution_ms = worker->options.resolution_ms,
+                                           .rules = worker->options.rules,
                                            .page_bytes_max = worker->options.page_bytes_max,
                                            .sealed = on_sealed,
                                            .health = on_health,

@@ -9,10 +9,10 @@ struct worker;
 
 struct worker_options {
     unsigned index;
-    const char *name; /* of this secondary, for simulated links */
-    int64_t resolution_ms;
+    const char *name;           /* of this secondary, for simulated links */
+    struct window_rules *rules; /* a reference is taken */
     uint64_t page_bytes_max;
-    /* On the main loop. sealed->writer is the receiver's. */
+    /* On the main loop. What sealed owns is the receiver's. */
     void (*sealed)(void *arg, unsigned worker, struct pipeline_sealed *sealed, int64_t closed_through_ms);
     void (*health)(void *arg, struct target *target, enum scrape_failure failure, const char *reason);
     void *arg;
@@ -26,6 +26,8 @@ DEFINE_CLEANUP(struct worker *, worker_free)
 void worker_add(struct worker *worker, struct target *target);
 void worker_remove(struct worker *worker, struct target *target);
 void worker_set_job(struct worker *worker, struct target *target, struct job *job);
+/* Other rules for windows. The change before is in force (worker_stats). */
+void worker_set_rules(struct worker *worker, struct window_rules *rules);
 /* No more scrapes; what open windows hold is sealed; then fn is called, after all of it was handed over. */
 void worker_stop(struct worker *worker, loop_fn *fn, void *arg);
 

@@ -9,7 +9,7 @@
 
 struct rig_row { /* one record as a receiver sees it */
     char *series;
-    int64_t window_ms;
+    int64_t window_ms, resolution_ms;
     struct record record;
     int64_t stale_ms; /* the entry's */
     struct sample extras[RIG_EXTRAS_MAX];
@@ -24,7 +24,8 @@ struct rig {
     /* Of all parts together. */
     size_t parts, entries, bytes;
     uint64_t expected, answered, failed[SCRAPE_FAILURE_COUNT], dropped;
-    size_t ended; /* entries without values: only that the target is gone */
+    struct aggregate *aggregate; /* all parts of aggregates, merged, where the test has set one */
+    size_t ended;                /* entries without values: only that the target is gone */
     int64_t ended_ms;
 };
 
@@ -41,6 +42,7 @@ static inline void rig_take_block(struct rig *rig, struct batch_reader *reader, 
         struct rig_row *row = &rig->rows[rig->row_count++];
         uint32_t member = block->entries[i % block->entry_count];
         *row = (struct rig_row){.window_ms = batch_reader_envelope(reader)->window_start_ms,
+                                .resolution_ms = batch_reader_envelope(reader)->resolution_ms,
                                 .record = block->records[i],
                                 .stale_ms = entry[member].stale_ms};
         CLEANUP(labels_unrefp)
@@ -59,6 +61,11 @@ static inline void rig_take_block(struct rig *rig, struct batch_reader *reader, 
 static inline void rig_take(void *arg, struct pipeline_sealed *sealed)
 {
     struct rig *rig = arg;
+    if (sealed->aggregate && rig->aggregate)
+        aggregate_merge(rig->aggregate, sealed->aggregate);
+    aggregate_free(STEAL(sealed->aggregate));
+    if (!sealed->writer)
+        return;
     CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
     struct envelope envelope = {.source = {STR("dc1"), STR("rack-7"), 1},
                                 .epoch = 1,
@@ -95,12 +102,45 @@ static inline void rig_take(void *arg, struct pipeline_sealed *sealed)
         rig->failed[i] += sealed->failed[i];
 }
 
-static inline void rig_init(struct rig *rig, uint64_t page_bytes_max)
+#define RIG_RESOLUTION_MS 60000
+
+static inline struct window_rules *rig_rules(const struct window_rule *rules, size_t count)
+{
+    struct window_rules_error error;
+    struct window_rules *made = NULL;
+    ASSERT(window_rules_new(rules, count, RIG_RESOLUTION_MS, &error, &made) == 0);
+    return made;
+}
+
+static inline void rig_init_rules(struct rig *rig, uint64_t page_bytes_max, const struct window_rule *rules,
+                                  size_t count)
 {
     *rig = (struct rig){.table = layout_table_new(256 * MIB, 256 * MIB)};
+    CLEANUP(window_rules_unrefp) struct window_rules *made = rig_rules(rules, count);
     struct pipeline_options options = {
-        .resolution_ms = 60000, .page_bytes_max = page_bytes_max, .sealed = rig_take, .sealed_arg = rig};
+        .rules = made, .page_bytes_max = page_bytes_max, .sealed = rig_take, .sealed_arg = rig};
     rig->pipeline = pipeline_new(&options);
+}
+
+static inline void rig_init(struct rig *rig, uint64_t page_bytes_max)
+{
+    rig_init_rules(rig, page_bytes_max, NULL, 0);
+}
+
+/* Closes what ends with the beat [start, start + beat), the next scrape of all being due right behind it. */
+static inline void rig_close_beat(struct pipeline *pipeline, int64_t start_ms, int64_t beat_ms,
+                                  struct pipeline_target *const *targets, size_t count)
+{
+    CLEANUP_FREE struct pipeline_closing *closing = mem_array(count, sizeof(*closing));
+    for (size_t i = 0; i < count; i++)
+        closing[i] = (struct pipeline_closing){targets[i], start_ms + beat_ms};
+    pipeline_close(pipeline, start_ms, closing, count);
+}
+
+static inline void rig_close(struct pipeline *pipeline, int64_t start_ms, struct pipeline_target *const *targets,
+                             size_t count)
+{
+    rig_close_beat(pipeline, start_ms, RIG_RESOLUTION_MS, targets, count);
 }
 
 /* Forgets what came so far. */
@@ -109,7 +149,7 @@ static inline void rig_clear(struct rig *rig)
     for (size_t i = 0; i < rig->row_count; i++)
         mem_free(rig->rows[i].series);
     mem_free(rig->rows);
-    *rig = (struct rig){.pipeline = rig->pipeline, .table = rig->table};
+    *rig = (struct rig){.pipeline = rig->pipeline, .table = rig->table, .aggregate = rig->aggregate};
 }
 
 static inline void rig_done(struct rig *rig)

@@ -1,6 +1,7 @@
 /* Two bodies of an exporter, one after the other, through the heart of a secondary: what it makes of them must be
  * readable. First byte: the job's options. The bodies are divided by a zero byte. */
 #include "base/fail.h"
+#include "secondary/aggregator.h"
 #include "tests/pipeline_rig.h"
 
 #define T0 INT64_C(1700000040000)
@@ -28,6 +29,30 @@ static struct relabel *make_rules(void)
     size_t index;
     ASSERT(relabel_new(configs, ARRAY_LEN(configs), error, &index, &rules) == 0);
     return rules;
+}
+
+/* A class of each kind but scrapes as they are. */
+static const char *const by[] = {"device"};
+static const struct window_rule window_rules[] = {
+    {.match = "{__name__=~\"node_(disk|load).*|x.*\"}", .resolution_ms = RESOLUTION_UNSAID, .fields = FIELDS_LAST},
+    {.match = "{__name__=~\"node_f.*|b.*\"}", .resolution_ms = 300000},
+    {.match = "{__name__=~\"go_.*|drop.*\"}", .resolution_ms = RESOLUTION_UNSAID, .keep = KEEP_DROP},
+    {.match = "{__name__=~\".*_(cpu|network)_.*|a.*\"}",
+     .resolution_ms = RESOLUTION_UNSAID,
+     .keep = KEEP_AGGREGATE,
+     .by = by,
+     .by_count = 1},
+    {.match = "{le!=\"\"}", .resolution_ms = 30000}};
+
+/* What came of aggregates is readable too. */
+static void tell_aggregates(struct rig *rig, struct aggregator *aggregator)
+{
+    struct aggregate *aggregate = STEAL(rig->aggregate);
+    struct pipeline_sealed sealed;
+    aggregator_take(aggregator, T0 + 60000, 60000, aggregate);
+    aggregate_free(aggregate);
+    while (aggregator_next(aggregator, INT64_MAX, &sealed))
+        rig_take(rig, &sealed);
 }
 
 static void scrape(struct pipeline_target *target, int64_t time_ms, const uint8_t *body, size_t len)
@@ -63,19 +88,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *second = memchr(data + 1, 0, size - 1);
     size_t first_len = second ? (size_t)(second - data - 1) : size - 1;
     struct rig rig;
-    rig_init(&rig, data[0] & 8 ? 0 : 1 * MIB);
+    rig_init_rules(&rig, data[0] & 8 ? 0 : 1 * MIB, window_rules, data[0] & 64 ? ARRAY_LEN(window_rules) : 0);
+    rig.aggregate = aggregate_new();
+    struct aggregator *aggregator = aggregator_new("s1");
     struct label labels[] = {{STR("instance"), STR("a:1")}, {STR("job"), STR("j")}};
     struct labels *set = labels_new(labels, 2);
-    struct pipeline_target *target = pipeline_target_new(rig.pipeline, set, &job);
+    struct pipeline_target *target = pipeline_target_new(rig.pipeline, set, 15000, &job);
     labels_unref(set);
     scrape(target, T0, data + 1, first_len);
     if (data[0] & 16)
-        pipeline_close(rig.pipeline, T0, &target, 1);
+        rig_close(rig.pipeline, T0, &target, 1);
     if (second)
         scrape(target, T0 + 61000, second + 1, size - first_len - 2);
     if (data[0] & 32)
         pipeline_target_end(target, T0 + 62000);
-    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    const struct pipeline_closing last = {target, INT64_MAX};
+    pipeline_close(rig.pipeline, T0 + 60000, &last, 1);
+    tell_aggregates(&rig, aggregator);
+    aggregator_free(aggregator);
     pipeline_target_free(target);
     rig_done(&rig);
     return 0;

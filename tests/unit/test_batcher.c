@@ -54,15 +54,19 @@ static int set_up(void **state)
     struct scene *scene = mem_zalloc(sizeof(*scene));
     const struct label labels[] = {{STR("instance"), STR("h1:1")}};
     CLEANUP(labels_unrefp) struct labels *set = labels_new(labels, 1);
+    struct window_rules_error error;
+    struct window_rules *rules = NULL;
+    assert_int_equal(window_rules_new(NULL, 0, R_MS, &error, &rules), 0);
     const struct pipeline_options pipeline = {
-        .resolution_ms = R_MS, .page_bytes_max = MIB, .sealed = on_sealed, .sealed_arg = scene};
+        .rules = rules, .page_bytes_max = MIB, .sealed = on_sealed, .sealed_arg = scene};
     world_init(&scene->world);
     log_set_level(LOG_ERROR + 1);
     scene->failing = file_system_failing_new(scene->world.fs);
     scene->seams = scene->world.seams;
     scene->seams.fs = scene->failing;
     scene->pipeline = pipeline_new(&pipeline);
-    scene->target = pipeline_target_new(scene->pipeline, set, &job);
+    window_rules_unref(rules);
+    scene->target = pipeline_target_new(scene->pipeline, set, 15000, &job);
     open_spool(scene, 2);
     *state = scene;
     return 0;
@@ -86,7 +90,8 @@ static void take(struct scene *scene, unsigned worker, int64_t window, int64_t c
                                            .body = STR("a 1\nb_total 2\nb_total 3\n")};
     struct scrape_report report;
     pipeline_scrape(scene->target, &outcome, &report);
-    pipeline_close(scene->pipeline, WORLD_START_MS + window * R_MS, &scene->target, 1);
+    const struct pipeline_closing closing = {scene->target, WORLD_START_MS + (window + 1) * R_MS};
+    pipeline_close(scene->pipeline, WORLD_START_MS + window * R_MS, &closing, 1);
     batcher_take(scene->batcher, worker, &scene->sealed, closed_through_ms);
 }
 
@@ -172,6 +177,56 @@ static void test_numbers(void **state)
     assert_int_equal(envelope.closed_through_ms, WORLD_START_MS + R_MS);
     assert_int_equal(stats_of(scene).batches_total, 3);
     assert_int_equal(stats_of(scene).empty_total, 1);
+}
+
+static struct pipeline_sealed part_of_aggregates(double sum)
+{
+    struct aggregate *aggregate = aggregate_new();
+    const struct str names[] = {STR("__name__")}, values[] = {STR("x")};
+    const struct aggregate_key key = {names, values, 1};
+    const struct aggregate_cell cell = {
+        .sum = sum, .members = 3, .count = 4, .first_ms = WORLD_START_MS, .last_ms = WORLD_START_MS + 45000};
+    aggregate_add(aggregate, &key, &cell);
+    return (struct pipeline_sealed){
+        .aggregate = aggregate, .window_start_ms = WORLD_START_MS, .resolution_ms = R_MS, .span_ms = R_MS};
+}
+
+/* When all workers have closed the window, and before a batch says so. */
+static void test_aggregates(void **state)
+{
+    struct scene *scene = *state;
+    CLEANUP(arena_done) struct arena arena;
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(BATCH_BYTES_MAX);
+    arena_init(&arena, 0);
+    struct pipeline_sealed first = part_of_aggregates(1.5), second = part_of_aggregates(2.25);
+    batcher_take(scene->batcher, 0, &first, WORLD_START_MS + R_MS);
+    batcher_take(scene->batcher, 1, &second, WORLD_START_MS);
+    assert_int_equal(stats_of(scene).batches_total, 0);
+    /* Nothing but the news that its window is closed. */
+    batcher_take(scene->batcher, 1, &(struct pipeline_sealed){0}, WORLD_START_MS + R_MS);
+    settle(scene);
+    assert_int_equal(stats_of(scene).batches_total, 1);
+    assert_int_equal(stats_of(scene).records_total, 4);
+    assert_int_equal(stats_of(scene).aggregate_groups, 1);
+    assert_int_equal(stats_of(scene).series_folded, 6);
+    struct envelope envelope = newest(scene, &arena, &bytes);
+    assert_int_equal(envelope.window_start_ms, WORLD_START_MS);
+    assert_int_equal(envelope.targets_expected, 0);
+    assert_int_equal(envelope.closed_through_ms, WORLD_START_MS);
+    assert_int_equal(envelope.dropped_count, 1);
+    assert_true(str_equal(envelope.dropped[0].reason, STR("folded")));
+    assert_int_equal(envelope.dropped[0].count, 6);
+    take(scene, 0, 1, WORLD_START_MS + R_MS);
+    settle(scene);
+    envelope = newest(scene, &arena, &bytes);
+    assert_int_equal(envelope.closed_through_ms, WORLD_START_MS + R_MS);
+    /* At the end what is open goes as it is. */
+    struct pipeline_sealed last = part_of_aggregates(1);
+    last.window_start_ms += R_MS;
+    batcher_take(scene->batcher, 0, &last, WORLD_START_MS + R_MS);
+    batcher_seal_aggregates(scene->batcher);
+    settle(scene);
+    assert_int_equal(newest(scene, &arena, &bytes).window_start_ms, WORLD_START_MS + R_MS);
 }
 
 static void test_next_epoch(void **state)
@@ -339,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_aggregates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_next_epoch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sync_fails, set_up, tear_down),

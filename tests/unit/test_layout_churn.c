@@ -42,8 +42,10 @@ static void churn_init(struct churn *churn, uint64_t cache_bytes)
     *churn = (struct churn){.body = BUF_INIT(8 * MIB)};
     layout_link_init(&churn->link, 256 * MIB, cache_bytes);
     random_seed(&churn->random, 1);
-    struct pipeline_options options = {
-        .resolution_ms = WINDOW_MS, .page_bytes_max = GIB, .sealed = take, .sealed_arg = churn};
+    struct window_rules_error error;
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = NULL;
+    assert_int_equal(window_rules_new(NULL, 0, WINDOW_MS, &error, &rules), 0);
+    struct pipeline_options options = {.rules = rules, .page_bytes_max = GIB, .sealed = take, .sealed_arg = churn};
     churn->pipeline = pipeline_new(&options);
 }
 
@@ -54,6 +56,14 @@ static void churn_done(struct churn *churn)
     assert_int_equal(churn->link.missing, 0);
     layout_link_done(&churn->link);
     buf_done(&churn->body);
+}
+
+static void close_all(struct churn *churn, unsigned window, struct pipeline_target *const *targets, unsigned count)
+{
+    CLEANUP_FREE struct pipeline_closing *closing = mem_array(count, sizeof(*closing));
+    for (unsigned i = 0; i < count; i++)
+        closing[i] = (struct pipeline_closing){targets[i], T0 + (window + 1) * WINDOW_MS};
+    pipeline_close(churn->pipeline, T0 + window * WINDOW_MS, closing, count);
 }
 
 static void reset(struct churn *churn)
@@ -81,7 +91,7 @@ static struct pipeline_target *target_new(struct churn *churn, unsigned number)
     snprintf(name, sizeof(name), "host-%03u:9100", number);
     const struct label labels[] = {{STR("instance"), str_from(name)}, {STR("job"), STR("node")}};
     CLEANUP(labels_unrefp) struct labels *set = labels_new(labels, 2);
-    return pipeline_target_new(churn->pipeline, set, &job);
+    return pipeline_target_new(churn->pipeline, set, 15000, &job);
 }
 
 static void scrape(struct churn *churn, struct pipeline_target *target, int64_t time_ms)
@@ -165,7 +175,7 @@ static void container_window(struct churn *churn, struct node *nodes, unsigned c
         targets[n] = nodes[n].target;
         scrape(churn, nodes[n].target, T0 + minute * WINDOW_MS + 15000);
     }
-    pipeline_close(churn->pipeline, T0 + minute * WINDOW_MS, targets, count);
+    close_all(churn, minute, targets, count);
 }
 
 /* One pod of each host replaced in each minute. */
@@ -265,7 +275,7 @@ static void one_of_700_replaced(unsigned hosts)
                 scrape(&churn, targets[h], T0 + window * WINDOW_MS + s * 15000 + 1000);
             }
         }
-        pipeline_close(churn.pipeline, T0 + window * WINDOW_MS, targets, hosts);
+        close_all(&churn, window, targets, hosts);
         report(&churn, "one of 700 replaced at each scrape", hosts);
         uint64_t layout_bytes = churn.link.pack_bytes + churn.hash_bytes;
         if (window > 0)
@@ -313,7 +323,7 @@ static void different_window(struct churn *churn, struct pipeline_target **targe
         different_page(churn, h, window);
         scrape(churn, targets[h], T0 + window * WINDOW_MS + 15000);
     }
-    pipeline_close(churn->pipeline, T0 + window * WINDOW_MS, targets, DIFFERENT);
+    close_all(churn, window, targets, DIFFERENT);
 }
 
 static void hosts_that_differ_cost_nothing_once_known(void **state)

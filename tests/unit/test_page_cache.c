@@ -14,6 +14,7 @@ struct rig {
     struct page_cache *cache;
     struct pipeline_job job;
     struct labels *target;
+    struct window_rules *rules;
     struct page_values values;
     struct scrape_report report;
 };
@@ -37,6 +38,8 @@ static void rig_init(struct rig *rig)
                                 .label_name_bytes_max = 100,
                                 .label_value_bytes_max = 100},
                         .target = LABELS("instance", "a:1", "job", "j")};
+    struct window_rules_error error;
+    assert_int_equal(window_rules_new(NULL, 0, 60000, &error, &rig->rules), 0);
 }
 
 static void rig_done(struct rig *rig)
@@ -46,6 +49,12 @@ static void rig_done(struct rig *rig)
     page_values_done(&rig->values);
     page_cache_free(rig->cache);
     labels_unref(rig->target);
+    window_rules_unref(rig->rules);
+}
+
+static struct page_source source_of(const struct rig *rig)
+{
+    return (struct page_source){&rig->job, rig->rules, rig->target};
 }
 
 static void set_target(struct rig *rig, struct labels *target)
@@ -57,8 +66,8 @@ static void set_target(struct rig *rig, struct labels *target)
 static struct page *parse_as(struct rig *rig, const struct labels *target, const char *body)
 {
     struct page *page = NULL;
-    enum scrape_failure failure =
-        page_parse(rig->cache, &rig->job, target, str_from(body), &rig->values, &page, &rig->report);
+    const struct page_source source = {&rig->job, rig->rules, target};
+    enum scrape_failure failure = page_parse(rig->cache, &source, str_from(body), &rig->values, &page, &rig->report);
     if (failure != SCRAPE_OK)
         fail_msg("%s: %s", scrape_failure_name(failure), rig->report.reason);
     assert_non_null(page);
@@ -73,8 +82,8 @@ static struct page *parse(struct rig *rig, const char *body)
 static void assert_fails(struct rig *rig, const char *body, enum scrape_failure wanted, const char *reason)
 {
     struct page *page = NULL;
-    assert_int_equal(page_parse(rig->cache, &rig->job, rig->target, str_from(body), &rig->values, &page, &rig->report),
-                     wanted);
+    const struct page_source source = source_of(rig);
+    assert_int_equal(page_parse(rig->cache, &source, str_from(body), &rig->values, &page, &rig->report), wanted);
     assert_null(page);
     assert_int_equal(rig->report.failure, wanted);
     assert_string_equal(rig->report.reason, reason);
@@ -182,8 +191,8 @@ static void pages_are_shared_where_they_are_the_same(void **state)
     /* So they are under another job. */
     struct pipeline_job job = rig.job;
     struct page *foreign = NULL;
-    assert_int_equal(page_parse(rig.cache, &job, rig.target, str_from(body), &rig.values, &foreign, &rig.report),
-                     SCRAPE_OK);
+    const struct page_source elsewhere = {&job, rig.rules, rig.target};
+    assert_int_equal(page_parse(rig.cache, &elsewhere, str_from(body), &rig.values, &foreign, &rig.report), SCRAPE_OK);
     assert_ptr_not_equal(first, foreign);
     page_unref(rig.cache, first);
     page_unref(rig.cache, again);
@@ -551,8 +560,9 @@ static void both_roads_agree_on_torn_bodies(void **state)
         CLEANUP_FREE double *values = mem_array(page->slot_count, sizeof(double));
         if (known)
             memcpy(values, rig.values.values, page->slot_count * sizeof(double));
+        const struct page_source source = source_of(&rig);
         enum scrape_failure failure =
-            page_parse(rig.cache, &rig.job, rig.target, str_of(copy, len), &rig.values, &slow, &rig.report);
+            page_parse(rig.cache, &source, str_of(copy, len), &rig.values, &slow, &rig.report);
         read += known;
         if (known) {
             assert_int_equal(failure, SCRAPE_OK);

@@ -20,7 +20,7 @@ static struct pipeline_target *new_target(struct rig *rig, const char *instance,
 {
     struct label label = {STR("instance"), str_from(instance)};
     CLEANUP(labels_unrefp) struct labels *labels = labels_new(&label, 1);
-    return pipeline_target_new(rig->pipeline, labels, job);
+    return pipeline_target_new(rig->pipeline, labels, 15000, job);
 }
 
 static const struct rig_row *row_of(const struct rig *rig, const char *series)
@@ -58,7 +58,7 @@ static void bodies_become_records(void **state)
         assert_int_equal(rig_scrape(b, T0 + 15000 * i + 7, body, &report), SCRAPE_OK);
     }
     struct pipeline_target *both[] = {a, b};
-    pipeline_close(rig.pipeline, T0, both, 2);
+    rig_close(rig.pipeline, T0, both, 2);
     assert_int_equal(rig.parts, 1);
     assert_int_equal(rig.entries, 4); /* each page, and each own page */
     assert_int_equal(rig.row_count, 2 * (3 + 6));
@@ -110,7 +110,7 @@ static void samples_with_times_of_their_own_are_all_kept(void **state)
         snprintf(body, sizeof(body), "# TYPE g gauge\ng %d %lld\n", shown, (long long)(T0 + 15000 * shown - 4000));
         assert_int_equal(rig_scrape(target, T0 + 15000 * i, body, &report), SCRAPE_OK);
     }
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     const struct rig_row *row = row_of(&rig, "g{instance=\"a\"}");
     assert_int_equal(row->extra_count, 2);
     assert_true(row->extras[0].value == 0 && row->extras[0].time_ms == T0 - 4000);
@@ -162,7 +162,7 @@ static void bad_bodies_fail_their_own_scrape(void **state)
             fail_msg("body %zu: %s, %s", i, scrape_failure_name(report.failure), report.reason);
         assert_int_equal(report.samples_kept, 0);
         struct pipeline_target *both[] = {target, other};
-        pipeline_close(rig.pipeline, T0, both, 2);
+        rig_close(rig.pipeline, T0, both, 2);
         /* The value keeps its time, the marker its own; the neighbour is unharmed. */
         const struct rig_row *good = row_of(&rig, "good{instance=\"bad\"}");
         assert_true(good->record.last == 7 && good->record.time_ms == T0 && good->stale_ms == T0 + 15000);
@@ -193,7 +193,7 @@ static void empty_bodies_are_pages_without_series(void **state)
     assert_int_equal(rig_scrape(target, T0 + 15000, "\n\n# nothing here\n", &report), SCRAPE_OK);
     assert_int_equal(rig_scrape(target, T0 + 30000, "now 1\n", &report), SCRAPE_OK);
     assert_int_equal(rig_scrape(target, T0 + 45000, "", &report), SCRAPE_OK);
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     assert_last(&rig, "up{instance=\"a\"}", 1);
     const struct rig_row *now = row_of(&rig, "now{instance=\"a\"}");
     assert_true(value_is_stale(now->record.last) && now->record.time_ms == T0 + 45000 && now->record.count == 1);
@@ -213,7 +213,7 @@ static void failures_have_a_companion_while_they_last(void **state)
     struct scrape_outcome outcome = {.time_ms = T0, .duration_ns = 1, .failure = SCRAPE_TIMEOUT};
     pipeline_scrape(target, &outcome, &report);
     assert_int_equal(report.failure, SCRAPE_TIMEOUT);
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     assert_last(&rig, "up{instance=\"a\"}", 0);
     assert_last(&rig, "scrape_failure{instance=\"a\",reason=\"timeout\"}", 1);
     assert_int_equal(rig.failed[SCRAPE_TIMEOUT], 1);
@@ -222,19 +222,19 @@ static void failures_have_a_companion_while_they_last(void **state)
     /* Another reason, then none. */
     outcome = (struct scrape_outcome){.time_ms = T0 + 60000, .failure = SCRAPE_BODY_LIMIT};
     pipeline_scrape(target, &outcome, &report);
-    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    rig_close(rig.pipeline, T0 + 60000, &target, 1);
     assert_last(&rig, "scrape_failure{instance=\"a\",reason=\"body_limit\"}", 1);
     assert_last(&rig, "scrape_body_size_bytes{instance=\"a\"}", -1);
     const struct rig_row *timeout = row_of(&rig, "scrape_failure{instance=\"a\",reason=\"timeout\"}");
     assert_true(value_is_stale(timeout->record.last) && timeout->record.time_ms == T0 + 60000);
     rig_clear(&rig);
     assert_int_equal(rig_scrape(target, T0 + 120000, "x 1\n", &report), SCRAPE_OK);
-    pipeline_close(rig.pipeline, T0 + 120000, &target, 1);
+    rig_close(rig.pipeline, T0 + 120000, &target, 1);
     assert_true(value_is_stale(row_of(&rig, "scrape_failure{instance=\"a\",reason=\"body_limit\"}")->record.last));
     assert_last(&rig, "up{instance=\"a\"}", 1);
     rig_clear(&rig);
     assert_int_equal(rig_scrape(target, T0 + 180000, "x 1\n", &report), SCRAPE_OK);
-    pipeline_close(rig.pipeline, T0 + 180000, &target, 1);
+    rig_close(rig.pipeline, T0 + 180000, &target, 1);
     assert_int_equal(rig.row_count, 7);
     pipeline_target_free(target);
     rig_done(&rig);
@@ -286,9 +286,9 @@ static void repeated_series_are_counted_as_dropped(void **state)
         assert_int_equal(report.samples_scraped, 3);
         assert_int_equal(report.samples_kept, 2);
     }
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     assert_int_equal(rig.dropped, 2);
-    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    rig_close(rig.pipeline, T0 + 60000, &target, 1);
     assert_int_equal(rig.dropped, 2); /* of the first window alone */
     assert_last(&rig, "x{a=\"1\",b=\"2\",instance=\"a\"}", 1);
     pipeline_target_free(target);
@@ -304,7 +304,7 @@ static void impossible_times_are_dropped(void **state)
     struct pipeline_target *target = new_target(&rig, "a", &plain_job);
     static const char body[] = "after 2 1700000700000\nfar 3 999999999999999999\nfine 4 1700000000000\n";
     assert_int_equal(rig_scrape(target, T0, body, &report), SCRAPE_OK);
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     assert_int_equal(rig.dropped, 2);
     const struct rig_row *fine = row_of(&rig, "fine{instance=\"a\"}");
     assert_true(fine->record.last == 4 && fine->record.time_ms == 1700000000000 && fine->record.count == 1);
@@ -324,23 +324,23 @@ static void a_target_that_ends_is_stale(void **state)
     struct pipeline_target *target = new_target(&rig, "a", &plain_job);
     assert_int_equal(rig_scrape(target, T0, "x 1\n", &report), SCRAPE_OK);
     pipeline_target_end(target, T0 + 20000);
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     assert_int_equal(rig.expected, 0); /* it is not missing */
     assert_int_equal(row_of(&rig, "x{instance=\"a\"}")->stale_ms, T0 + 20000);
     assert_int_equal(row_of(&rig, "up{instance=\"a\"}")->stale_ms, T0 + 20000);
     rig_clear(&rig);
     /* Once said is enough. */
-    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    rig_close(rig.pipeline, T0 + 60000, &target, 1);
     assert_int_equal(rig.entries, 0);
     rig_clear(&rig);
     pipeline_target_free(target);
     /* In a window without values only the end is said. */
     target = new_target(&rig, "a", &plain_job);
     assert_int_equal(rig_scrape(target, T0, "x 1\n", &report), SCRAPE_OK);
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     rig_clear(&rig);
     pipeline_target_end(target, T0 + 70000);
-    pipeline_close(rig.pipeline, T0 + 60000, &target, 1);
+    rig_close(rig.pipeline, T0 + 60000, &target, 1);
     assert_int_equal(rig.row_count, 0);
     assert_int_equal(rig.ended, 2);
     assert_int_equal(rig.ended_ms, T0 + 70000);
@@ -353,11 +353,11 @@ static void nothing_is_said_too(void **state)
     (void)state;
     struct rig rig;
     rig_init(&rig, 1 * MIB);
-    pipeline_close(rig.pipeline, T0, NULL, 0);
+    pipeline_close_idle(rig.pipeline, T0 + 60000);
     assert_int_equal(rig.parts, 1);
     assert_int_equal(rig.entries, 0);
     struct pipeline_target *target = new_target(&rig, "a", &plain_job);
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     assert_int_equal(rig.parts, 2);
     assert_int_equal(rig.expected, 1);
     assert_int_equal(rig.answered, 0);
@@ -391,7 +391,7 @@ static void large_groups_come_in_parts(void **state)
             assert_int_equal(rig_scrape(targets[t], T0 + scrape * 15000, (const char *)body.data, &report), SCRAPE_OK);
         }
     }
-    pipeline_close(rig.pipeline, T0, targets, TARGETS);
+    rig_close(rig.pipeline, T0, targets, TARGETS);
     assert_true(rig.parts > 2);
     assert_int_equal(rig.expected, TARGETS);
     assert_int_equal(rig.answered, TARGETS);
@@ -400,7 +400,7 @@ static void large_groups_come_in_parts(void **state)
     assert_last(&rig, "g_9{instance=\"h299\",n=\"2999\"}", 0.2896701);
     struct pipeline_stats stats;
     pipeline_stats(rig.pipeline, &stats);
-    assert_int_equal(stats.pages, 1 + SCRAPE_FAILURE_COUNT); /* all hosts share theirs */
+    assert_int_equal(stats.pages, 2); /* all hosts share theirs */
     for (int t = 0; t < TARGETS; t++)
         pipeline_target_free(targets[t]);
     rig_done(&rig);
@@ -420,7 +420,7 @@ static void without_room_for_pages_the_result_is_the_same(void **state)
         assert_int_equal(report.page_changed, i == 0);
         assert_int_equal(report.series_added, i == 0 ? 2 : 0);
     }
-    pipeline_close(rig.pipeline, T0, &target, 1);
+    rig_close(rig.pipeline, T0, &target, 1);
     const struct rig_row *a = row_of(&rig, "a_total{instance=\"a\"}");
     assert_int_equal(a->record.count, 4);
     assert_int_equal(a->extra_count, 3); /* where it begins, and both sides of the reset */

@@ -26,6 +26,8 @@ struct table {
 static void on_sealed(void *arg, const struct pipeline_sealed *sealed, int64_t closed_through_ms)
 {
     struct table *table = arg;
+    if (!sealed->writer)
+        return;
     assert_true(table->part_count < PARTS_MAX);
     struct part *part = &table->parts[table->part_count++];
     *part = (struct part){.window_start_ms = sealed->window_start_ms,
@@ -56,10 +58,11 @@ static struct table *table_new(const char *times)
                    times);
     world_init(&table->world);
     table->config = world_config(&table->world, text);
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = windows_config_rules(&table->config->windows);
     const struct rounds_options options = {.loop = table->world.loop,
                                            .network = table->world.network,
                                            .name = "s1",
-                                           .resolution_ms = R_MS,
+                                           .rules = rules,
                                            .page_bytes_max = MIB,
                                            .sealed = on_sealed,
                                            .health = on_health,

@@ -379,6 +379,52 @@ static void test_reload(void **state)
     assert_int_equal(scene->arrived[scene->count - 1].entries, 0);
 }
 
+/* Rules that change do so between two windows, without a word about a restart. */
+static void test_rules(void **state)
+{
+    struct scene *scene = *state;
+    advance(scene, 2 * R_MS);
+    world_write(&scene->world, "/s1.yaml",
+                "datacenter: dc1\nsecondary: s1\nlisten: s1:9410\ndata_dir: /s1\n"
+                "primary: {urls: ['http://primary:9411']}\n"
+                "windows:\n  resolution: 15s\n  rules:\n"
+                "  - {match: heat, keep: drop}\n"
+                "  - {match: work_total, keep: aggregate}\n"
+                "  - {match: up, resolution: 5s}\n"
+                "global: {scrape_interval: 5s, scrape_timeout: 4s}\nscrape_configs:\n" JOBS);
+    mem_free(ask(scene, "POST", "/-/reload", 200));
+    CLEANUP_FREE char *again = ask(scene, "POST", "/-/reload", 200); /* the same: nothing to do */
+    world_write(&scene->world, "/s1.yaml", HEAD JOBS);
+    CLEANUP_FREE char *early = ask(scene, "POST", "/-/reload", 400);
+    assert_non_null(strstr(early, "is not in force yet"));
+    uint64_t before = scene->ups;
+    advance(scene, 4 * R_MS);
+    assert_in_range(scene->ups - before, 27, 33); /* three targets, every 5 s: still there, in windows of 5 s */
+    assert_true(metric(scene, "tributary_secondary_series_dropped") == 3);
+    assert_true(metric(scene, "tributary_secondary_series_folded") == 3);
+    assert_true(metric(scene, "tributary_secondary_aggregate_groups") == 1);
+    assert_true(metric(scene, "tributary_secondary_rule_series{rule=\"1\",match=\"heat\"}") == 3);
+    assert_true(metric(scene, "tributary_secondary_rule_series{rule=\"3\",match=\"up\"}") == 3);
+    assert_true(metric(scene, "tributary_secondary_class_series{resolution=\"5\",keep=\"full\"}") == 3);
+    assert_true(metric(scene, "tributary_secondary_class_series{resolution=\"15\",keep=\"aggregate\"}") == 3);
+    mem_free(ask(scene, "POST", "/-/reload", 200)); /* and back */
+    advance(scene, 3 * R_MS);
+    assert_true(metric(scene, "tributary_secondary_series_dropped") == 0);
+    /* What never ends together needs a restart. */
+    world_write(&scene->world, "/s1.yaml",
+                "datacenter: dc1\nsecondary: s1\nlisten: s1:9410\ndata_dir: /s1\n"
+                "primary: {urls: ['http://primary:9411']}\n"
+                "windows:\n  resolution: 15s\n  rules:\n"
+                "  - {match: heat, resolution: 1s}\n"
+                "  - {match: up, resolution: 3599s}\n"
+                "global: {scrape_interval: 5s, scrape_timeout: 4s}\n");
+    CLEANUP_FREE char *restart = ask(scene, "POST", "/-/reload", 400);
+    assert_non_null(strstr(restart, "this change of windows.rules needs a restart"));
+    secondary_stop(scene->secondary, on_stopped, scene);
+    advance(scene, 10000);
+    assert_true(scene->stopped);
+}
+
 static void test_status(void **state)
 {
     struct scene *scene = *state;
@@ -521,15 +567,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE(test_flow),
-        SCENE(test_discovery_changes),
-        SCENE(test_link_down),
-        SCENE(test_crash),
-        SCENE(test_stop),
-        SCENE(test_stop_alone),
-        SCENE(test_reload),
-        SCENE(test_status),
-        cmocka_unit_test(test_threads),
+        SCENE(test_flow),   SCENE(test_discovery_changes),  SCENE(test_link_down), SCENE(test_crash),
+        SCENE(test_stop),   SCENE(test_stop_alone),         SCENE(test_reload),    SCENE(test_rules),
+        SCENE(test_status), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

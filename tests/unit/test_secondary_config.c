@@ -214,6 +214,80 @@ static void intervals_timeouts_and_windows_must_fit(void **state)
     expect_error(HEAD "windows: {resolution: 5 s}\nscrape_configs: [{job_name: a}]\n", "c.yaml:5:23: resolution: ");
 }
 
+#define RULES HEAD "windows:\n  rules:\n"
+
+static void rules_for_windows_are_understood(void **state)
+{
+    (void)state;
+    READ(reading, RULES "  - {match: '{__name__=~\"probe_.*|up\"}', resolution: 15s}\n"
+                        "  - {match: '{job=\"trading\"}', resolution: 0s}\n"
+                        "  - {match: '{__name__=~\"node_scrape_collector_.*\"}', fields: [last]}\n"
+                        "  - {match: '{__name__=~\"go_.*\"}', keep: drop}\n"
+                        "  - {match: '{__name__=~\"container_.*\"}', keep: aggregate, by: [namespace, le]}\n"
+                        "  - {match: x, resolution: 5m, fields: [all], keep: full}\n");
+    if (reading.errors)
+        fail_msg("%s", reading.errors);
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = windows_config_rules(&reading.config->windows);
+    assert_int_equal(window_rules_count(rules), 7); /* one is the project's own */
+    assert_int_equal(window_rules_beat_ms(rules), 15000);
+    assert_int_equal(window_rules_at(rules, 0)->resolution_ms, 15000);
+    assert_int_equal(window_rules_at(rules, 0)->keep, KEEP_UNSAID);
+    assert_int_equal(window_rules_at(rules, 1)->resolution_ms, 0);
+    assert_int_equal(window_rules_at(rules, 2)->resolution_ms, RESOLUTION_UNSAID);
+    assert_int_equal(window_rules_at(rules, 2)->fields, FIELDS_LAST);
+    assert_int_equal(window_rules_at(rules, 3)->keep, KEEP_DROP);
+    assert_int_equal(window_rules_at(rules, 4)->keep, KEEP_AGGREGATE);
+    assert_int_equal(window_rules_at(rules, 4)->by_count, 2);
+    assert_string_equal(window_rules_at(rules, 4)->by[0], "namespace");
+    assert_int_equal(window_rules_at(rules, 5)->keep, KEEP_FULL);
+    assert_int_equal(window_rules_at(rules, 5)->fields, FIELDS_ALL);
+    READ(none, HEAD);
+    assert_int_equal(none.config->windows.rules.count, 0);
+    READ(empty, HEAD "windows: {rules: []}\n");
+    assert_null(empty.errors);
+}
+
+static void bad_rules_are_told_at_their_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rule, *error;
+    } cases[] = {
+        {"{match: 'up{', resolution: 15s}", "c.yaml:7:13: match: at character 4: expected the name of a label"},
+        {"{match: '{a=~\"(\"}', keep: drop}", "c.yaml:7:13: match: at character 5: "},
+        {"{resolution: 15s}", "c.yaml:7:5: key \"match\" is missing"},
+        {"{match: up}", "c.yaml:7:5: a rule needs one of resolution, fields, keep"},
+        {"{match: up, resolution: 100ms}", "c.yaml:7:29: resolution: \"100ms\": the least is 1s"},
+        {"{match: up, resolution: 2h}", "c.yaml:7:29: resolution: \"2h\" is too large, the most is 1h"},
+        {"{match: up, resolution: 25s}", "c.yaml:7:29: resolution: windows.resolution, 60000 ms, is no multiple"},
+        {"{match: up, fields: [median]}", "c.yaml:7:26: fields: \"median\" is not one of all, last"},
+        {"{match: up, fields: [all, last]}", "c.yaml:7:25: fields: either [all] or [last]"},
+        {"{match: up, keep: all}", "c.yaml:7:23: keep: \"all\" is not one of full, aggregate, drop"},
+        {"{match: up, keep: full, by: [a]}", "c.yaml:7:33: by: belongs to keep: aggregate"},
+        {"{match: up, resolution: 15s, by: [a]}", "by: belongs to keep: aggregate"},
+        {"{match: up, keep: aggregate, by: [a-b]}", "c.yaml:7:39: by: \"a-b\" is not a label name"},
+        {"{match: up, keep: aggregate, by: [secondary]}", "by: \"secondary\" is a label that aggregates have anyway"},
+        {"{match: up, keep: aggregate, by: [a, a]}", "c.yaml:7:42: by: \"a\" is there twice"},
+        {"{match: up, keep: aggregate, resolution: 0s}", "aggregates are of windows"},
+        {"{match: up, keep: aggregate, resolution: 30s}", "aggregates need windows of windows.resolution"},
+        {"{match: up, keep: aggregate, fields: [last]}", "fields: says nothing beside keep: aggregate"},
+        {"{match: up, keep: drop, resolution: 15s}", "resolution: says nothing beside keep: drop"},
+        {"{match: up, keep: drop, retain: 5}", "unknown key \"retain\""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP_FREE char *text = mem_printf(RULES "  - %s\n", cases[i].rule);
+        expect_error(text, cases[i].error);
+    }
+    /* All of them at once, those that go together only by pairs too. */
+    READ(many, RULES "  - {match: 'up{', resolution: 15s}\n  - {match: a, resolution: 20s}\n"
+                     "  - {match: b, resolution: 50s}\n  - {match: c, resolution: 70s}\n  - {match: d, fields: [x]}\n");
+    assert_non_null(many.errors);
+    static const char *const places[] = {"c.yaml:7:13", "c.yaml:9:28", "c.yaml:10:28", "c.yaml:11:25"};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (!strstr(many.errors, places[i]))
+            fail_msg("%s is not in %s", places[i], many.errors);
+}
+
 static void bad_values_are_told_at_their_place(void **state)
 {
     (void)state;
@@ -270,7 +344,6 @@ static void what_is_not_here_is_refused_with_its_reason(void **state)
         {HEAD "storage: {tsdb: {}}\n", "spool"},
         {HEAD "tracing: {}\n", "no traces"},
         {HEAD "plugin_dir: /x\n", "discovery plugins"},
-        {HEAD "windows: {rules: []}\n", "later version"},
         {HEAD "global: {external_labels: {a: b}}\n", "`datacenter`"},
         {HEAD "global: {evaluation_interval: 15s}\n", "rules database"},
         {JOB "  kubernetes_sd_configs: [{role: pod}]\n", "comes with the discovery plugins, not in this version"},
@@ -290,6 +363,8 @@ int main(void)
         cmocka_unit_test(a_scrape_config_of_prometheus_is_understood),
         cmocka_unit_test(all_eleven_relabel_actions_are_known),
         cmocka_unit_test(intervals_timeouts_and_windows_must_fit),
+        cmocka_unit_test(rules_for_windows_are_understood),
+        cmocka_unit_test(bad_rules_are_told_at_their_place),
         cmocka_unit_test(bad_values_are_told_at_their_place),
         cmocka_unit_test(what_is_not_here_is_refused_with_its_reason),
     };

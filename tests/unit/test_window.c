@@ -27,6 +27,7 @@ static const struct pipeline_job job = {.honor_timestamps = true,
 struct rig {
     struct page_cache *cache;
     struct labels *target;
+    struct window_rules *rules;
     struct window *window;
     struct window_scratch scratch;
     struct page_values values;
@@ -36,6 +37,8 @@ static void rig_init(struct rig *rig)
 {
     struct label label = {STR("instance"), STR("a")};
     *rig = (struct rig){.cache = page_cache_new(1 * MIB), .target = labels_new(&label, 1)};
+    struct window_rules_error error;
+    assert_int_equal(window_rules_new(NULL, 0, 60000, &error, &rig->rules), 0);
     rig->window = window_new(rig->cache);
 }
 
@@ -46,16 +49,18 @@ static void rig_done(struct rig *rig)
     page_values_done(&rig->values);
     page_cache_free(rig->cache);
     labels_unref(rig->target);
+    window_rules_unref(rig->rules);
 }
 
 static void scrape(struct rig *rig, int64_t time_ms, struct str body)
 {
     struct page *page = window_page(rig->window);
     struct scrape_report report = {0};
+    const struct page_source source = {&job, rig->rules, rig->target};
     if (page && page_read(page, body, true, &rig->values))
         page_ref(page);
     else
-        assert_int_equal(page_parse(rig->cache, &job, rig->target, body, &rig->values, &page, &report), SCRAPE_OK);
+        assert_int_equal(page_parse(rig->cache, &source, body, &rig->values, &page, &report), SCRAPE_OK);
     window_add(rig->window, page, &rig->values, time_ms);
     page_unref(rig->cache, page);
 }

@@ -145,10 +145,11 @@ static void world_start(struct world *world)
     world->layouts = layout_table_new(LAYOUTS_BYTES, LAYOUTS_BYTES);
     buf_init(&world->batch, BATCH_BYTES_MAX);
     load_config(world);
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(RIG_WINDOW_MS);
     const struct rounds_options options = {.loop = world->loop,
                                            .network = world->network,
                                            .name = "s1",
-                                           .resolution_ms = RIG_WINDOW_MS,
+                                           .rules = rules,
                                            .page_bytes_max = 1 * GIB,
                                            .sealed = on_sealed,
                                            .health = on_health,

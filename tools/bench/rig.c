@@ -21,6 +21,15 @@ static void take_part(void *arg, struct pipeline_sealed *sealed)
     rig->parts[rig->part_count++] = *sealed;
 }
 
+struct window_rules *rig_rules(int64_t window_ms)
+{
+    struct window_rules_error error;
+    struct window_rules *rules = NULL;
+    if (window_rules_new(NULL, 0, window_ms, &error, &rules) < 0)
+        fatal("%s", error.text);
+    return rules;
+}
+
 struct rig *rig_new(const struct rig_options *options)
 {
     static struct pipeline_job job = {.honor_timestamps = true,
@@ -29,8 +38,9 @@ struct rig *rig_new(const struct rig_options *options)
                                       .label_name_bytes_max = 1024,
                                       .label_value_bytes_max = 4096};
     struct rig *rig = mem_zalloc(sizeof(*rig));
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(options->window_ms);
     const struct pipeline_options pipeline = {
-        .resolution_ms = options->window_ms, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
+        .rules = rules, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
     rig->options = *options;
     rig->hosts = page_source_hosts(options->source);
     rig->options.group = options->group ? options->group : rig->hosts;
@@ -41,7 +51,7 @@ struct rig *rig_new(const struct rig_options *options)
         snprintf(name, sizeof(name), "host-%u:9100", i);
         struct label labels[] = {{STR("instance"), str_from(name)}, {STR("job"), STR("node")}};
         CLEANUP(labels_unrefp) struct labels *set = labels_new(labels, ARRAY_LEN(labels));
-        rig->targets[i] = pipeline_target_new(rig->pipeline, set, &job);
+        rig->targets[i] = pipeline_target_new(rig->pipeline, set, options->window_ms / options->scrapes, &job);
     }
     return rig;
 }
@@ -89,10 +99,13 @@ void rig_scrape(struct rig *rig, int window, struct rig_cost *cost)
 
 size_t rig_close(struct rig *rig, int window, struct rig_cost *cost, struct pipeline_sealed **ret_parts)
 {
+    CLEANUP_FREE struct pipeline_closing *closing = mem_array(rig->hosts, sizeof(*closing));
+    for (uint32_t i = 0; i < rig->hosts; i++)
+        closing[i] = (struct pipeline_closing){rig->targets[i], window_start_ms_of(rig, window + 1)};
     rig->part_count = 0;
     int64_t start_ns = clock_thread_cpu_ns();
     for (uint32_t at = 0; at < rig->hosts; at += rig->options.group)
-        pipeline_close(rig->pipeline, window_start_ms_of(rig, window), rig->targets + at,
+        pipeline_close(rig->pipeline, window_start_ms_of(rig, window), closing + at,
                        MIN(rig->options.group, rig->hosts - at));
     cost->close_ns += clock_thread_cpu_ns() - start_ns;
     *ret_parts = rig->parts;

@@ -21,6 +21,8 @@ struct rig_options {
     uint32_t group; /* hosts whose window is closed together; 0: all */
 };
 
+/* Windows of this length, without rules but the project's own. */
+struct window_rules *rig_rules(int64_t window_ms);
 struct rig *rig_new(const struct rig_options *options);
 void rig_free(struct rig *rig);
 /* Scrapes all hosts through the nth window; adds to cost. */

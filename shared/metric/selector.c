@@ -1,0 +1,258 @@
+#include "metric/selector.h"
+#include "base/arena.h"
+#include "base/fail.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+struct owned_selector {
+    struct selector selector; /* first: a selector is its owner */
+    struct arena arena;       /* names and values */
+    struct matcher matchers[SELECTOR_MATCHERS_MAX];
+};
+
+struct parse {
+    struct str text;
+    size_t at;
+    struct owned_selector *owner;
+    char *error; /* 256 bytes */
+    size_t error_at;
+};
+
+static int fail_at(struct parse *parse, size_t at, const char *text)
+{
+    snprintf(parse->error, 256, "%s", text);
+    parse->error_at = at;
+    return -EINVAL;
+}
+
+static void skip_blank(struct parse *parse)
+{
+    while (parse->at < parse->text.len && parse->text.ptr[parse->at] && strchr(" \t\r\n", parse->text.ptr[parse->at]))
+        parse->at++;
+}
+
+/* The byte that comes next, blanks apart; 0 at the end. */
+static char peek(struct parse *parse)
+{
+    skip_blank(parse);
+    return parse->at < parse->text.len ? parse->text.ptr[parse->at] : 0;
+}
+
+static bool is_name_byte(char byte, bool colon)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+           byte == '_' || (colon && byte == ':');
+}
+
+static struct str take_name(struct parse *parse, bool colon)
+{
+    skip_blank(parse);
+    size_t start = parse->at;
+    while (parse->at < parse->text.len && is_name_byte(parse->text.ptr[parse->at], colon))
+        parse->at++;
+    return str_of(parse->text.ptr + start, parse->at - start);
+}
+
+/* ---- strings ---- */
+
+static int hex_digit(char byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    byte |= 0x20;
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+static size_t put_utf8(uint32_t code, char *out)
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const uint8_t heads[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = len - 1; i > 0; i--, code >>= 6)
+        out[i] = (char)(0x80 | (code & 0x3f));
+    out[0] = (char)(heads[len] | code);
+    return len;
+}
+
+/* \ooo, \xhh, \uhhhh, \Uhhhhhhhh: digits of `base`; -1 when they are not there. */
+static int64_t take_code(struct parse *parse, unsigned digits, unsigned base)
+{
+    int64_t code = 0;
+    for (unsigned i = 0; i < digits; i++, parse->at++) {
+        int digit = parse->at < parse->text.len ? hex_digit(parse->text.ptr[parse->at]) : -1;
+        if (digit < 0 || (unsigned)digit >= base)
+            return -1;
+        code = code * base + digit;
+    }
+    return code;
+}
+
+/* Behind a backslash: as Go's strconv.Unquote, which PromQL goes by. Returns how many bytes it made, or -EINVAL. */
+static int take_escape(struct parse *parse, char quote, char *out)
+{
+    static const char letters[] = "abfnrtv\\", bytes[] = "\a\b\f\n\r\t\v\\";
+    size_t start = parse->at - 1;
+    char byte = parse->at < parse->text.len ? parse->text.ptr[parse->at++] : 0;
+    const char *letter = byte ? strchr(letters, byte) : NULL;
+    if (letter || byte == quote) {
+        *out = letter ? bytes[letter - letters] : quote;
+        return 1;
+    }
+    int64_t code = -1;
+    bool is_byte = byte == 'x' || (byte >= '0' && byte <= '7');
+    if (byte == 'x') {
+        code = take_code(parse, 2, 16);
+    } else if (is_byte) {
+        parse->at--;
+        code = take_code(parse, 3, 8);
+    } else if (byte == 'u' || byte == 'U') {
+        code = take_code(parse, byte == 'u' ? 4 : 8, 16);
+    }
+    if (code < 0 || (is_byte && code > 0xff) || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        return fail_at(parse, start, "a backslash in a string that begins nothing known");
+    if (!is_byte)
+        return (int)put_utf8((uint32_t)code, out);
+    *out = (char)code;
+    return 1;
+}
+
+static int take_string(struct parse *parse, struct str *ret_text)
+{
+    char quote = peek(parse);
+    size_t start = parse->at, len = 0;
+    if (quote != '"' && quote != '\'' && quote != '`')
+        return fail_at(parse, start, "expected a string in quotes");
+    char *out = arena_alloc(&parse->owner->arena, parse->text.len - start); /* never longer than its source */
+    for (parse->at++; parse->at < parse->text.len;) {
+        char byte = parse->text.ptr[parse->at++];
+        if (byte == quote) {
+            *ret_text = str_of(out, len);
+            return str_is_utf8(*ret_text) ? 0 : fail_at(parse, start, "the string is not UTF-8");
+        }
+        if (byte == '\n' && quote != '`')
+            break;
+        if (byte != '\\' || quote == '`') {
+            out[len++] = byte;
+            continue;
+        }
+        int made = take_escape(parse, quote, out + len);
+        if (made < 0)
+            return made;
+        len += (size_t)made;
+    }
+    return fail_at(parse, start, "the string has no end");
+}
+
+/* ---- matchers ---- */
+
+static int add_matcher(struct parse *parse, enum matcher_type type, struct str name, struct str value, size_t value_at)
+{
+    struct owned_selector *owner = parse->owner;
+    if (owner->selector.count == SELECTOR_MATCHERS_MAX)
+        return fail_at(parse, value_at, "more matchers than a selector may have");
+    int r = matcher_init(&owner->matchers[owner->selector.count], type, arena_str(&owner->arena, name), value,
+                         parse->error);
+    if (r < 0) {
+        parse->error_at = value_at;
+        return r;
+    }
+    owner->selector.count++;
+    return 0;
+}
+
+static int take_operator(struct parse *parse, enum matcher_type *ret_type)
+{
+    char first = peek(parse);
+    char second = parse->at + 1 < parse->text.len ? parse->text.ptr[parse->at + 1] : 0;
+    if (first == '=')
+        *ret_type = second == '~' ? MATCH_REGEX : MATCH_EQUAL;
+    else if (first == '!' && (second == '=' || second == '~'))
+        *ret_type = second == '~' ? MATCH_NOT_REGEX : MATCH_NOT_EQUAL;
+    else
+        return fail_at(parse, parse->at, "expected one of = != =~ !~");
+    parse->at += *ret_type == MATCH_EQUAL ? 1 : 2;
+    return 0;
+}
+
+static int take_matcher(struct parse *parse)
+{
+    enum matcher_type type;
+    struct str value, name = take_name(parse, false);
+    if (!label_name_is_valid(name))
+        return fail_at(parse, parse->at - name.len, "expected the name of a label");
+    int r = take_operator(parse, &type);
+    if (r < 0)
+        return r;
+    skip_blank(parse);
+    size_t value_at = parse->at;
+    r = take_string(parse, &value);
+    return r < 0 ? r : add_matcher(parse, type, name, value, value_at);
+}
+
+static int take_braces(struct parse *parse)
+{
+    parse->at++;
+    while (peek(parse) != '}') {
+        int r = take_matcher(parse);
+        if (r < 0)
+            return r;
+        if (peek(parse) == ',')
+            parse->at++;
+        else if (peek(parse) != '}')
+            return fail_at(parse, parse->at, "expected a comma or }");
+    }
+    parse->at++;
+    return 0;
+}
+
+static int take_selector(struct parse *parse)
+{
+    int r = 0;
+    if (parse->text.len > SELECTOR_BYTES_MAX)
+        return fail_at(parse, SELECTOR_BYTES_MAX, "the selector is too long");
+    struct str name = take_name(parse, true);
+    if (name.len > 0 && !metric_name_is_valid(name))
+        return fail_at(parse, parse->at - name.len, "this is no name of a metric");
+    if (name.len > 0)
+        r = add_matcher(parse, MATCH_EQUAL, STR(LABEL_NAME), arena_str(&parse->owner->arena, name), 0);
+    if (r == 0 && peek(parse) == '{')
+        r = take_braces(parse);
+    if (r < 0)
+        return r;
+    if (peek(parse) || parse->at < parse->text.len)
+        return fail_at(parse, parse->at, "expected a selector, name{label=\"value\"}, and nothing more");
+    if (parse->owner->selector.count == 0)
+        return fail_at(parse, 0, "the selector names no label; {__name__=~\".+\"} is every series");
+    return 0;
+}
+
+int selector_new(struct str text, char ret_error[static 256], size_t *ret_offset, struct selector **ret_selector)
+{
+    struct owned_selector *owner = mem_zalloc(sizeof(*owner));
+    CLEANUP(selector_freep) struct selector *selector = &owner->selector;
+    struct parse parse = {.text = text, .owner = owner, .error = ret_error};
+    arena_init(&owner->arena, 0);
+    selector->matchers = owner->matchers;
+    int r = take_selector(&parse);
+    if (r < 0) {
+        *ret_offset = parse.error_at;
+        return r;
+    }
+    *ret_selector = STEAL(selector);
+    return 0;
+}
+
+void selector_free(struct selector *selector)
+{
+    if (!selector)
+        return;
+    struct owned_selector *owner = CONTAINER_OF(selector, struct owned_selector, selector);
+    for (size_t i = 0; i < selector->count; i++)
+        matcher_done(&owner->matchers[i]);
+    arena_done(&owner->arena);
+    mem_free(owner);
+}
