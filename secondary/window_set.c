@@ -136,6 +136,7 @@ static struct page *add_gone(struct window_set *set, struct page *gone, const st
     return joined;
 }
 
+/* The window begins with what was sent until now and is not on the page any more: that ends with its first scrape. */
 static void end_unsent(struct window_set *set, const struct page *page)
 {
     struct page *before = STEAL(set->before);
@@ -159,6 +160,8 @@ void window_set_add(struct window_set *set, struct page *page, const struct page
 
 void window_set_stale(struct window_set *set, int64_t time_ms)
 {
+    if (set->before)
+        end_unsent(set, set->empty);
     window_stale(set->window, time_ms);
     for (size_t i = 0; i < set->class_count; i++) {
         if (set->classes[i].raw)

@@ -409,6 +409,33 @@ static void rules_change_between_two_windows(void **state)
     rig_done(&rig);
 }
 
+/* The first scrape under the new rules fails: what was sent until then ends, whichever window it had. */
+static void a_failure_right_behind_a_change(void **state)
+{
+    (void)state;
+    static const struct window_rule rules[] = {RESOLUTION("fine", 15000), KEEP("folded", KEEP_AGGREGATE)};
+    struct rig rig;
+    rig_init_rules(&rig, 1 * MIB, rules, 2);
+    rig.aggregate = aggregate_new();
+    struct pipeline_target *target = new_target(&rig, "a", 15000);
+    scrape(target, T0 + 45000, "x 1\nfine 2\nfolded 3\n");
+    rig_close_beat(rig.pipeline, T0 + 45000, 15000, &target, 1);
+    change(&rig, NULL, 0, T0 + 60000);
+    rig_clear(&rig);
+    fail_scrape(target, T0 + 60000);
+    rig_close(rig.pipeline, T0 + 60000, &target, 1);
+    assert_int_equal(rig.ended, 1);
+    assert_int_equal(rig.ended_ms, T0 + 60000);
+    scrape(target, T0 + 120000, "x 1\nfolded 3\n");
+    rig_close(rig.pipeline, T0 + 120000, &target, 1);
+    expect(&rig, "x{instance=\"a\"}", T0 + 120000, 60000, 1, 1);
+    expect(&rig, "folded{instance=\"a\"}", T0 + 120000, 60000, 3, 1);
+    assert_int_equal(rows_of(&rig, "fine{instance=\"a\"}"), 0); /* it has ended already */
+    pipeline_target_free(target);
+    aggregate_free(rig.aggregate);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +449,7 @@ int main(void)
         cmocka_unit_test(every_scrape_is_there_in_its_order),
         cmocka_unit_test(too_many_scrapes_leave_before_their_window_is_over),
         cmocka_unit_test(rules_change_between_two_windows),
+        cmocka_unit_test(a_failure_right_behind_a_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
