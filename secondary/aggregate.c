@@ -2,36 +2,7 @@
 
 #include "base/crc.h"
 #include "base/fail.h"
-
-/* ---- Sums ---- */
-
-#define DECIMAL_PLACES_MAX 9
-#define DECIMAL_MAX        1e15 /* k of so many digits: k / 10^e is the one double of that decimal */
-
-static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-
-/* The fewest places with which the value is k / 10^places exactly; DECIMAL_PLACES_MAX + 1: none. */
-static int places_of(double value)
-{
-    int places = 0;
-    for (; places <= DECIMAL_PLACES_MAX; places++) {
-        double k = value * powers[places];
-        if (!(fabs(k) < DECIMAL_MAX))
-            return DECIMAL_PLACES_MAX + 1;
-        if (rint(k) / powers[places] == value)
-            break;
-    }
-    return places;
-}
-
-double aggregate_sum(double a, double b)
-{
-    int places = MAX(places_of(a), places_of(b));
-    if (places > DECIMAL_PLACES_MAX)
-        return a + b;
-    double k = rint(a * powers[places]) + rint(b * powers[places]);
-    return fabs(k) < DECIMAL_MAX ? k / powers[places] : a + b;
-}
+#include "metric/record.h"
 
 /* ---- Groups ---- */
 
@@ -103,7 +74,7 @@ static double larger(double a, double b)
 
 static void add_cell(struct aggregate_cell *cell, const struct aggregate_cell *more)
 {
-    cell->sum = aggregate_sum(cell->sum, more->sum);
+    cell->sum = sum_add(cell->sum, more->sum);
     cell->min = smaller(cell->min, more->min);
     cell->max = larger(cell->max, more->max);
     cell->members += more->members;

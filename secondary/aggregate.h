@@ -12,10 +12,6 @@
 #define AGGREGATE_BYTES_MAX      (4 * MIB) /* of their labels: a family's layout has at most 8 MiB */
 #define AGGREGATE_NAME_BYTES_MAX (LABEL_NAME_BYTES_MAX - 8) /* with a suffix it is a family's name */
 
-/* The one place where sums of aggregates are added: exact for decimals k / 10^e whose sum has no more than 15 digits,
- * so that any grouping gives the same bits; else as doubles. */
-double aggregate_sum(double a, double b);
-
 struct aggregate_cell {    /* a group */
     struct labels *labels; /* __name__ of the metric, the labels that stay, le and quantile */
     enum series_kind kind;

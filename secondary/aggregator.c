@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/fail.h"
+#include "metric/record.h"
 #include "window.h"
 
 #include <stdlib.h>
@@ -112,7 +113,7 @@ static double add_to_total(struct aggregator *aggregator, const struct aggregate
         total->labels = labels_ref(cell->labels);
         map_put(&aggregator->totals, hash, total);
     }
-    total->sum = aggregate_sum(total->sum, cell->sum);
+    total->sum = sum_add(total->sum, cell->sum);
     total->seen_ms = cell->last_ms;
     return total->sum;
 }

@@ -1,6 +1,7 @@
 #include "fold.h"
 
 #include "base/fail.h"
+#include "metric/record.h"
 
 enum { FOLD_SEEN = 1, FOLD_KNOWN = 2 }; /* in this window; `last` is the value before */
 
@@ -123,7 +124,7 @@ static void change_page(struct fold *fold, struct page *page)
 /* What a counter rose by: all it shows after it fell, as rate() has it. */
 static double risen(double before, double value)
 {
-    return value < before ? value : aggregate_sum(value, -before);
+    return value < before ? value : sum_add(value, -before);
 }
 
 static void add_counter(struct folded *slot, uint8_t *flags, double value)
@@ -131,7 +132,7 @@ static void add_counter(struct folded *slot, uint8_t *flags, double value)
     if (isnan(value))
         return;
     double increase = *flags & FOLD_KNOWN ? risen(slot->last, value) : 0;
-    slot->low = *flags & FOLD_SEEN ? aggregate_sum(slot->low, increase) : increase;
+    slot->low = *flags & FOLD_SEEN ? sum_add(slot->low, increase) : increase;
     slot->last = value;
     *flags = FOLD_SEEN | FOLD_KNOWN;
 }

@@ -377,6 +377,13 @@ struct record *window_scratch_records(struct window_scratch *scratch, size_t cou
     return scratch->records;
 }
 
+/* Values are added as they come; what that is off by is known, and the decimal meant is found once. */
+static double settled_sum(const struct record *record)
+{
+    double count = record->count, largest = fmax(fabs(record->min), fabs(record->max));
+    return sum_settle(record->sum, count * (count + 1) * largest * 0x1p-53);
+}
+
 static struct record record_of(const struct window *window, uint32_t slot)
 {
     const struct side *side = window->sides ? &window->sides[slot] : NULL;
@@ -394,6 +401,8 @@ static struct record record_of(const struct window *window, uint32_t slot)
     bool equal = double_bits(record.min) == bits && double_bits(record.max) == bits;
     if (!kind_has_range(record.kind) || record.count == 0 || (equal && (!isnan(record.sum) || isnan(record.last))))
         record_fill_constant(&record);
+    else
+        record.sum = settled_sum(&record);
     return record;
 }
 

@@ -280,9 +280,6 @@ static void a_scrape_as_it_is_goes_out_with_the_default_window(void **state)
     rig_done(&rig);
 }
 
-/* Until the batch writer takes several rounds. */
-#define BATCHES_HAVE_ONE_ROUND (BATCH_ENTRIES_MAX == 2 * LAYOUT_TARGETS_MAX)
-
 static size_t raw_rows(const struct rig *rig, const char *series, double sum)
 {
     size_t count = 0;
@@ -303,8 +300,6 @@ static void every_scrape_is_there_in_its_order(void **state)
     (void)state;
     static const struct window_rule rules[] = {RESOLUTION("{__name__=~\"raw_.*|up\"}", 0)};
     struct rig rig;
-    if (BATCHES_HAVE_ONE_ROUND)
-        skip();
     rig_init_rules(&rig, 1 * MIB, rules, 1);
     struct pipeline_target *both[] = {new_target(&rig, "a", 15000), new_target(&rig, "b", 15000)};
     for (int i = 0; i < 4; i++) {
@@ -333,8 +328,6 @@ static void too_many_scrapes_leave_before_their_window_is_over(void **state)
     (void)state;
     static const struct window_rule rules[] = {RESOLUTION("raw_x", 0)};
     struct rig rig;
-    if (BATCHES_HAVE_ONE_ROUND)
-        skip();
     rig_init_rules(&rig, 1 * MIB, rules, 1);
     struct pipeline_target *target = new_target(&rig, "a", 500);
     for (int i = 0; i < 120; i++) {

@@ -1,6 +1,7 @@
 /* What the heart costs, without any I/O: a fixture's pages through the pipeline, its windows into batches, over a
  * simulated link, and back. Times are of one thread on this machine, bytes are the same everywhere. See --help and
  * tools/bench/README.md. */
+#include "join.h"
 #include "base/fail.h"
 #include "base/map.h"
 #include "rig.h"
@@ -18,8 +19,8 @@ enum { WINDOWS_MAX = 1000, SCRAPES_MAX = 60 };
 
 struct options {
     struct page_options page;
-    int windows, scrapes, families, group, window_s;
-    bool layout, json;
+    int windows, scrapes, families, group, window_s, backlog;
+    bool layout, json, every_scrape;
 };
 
 /* What a span of windows cost: the first alone (labels are new, counters begin); then, after one that is not counted
@@ -35,6 +36,7 @@ struct bench {
     struct page_source *source;
     struct rig *rig;
     struct uplink *uplink;
+    struct join *join; /* NULL: each window is sent for itself */
     struct span first, steady;
     struct map lasts; /* of each series, to count those that moved */
 };
@@ -58,12 +60,19 @@ static void send_part(struct bench *bench, struct pipeline_sealed *part, struct 
 static void run_window(struct bench *bench, int window)
 {
     struct span settling = {.account.lasts = &bench->lasts};
-    struct span *span = window == 0 ? &bench->first : window == 1 ? &settling : &bench->steady;
+    int batch = window / MAX(bench->options.backlog, 1);
+    struct span *span = batch == 0 ? &bench->first : batch == 1 ? &settling : &bench->steady;
     struct pipeline_sealed *parts;
     rig_scrape(bench->rig, window, &span->rig);
     size_t count = rig_close(bench->rig, window, &span->rig, &parts);
-    for (size_t i = 0; i < count; i++)
-        send_part(bench, &parts[i], span);
+    for (size_t i = 0; i < count; i++) {
+        if (bench->join)
+            join_take(bench->join, i, &parts[i]);
+        else
+            send_part(bench, &parts[i], span);
+    }
+    for (struct pipeline_sealed joined; bench->join && join_next(bench->join, &joined);)
+        send_part(bench, &joined, span);
 }
 
 /* ---- Results ---- */
@@ -170,6 +179,8 @@ static void usage(FILE *out)
                  "--window S       seconds of a window (60); --scrapes N: of each host in it (4)\n"
                  "--windows N      counted after the first (3)\n"
                  "--group N        windows of N hosts are closed together, a batch or more each (0: of all)\n"
+                 "--backlog N      N windows of a group in one batch\n"
+                 "--every-scrape   at resolution 0: all samples as they are, those of a window in one batch\n"
                  "--layout         bytes apart by labels, values and headers\n"
                  "--families N     the N largest families\n"
                  "--churn-series K K series of each page are replaced at each scrape\n"
@@ -191,19 +202,11 @@ static int number_of(const char *name, const char *text, long low, long high)
 
 static struct options read_options(int argc, char **argv)
 {
-    static const struct option known[] = {{"hosts", 1, 0, 'h'},
-                                          {"page", 1, 0, 'p'},
-                                          {"windows", 1, 0, 'w'},
-                                          {"scrapes", 1, 0, 's'},
-                                          {"layout", 0, 0, 'l'},
-                                          {"families", 1, 0, 'f'},
-                                          {"churn-series", 1, 0, 'k'},
-                                          {"capture", 1, 0, 'c'},
-                                          {"help", 0, 0, 'u'},
-                                          {"churn-pods", 0, 0, 'd'},
-                                          {"group", 1, 0, 'g'},
-                                          {"window", 1, 0, 'i'},
-                                          {0}};
+    static const struct option known[] = {{"hosts", 1, 0, 'h'},        {"page", 1, 0, 'p'},    {"windows", 1, 0, 'w'},
+                                          {"scrapes", 1, 0, 's'},      {"layout", 0, 0, 'l'},  {"families", 1, 0, 'f'},
+                                          {"churn-series", 1, 0, 'k'}, {"capture", 1, 0, 'c'}, {"help", 0, 0, 'u'},
+                                          {"churn-pods", 0, 0, 'd'},   {"group", 1, 0, 'g'},   {"backlog", 1, 0, 'b'},
+                                          {"every-scrape", 0, 0, 'e'}, {"window", 1, 0, 'i'},  {0}};
     struct options options = {.page = {.name = "full", .capture = CAPTURE}, .windows = 3, .window_s = 60, .scrapes = 4};
     for (int option; (option = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
         if (option == 'h')
@@ -218,6 +221,10 @@ static struct options read_options(int argc, char **argv)
             options.scrapes = number_of("scrapes", optarg, 1, SCRAPES_MAX);
         else if (option == 'g')
             options.group = number_of("group", optarg, 0, PAGE_HOSTS_MAX);
+        else if (option == 'b')
+            options.backlog = number_of("backlog", optarg, 2, BATCH_ROUNDS_MAX);
+        else if (option == 'e')
+            options.every_scrape = true;
         else if (option == 'l')
             options.layout = true;
         else if (option == 'f')
@@ -254,14 +261,18 @@ int main(int argc, char **argv)
     bench.rig = rig_new(&(struct rig_options){.source = bench.source,
                                               .window_ms = bench.options.window_s * INT64_C(1000),
                                               .scrapes = bench.options.scrapes,
+                                              .every_scrape = bench.options.every_scrape,
                                               .group = (uint32_t)bench.options.group});
     bench.uplink = uplink_new();
-    for (int window = 0; window < bench.options.windows + 2; window++)
+    if (bench.options.backlog)
+        bench.join = join_new(bench.options.backlog);
+    for (int window = 0; window < (bench.options.windows + 2) * MAX(bench.options.backlog, 1); window++)
         run_window(&bench, window);
     if (bench.options.json)
         print_json(&bench);
     else
         print_table(&bench);
+    join_free(bench.join);
     uplink_free(bench.uplink);
     rig_free(bench.rig);
     page_source_free(bench.source);

@@ -145,7 +145,7 @@ static void world_start(struct world *world)
     world->layouts = layout_table_new(LAYOUTS_BYTES, LAYOUTS_BYTES);
     buf_init(&world->batch, BATCH_BYTES_MAX);
     load_config(world);
-    CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(RIG_WINDOW_MS);
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(RIG_WINDOW_MS, false);
     const struct rounds_options options = {.loop = world->loop,
                                            .network = world->network,
                                            .name = "s1",

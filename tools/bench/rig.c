@@ -21,11 +21,12 @@ static void take_part(void *arg, struct pipeline_sealed *sealed)
     rig->parts[rig->part_count++] = *sealed;
 }
 
-struct window_rules *rig_rules(int64_t window_ms)
+struct window_rules *rig_rules(int64_t window_ms, bool every_scrape)
 {
+    static const struct window_rule all = {.match = "{__name__!=\"\"}", .resolution_ms = 0};
     struct window_rules_error error;
     struct window_rules *rules = NULL;
-    if (window_rules_new(NULL, 0, window_ms, &error, &rules) < 0)
+    if (window_rules_new(&all, every_scrape, window_ms, &error, &rules) < 0)
         fatal("%s", error.text);
     return rules;
 }
@@ -38,7 +39,7 @@ struct rig *rig_new(const struct rig_options *options)
                                       .label_name_bytes_max = 1024,
                                       .label_value_bytes_max = 4096};
     struct rig *rig = mem_zalloc(sizeof(*rig));
-    CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(options->window_ms);
+    CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(options->window_ms, options->every_scrape);
     const struct pipeline_options pipeline = {
         .rules = rules, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
     rig->options = *options;

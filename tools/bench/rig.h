@@ -18,11 +18,12 @@ struct rig_options {
     const struct page_source *source; /* must outlive the rig */
     int64_t window_ms;
     int scrapes;    /* of each target in a window */
-    uint32_t group; /* hosts whose window is closed together; 0: all */
+    bool every_scrape; /* by a rule, as it is */
+    uint32_t group;    /* hosts whose window is closed together; 0: all */
 };
 
-/* Windows of this length, without rules but the project's own. */
-struct window_rules *rig_rules(int64_t window_ms);
+/* Windows of this length, without rules but the project's own; or every scrape as it is. */
+struct window_rules *rig_rules(int64_t window_ms, bool every_scrape);
 struct rig *rig_new(const struct rig_options *options);
 void rig_free(struct rig *rig);
 /* Scrapes all hosts through the nth window; adds to cost. */
