@@ -27,33 +27,9 @@ static size_t packed_bytes(size_t count, unsigned bits)
 struct plan {
     int64_t low; /* the base */
     bool all_equal;
-    unsigned zeros;   /* bits that all residuals end with, left out */
-    unsigned bits;    /* packed of each */
-    size_t patches;   /* residuals that are wider */
-    size_t cost_bits; /* of what is packed */
+    unsigned zeros; /* bits that all residuals end with, left out */
+    struct scale_packing packing;
 };
-
-/* Fills bits, patches and cost: the width at which packed bits and patches together are smallest. widths[w]: residuals
- * whose width is w. */
-static void choose_width(const uint32_t widths[static 65], size_t count, struct plan *plan)
-{
-    unsigned top = 64;
-    while (top > 0 && widths[top] == 0)
-        top--;
-    plan->bits = top;
-    plan->cost_bits = count * top;
-    size_t patched = 0;
-    for (unsigned width = top; width-- > 0;) {
-        patched += widths[width + 1];
-        /* An outlier costs its place (mostly one byte) and its high part. */
-        size_t cost = count * width + patched * (8 + ((top - width + 6) / 7) * 8);
-        if (cost < plan->cost_bits) {
-            plan->cost_bits = cost;
-            plan->bits = width;
-            plan->patches = patched;
-        }
-    }
-}
 
 static struct plan plan_ints(const int64_t *values, size_t count)
 {
@@ -70,7 +46,7 @@ static struct plan plan_ints(const int64_t *values, size_t count)
     uint32_t widths[65] = {0};
     for (size_t i = 0; i < count; i++)
         widths[scale_bit_width(((uint64_t)values[i] - (uint64_t)low) >> plan.zeros)]++;
-    choose_width(widths, count, &plan);
+    plan.packing = scale_pack(widths, count);
     return plan;
 }
 
@@ -81,7 +57,7 @@ static uint64_t residual_of(const struct plan *plan, int64_t value)
 
 static void pack_bits(const int64_t *values, size_t count, const struct plan *plan, uint8_t *out)
 {
-    unsigned used = 0, bits = plan->bits;
+    unsigned used = 0, bits = plan->packing.bits;
     uint64_t word = 0, mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
     for (size_t i = 0; i < count; i++) {
         uint64_t residual = residual_of(plan, values[i]) & mask;
@@ -123,9 +99,10 @@ static void unpack_bits(const uint8_t *in, size_t len, size_t count, unsigned bi
 
 static void append_patches(const int64_t *values, size_t count, const struct plan *plan, struct buf *payload)
 {
-    size_t last = 0, left = plan->patches;
+    size_t last = 0, left = plan->packing.patches;
     for (size_t i = 0; left > 0 && i < count; i++) {
-        uint64_t high = residual_of(plan, values[i]) >> plan->bits; /* with patches fewer than 64 bits are packed */
+        uint64_t high =
+            residual_of(plan, values[i]) >> plan->packing.bits; /* with patches fewer than 64 bits are packed */
         if (high == 0)
             continue;
         buf_append_uvarint(payload, i - last);
@@ -145,10 +122,10 @@ static int write_ints(const int64_t *values, size_t count, const struct plan *pl
     column_append_signed(header, plan->low);
     if (plan->all_equal)
         return buf_append_byte(header, WIDTH_ALL_EQUAL);
-    buf_append_byte(header, (uint8_t)plan->bits);
+    buf_append_byte(header, (uint8_t)plan->packing.bits);
     buf_append_byte(header, (uint8_t)plan->zeros);
-    buf_append_uvarint(header, plan->patches);
-    size_t bytes = packed_bytes(count, plan->bits);
+    buf_append_uvarint(header, plan->packing.patches);
+    size_t bytes = packed_bytes(count, plan->packing.bits);
     uint8_t *room = buf_reserve(payload, bytes);
     if (!room)
         return -EMSGSIZE;
@@ -291,7 +268,7 @@ static const int64_t *choose_base(struct draft *draft, struct plan *plan)
     if (draft->misses > 0)
         fill_missed(draft->missed, draft->count, draft->relative);
     struct plan other = plan_ints(draft->relative, draft->count);
-    if (other.cost_bits >= plan->cost_bits && !other.all_equal)
+    if (other.packing.cost_bits >= plan->packing.cost_bits && !other.all_equal)
         return draft->scaled;
     *plan = other;
     return draft->relative;

@@ -229,14 +229,39 @@ static size_t signed_bits(int64_t value)
     return 8 * MAX((scale_bit_width(zigzag) + 6) / 7, 1U);
 }
 
-/* Cost of a scale in bits: of the base, the width of what fits, eleven bytes for what does not; where it is not less
- * than limit, that. */
+struct scale_packing scale_pack(const uint32_t widths[static 65], size_t count)
+{
+    unsigned top = 64;
+    while (top > 0 && widths[top] == 0)
+        top--;
+    struct scale_packing best = {.bits = top, .cost_bits = count * top};
+    size_t patched = 0;
+    for (unsigned width = top; width-- > 0;) {
+        patched += widths[width + 1];
+        /* An outlier costs its place (mostly one byte) and its high part. */
+        size_t cost = count * width + patched * (8 + ((top - width + 6) / 7) * 8);
+        if (cost < best.cost_bits)
+            best = (struct scale_packing){.bits = width, .patches = patched, .cost_bits = cost};
+    }
+    return best;
+}
+
+static size_t packed_cost(const int64_t *k, size_t count, int64_t low)
+{
+    uint32_t widths[65] = {0};
+    for (size_t i = 0; i < count; i++)
+        widths[scale_bit_width((uint64_t)k[i] - (uint64_t)low)]++;
+    return scale_pack(widths, count).cost_bits;
+}
+
+/* Cost of a scale in bits: of the base, of what fits packed, eleven bytes for what does not; where it is not less than
+ * limit, that. */
 static size_t scale_cost(const struct probe *probe, unsigned scale, size_t limit, bool *ret_all)
 {
-    *ret_all = false;
     const struct scaling scaling = scaling_of(scale);
-    int64_t low = INT64_MAX, high = INT64_MIN;
-    size_t missed_cost = 0, fitting = 0;
+    int64_t fitting[2 * SCALE_SAMPLES], low = INT64_MAX;
+    size_t missed_cost = 0, count = 0;
+    *ret_all = false;
     for (size_t i = 0; i < probe->count; i++) {
         int64_t k = (int64_t)double_bits(probe->values[i]);
         if (scale != SCALE_BITS && scale_value(probe->values[i], scaling.way, scaling.power, &k) != 0) {
@@ -245,14 +270,13 @@ static size_t scale_cost(const struct probe *probe, unsigned scale, size_t limit
                 return limit;
             continue;
         }
-        fitting++;
+        fitting[count++] = k;
         low = MIN(low, k);
-        high = MAX(high, k);
     }
-    if (fitting == 0)
+    if (count == 0)
         return limit;
     *ret_all = missed_cost == 0;
-    return signed_bits(low) + fitting * probe->share * scale_bit_width((uint64_t)high - (uint64_t)low) + missed_cost;
+    return signed_bits(low) + packed_cost(fitting, count, low) * probe->share + missed_cost;
 }
 
 unsigned scale_choose(const double *values, size_t count)

@@ -24,6 +24,15 @@ void unscale_all(double *values, size_t count, unsigned scale);
 void scale_less_expected(const int64_t *k, const double *bases, size_t count, unsigned scale, int64_t *ret_k);
 void scale_plus_expected(int64_t *k, const double *bases, size_t count, unsigned scale);
 
+/* How residuals are packed: so many bits of each, and those that are wider patched. */
+struct scale_packing {
+    unsigned bits;
+    size_t patches;
+    size_t cost_bits; /* of both */
+};
+/* The width at which packed bits and patches together are smallest. widths[w]: residuals whose width is w. */
+struct scale_packing scale_pack(const uint32_t widths[static 65], size_t count);
+
 /* Bits that a number needs: 0 for 0. */
 static inline unsigned scale_bit_width(uint64_t value)
 {
