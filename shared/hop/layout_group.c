@@ -110,7 +110,8 @@ static struct layout *expand_base(struct layout_table *table, const struct layou
     return form->entry->layout ? layout_table_get(table, hash) : expand_form(table, form);
 }
 
-/* As deep as LAYOUT_DEPTH_MAX at most: each form's depth is one more than its bases'. */
+/* As deep as LAYOUT_DEPTH_MAX at most: each form's depth is one more than its first base's, the others are whole. So at
+ * most LAYOUT_BASES_MAX layouts are made per step. */
 static struct layout *expand_form(struct layout_table *table, const struct layout_form *form)
 {
     CLEANUP(bases_done) struct layout_bases bases = {0};
@@ -182,7 +183,7 @@ static int take_item(struct group_take *take, struct layout_pack_item *item)
     for (uint32_t i = 0; i < item->base_count; i++) {
         bases[i] = base_hash(take, item->bases[i]);
         const struct layout_form *form = layout_group_form(group, bases[i]);
-        if (!form || form->depth >= LAYOUT_DEPTH_MAX || form->entry->type != item->type)
+        if (!form || form->depth >= LAYOUT_DEPTH_MAX || (i > 0 && form->depth > 0) || form->entry->type != item->type)
             return -EBADMSG;
         depth = MAX(depth, (uint8_t)(form->depth + 1));
     }

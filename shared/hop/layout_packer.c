@@ -99,6 +99,13 @@ static int depth_of(const struct layout_packer *packer, struct hash128 hash)
     return form ? form->depth : -1;
 }
 
+/* Of several bases in a segment all but the first are said whole: else expanding one could take all of theirs, and so
+ * on, each time anew where the cache is small. */
+static bool may_be_other_base(const struct layout_packer *packer, struct hash128 hash)
+{
+    return !packer->group || depth_of(packer, hash) == 0;
+}
+
 static bool may_be_base(void *arg, struct hash128 hash)
 {
     const struct layout_packer *packer = arg;
@@ -133,11 +140,12 @@ static uint32_t base_number(struct layout_packer *packer, struct hash128 hash)
     return (uint32_t)(found - 1) << 1;
 }
 
-/* Takes over the operations. */
-static int add_item(struct layout_packer *packer, const struct layout_entry *entry, const struct hash128 *bases,
+/* what: type and hash. Takes over the operations. */
+static int add_item(struct layout_packer *packer, const struct layout_pack_item *what, const struct hash128 *bases,
                     size_t base_count, struct buf *operations)
 {
-    struct packed packed = {.item = {.type = entry->type, .hash = entry->hash, .base_count = (uint32_t)base_count}};
+    struct packed packed = {.item = *what};
+    packed.item.base_count = (uint32_t)base_count;
     for (size_t i = 0; i < base_count; i++) {
         packed.bases[i] = bases[i];
         packed.item.bases[i] = base_number(packer, bases[i]);
@@ -153,30 +161,32 @@ static int add_item(struct layout_packer *packer, const struct layout_entry *ent
     uint32_t number = packer->writer.item_count;
     packer->items[number] = packed;
     layout_pack_writer_add(&packer->writer, &packed.item);
-    map_put(&packer->item_map, hash128_low(entry->hash), (void *)(uintptr_t)(number + 1)); // NOLINT
+    map_put(&packer->item_map, hash128_low(what->hash), (void *)(uintptr_t)(number + 1)); // NOLINT
     return packer->writer.items.full ? -EMSGSIZE : 0;
 }
 
-/* As it is packed already, where the other side has its bases: nothing is expanded or compared. What is said whole is
- * sent so only where it would have to be expanded to do better. */
-static const struct layout_form *form_to_copy(const struct layout_packer *packer, const struct layout_entry *entry)
+/* As it is packed already, where the other side has its bases: nothing is expanded or compared. Not where it is
+ * expanded and the other side has what is nearer: depth, or what the segment had, made do with less. */
+static const struct layout_form *form_to_copy(struct layout_packer *packer, const struct layout_entry *entry)
 {
+    bool like = !packer->group && entry->layout && may_be_base(packer, entry->like);
     for (const struct layout_form *form = entry->forms; form; form = form->next) {
-        bool fits = form->base_count > 0 || !entry->layout;
+        bool fits = form->base_count > 0 ? !like || hash128_equal(form->bases[0], entry->like) : !entry->layout;
         for (uint32_t i = 0; i < form->base_count && fits; i++)
-            fits = may_be_base((void *)packer, form->bases[i]);
+            fits = may_be_base(packer, form->bases[i]) && (i == 0 || may_be_other_base(packer, form->bases[i]));
         if (fits)
             return form;
     }
     return NULL;
 }
 
-static int copy_form(struct layout_packer *packer, const struct layout_entry *entry, const struct layout_form *form)
+static int copy_form(struct layout_packer *packer, const struct layout_form *form)
 {
+    const struct layout_pack_item what = {.type = form->entry->type, .hash = form->entry->hash};
     CLEANUP(buf_done) struct buf operations = BUF_INIT(LAYOUT_PACK_RAW_BYTES_MAX);
     int error = layout_form_operations(form, &operations);
     packer->copied += form->base_count > 0 ? COPIED_UNKNOWN : 0;
-    return error < 0 ? error : add_item(packer, entry, form->bases, form->base_count, &operations);
+    return error < 0 ? error : add_item(packer, &what, form->bases, form->base_count, &operations);
 }
 
 struct encoded {
@@ -218,27 +228,66 @@ static int encode_best(const struct layout *layout, const struct layout_bases *b
     return error;
 }
 
-/* Where the other side has none of the last versions, as with a backlog: what this one was packed over, and that, and
- * so on, until one that it has. NULL: none. */
-static struct layout_entry *find_ancestor(struct layout_packer *packer, const struct layout_entry *entry)
+static bool may_be_anything(void *arg, struct hash128 hash)
 {
-    const struct layout_form *form = entry->forms;
-    while (form && form->base_count > 0 && !may_be_base(packer, form->bases[0]))
-        form = layout_group_form(form->group, form->bases[0]);
-    bool found = form && form->base_count > 0 && layout_table_get(packer->table, form->bases[0]);
-    return found ? layout_entry_get(packer->table, form->bases[0]) : NULL;
+    (void)arg;
+    (void)hash;
+    return true;
 }
 
-static int encode(struct layout_packer *packer, const struct layout_entry *entry, const struct layout *layout)
+/* Of what was found, what the other side has. */
+static size_t keep_bases(struct layout_packer *packer, struct layout_entry **near, size_t count)
 {
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (may_be_base(packer, near[i]->hash) && (kept == 0 || may_be_other_base(packer, near[i]->hash)))
+            near[kept++] = near[i];
+    return kept;
+}
+
+/* For a segment: what is nearest of all is noted, as the upstream may have what the segment has not. */
+static size_t find_for_group(struct layout_packer *packer, struct layout_entry *entry, const struct layout *layout,
+                             struct layout_entry **ret_near)
+{
+    size_t count = layout_near_find(packer->table, layout, may_be_anything, NULL, ret_near);
+    entry->like = count > 0 ? ret_near[0]->hash : (struct hash128){0};
+    size_t kept = keep_bases(packer, ret_near, count);
+    if (kept > 0 || count == 0)
+        return kept;
+    count = layout_near_find(packer->table, layout, may_be_base, packer, ret_near);
+    return keep_bases(packer, ret_near, count);
+}
+
+/* For an upstream: what was nearest when it was packed; else, as with a backlog, what that was packed over, and so on,
+ * until one that the upstream has. Only then is it looked for anew: what was packed last speaks for its families, and
+ * that is the layout itself. */
+static size_t find_for_upstream(struct layout_packer *packer, const struct layout_entry *entry,
+                                const struct layout *layout, struct layout_entry **ret_near)
+{
+    struct hash128 hash = entry->like;
+    const struct layout_form *form = entry->forms;
+    bool found = may_be_base(packer, hash);
+    for (; form && form->base_count > 0 && !found; form = layout_group_form(form->group, hash)) {
+        hash = form->bases[0];
+        found = may_be_base(packer, hash);
+    }
+    if (!found || !layout_table_get(packer->table, hash))
+        return layout_near_find(packer->table, layout, may_be_base, packer, ret_near);
+    ret_near[0] = layout_entry_get(packer->table, hash);
+    return ret_near[0]->type == layout->type ? 1 : 0;
+}
+
+/* The entry may be gone once others were expanded: the layout is the caller's. */
+static int encode(struct layout_packer *packer, struct layout_entry *entry, const struct layout *layout)
+{
+    const struct layout_pack_item what = {.type = layout->type, .hash = layout->hash};
     struct layout_entry *near[LAYOUT_BASES_MAX];
     struct layout_bases bases;
     struct hash128 hashes[LAYOUT_BASES_MAX];
     struct encoded best;
     size_t used_count = 0;
-    bases.count = layout_near_find(packer->table, layout, may_be_base, packer, near);
-    if (bases.count == 0 && (near[0] = find_ancestor(packer, entry)))
-        bases.count = 1;
+    bases.count =
+        packer->group ? find_for_group(packer, entry, layout, near) : find_for_upstream(packer, entry, layout, near);
     for (size_t i = 0; i < bases.count; i++)
         bases.items[i] = near[i]->layout;
     int error = encode_best(layout, &bases, &best);
@@ -247,7 +296,7 @@ static int encode(struct layout_packer *packer, const struct layout_entry *entry
             hashes[used_count++] = near[i]->hash;
     packer->copied += used_count > 0 ? 2 * layout->whole_bytes : 0;
     if (error == 0)
-        error = add_item(packer, entry, hashes, used_count, &best.operations);
+        error = add_item(packer, &what, hashes, used_count, &best.operations);
     buf_done(&best.operations);
     return error;
 }
@@ -262,7 +311,7 @@ int layout_packer_add(struct layout_packer *packer, struct hash128 hash)
         return -ENOENT;
     const struct layout_form *form = form_to_copy(packer, entry);
     if (form)
-        return copy_form(packer, entry, form);
+        return copy_form(packer, form);
     CLEANUP(layout_unrefp) struct layout *layout = layout_table_get(packer->table, hash);
     if (!layout)
         return -ENOENT;

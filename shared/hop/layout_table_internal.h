@@ -29,6 +29,7 @@ struct layout_entry { /* by hash, while it is packed, expanded or held */
     struct layout_form *forms;          /* the newest first */
     struct layout_entry *newer, *older; /* among those expanded that nobody holds, by use */
     uint64_t sketch[NEAR_SKETCH];       /* of a target list */
+    struct hash128 like;                /* what was nearest when it was packed for a segment; zero: nothing */
 };
 
 struct layout_family {         /* of the expanded pages */

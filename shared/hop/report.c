@@ -45,6 +45,10 @@ void report_spool_metrics(const struct spool *spool, uint64_t bytes_max, struct 
         metrics_one(out, "tributary_spool_bytes_max", METRICS_GAUGE, "The bound of the spool", (double)bytes_max);
     metrics_one(out, "tributary_spool_batches", METRICS_GAUGE, "Batches in the spool", (double)stats.batches);
     metrics_one(out, "tributary_spool_segments", METRICS_GAUGE, "Segments of the spool", (double)stats.segments);
+    metrics_one(out, "tributary_spool_layout_bytes", METRICS_GAUGE, "Layouts in memory as they lie in the spool",
+                (double)stats.layout_bytes);
+    metrics_one(out, "tributary_spool_layout_cache_bytes", METRICS_GAUGE, "Layouts in memory, expanded",
+                (double)stats.layout_cache_bytes);
     const struct counter_row rows[] = {
         {"tributary_spool_appended_total", "Batches written to the spool", stats.appended_total},
         {"tributary_spool_appended_bytes_total", "Bytes written to the spool", stats.appended_bytes_total},

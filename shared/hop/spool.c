@@ -147,6 +147,8 @@ void spool_stats(const struct spool *spool, struct spool_stats *ret_stats)
     stats.batches = spool->batches;
     stats.bytes = spool->bytes;
     stats.segments = spool->segment_count;
+    stats.layout_bytes = layout_table_packed_bytes(spool->layouts);
+    stats.layout_cache_bytes = layout_table_cache_bytes(spool->layouts);
     bool any = false;
     for (size_t i = 0; i < spool->segment_count; i++) {
         const struct segment *segment = spool->segments[i];

@@ -120,6 +120,7 @@ struct spool_stats {
     uint64_t damaged_bytes_total, torn_bytes_total; /* found at open: skipped; cut off the end */
     uint64_t unreadable_total; /* batches found at open without all their layouts: kept to be sent, not visited */
     uint64_t errors_total;     /* failed writes and syncs */
+    uint64_t layout_bytes, layout_cache_bytes; /* in memory: packed, expanded */
     int64_t oldest_window_ms;
     uint64_t pending[SPOOL_CONSUMERS_MAX], pending_bytes[SPOOL_CONSUMERS_MAX]; /* not stored upstream yet */
     double bytes_per_second; /* recent: what bytes_max is worth in hours follows */

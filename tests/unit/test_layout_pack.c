@@ -223,6 +223,14 @@ static void what_is_copied_takes_some_bytes(void **state)
 
 /* ---- Over a link ---- */
 
+static void all_but_the_first_base_are_whole(const struct layout_group *group)
+{
+    const struct layout_form *form;
+    for (size_t at = 0; (form = map_next(&group->forms, &at));)
+        for (unsigned i = 1; i < form->base_count; i++)
+            assert_int_equal(layout_group_form(group, form->bases[i])->depth, 0);
+}
+
 static void many_versions_arrive(void **state)
 {
     (void)state;
@@ -255,6 +263,8 @@ static void many_versions_arrive(void **state)
     assert_int_equal(link.missing, 0);
     assert_true(link.pack_bytes < whole / 20);
     assert_true(link.segment_bytes < whole / 15);
+    all_but_the_first_base_are_whole(link.lower_group);
+    all_but_the_first_base_are_whole(link.upper_group);
     layout_link_done(&link);
 }
 

@@ -255,6 +255,46 @@ static void test_a_head_larger_than_a_segment(void **state)
     hop_world_done(&world);
 }
 
+static void note_synced(void *arg, int error)
+{
+    *(unsigned *)arg += error == 0;
+}
+
+/* Past the bound of layouts in memory the oldest segment goes, and a gap for it: no new batch is lost. */
+static void test_layouts_at_their_ceiling(void **state)
+{
+    (void)state;
+    enum { BATCHES = 600 };
+    struct hop_world world;
+    unsigned synced = 0;
+    hop_world_init(&world, 8);
+    struct spool_options options = options_of();
+    options.bytes_max = 64 * MIB;
+    options.layout_bytes_max = 64 * KIB;
+    struct spool *spool = open_spool(&world, &options);
+    for (unsigned i = 1; i <= BATCHES; i++) {
+        struct hop_batch batch = {hop_source("rack-1"), 1, i, i, 100};
+        uint64_t id;
+        assert_int_equal(hop_append(spool, &batch, &id), 0);
+        spool_sync(spool, note_synced, &synced);
+        loop_settle(world.seams.loop);
+        assert_true(layout_table_packed_bytes(spool_layouts(spool)) < options.layout_bytes_max + 4 * KIB);
+    }
+    struct spool_stats stats;
+    assert_int_equal(synced, BATCHES);
+    spool_stats(spool, &stats);
+    assert_true(stats.dropped_batches_total > 0);
+    assert_true(stats.pending[0] > BATCHES - stats.dropped_batches_total); /* with the gap */
+    assert_true(stats.layout_bytes > 0 && stats.layout_cache_bytes > 0);
+    spool_close(spool);
+    /* What is left is read again, with all its layouts. */
+    spool = open_spool(&world, &options);
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.unreadable_total, 0);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_two_consumers_apart),
         cmocka_unit_test(test_backlog_beside_what_is_new),
         cmocka_unit_test(test_a_head_larger_than_a_segment),
+        cmocka_unit_test(test_layouts_at_their_ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
