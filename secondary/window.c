@@ -241,6 +241,8 @@ static void add_extra(struct window *window, uint32_t slot, int64_t time_ms, dou
  * less than it nor more, so a fall that it hides must stay hidden. */
 static void note_step(struct window *window, uint32_t slot, double value, int64_t time_ms)
 {
+    if (isnan(value) && isnan(window->last[slot]))
+        return; /* one of them says it */
     if (window->flags[slot] & SLOT_SEEN)
         add_extra(window, slot, window->sides ? window->sides[slot].seen_ms : window->last_ms, window->last[slot]);
     if (!(value >= window->last[slot]))

@@ -1,6 +1,8 @@
 """Rules for windows, seen at the global: what is finer, what is last values alone, what is dropped and what is folded."""
 import time
 
+import pytest
+
 from harness import wait_until
 
 RULES = [{"match": "up", "resolution": "1s"},
@@ -103,4 +105,20 @@ def test_rules_change_at_a_reload(federation, exporter):
     for _, samples in federation.raw("up"):
         assert len(set(time_s for time_s, _ in samples)) == len(samples)
         assert max(steps(samples)) <= 5, samples
+    assert secondary.stop() == 0
+
+
+@pytest.mark.skip(reason="until batches have rounds")
+def test_every_scrape(federation, exporter):
+    """As it is: each scrape a sample, in a batch with the others of its window."""
+    rules = [{"match": '{__name__=~"full|container_.*"}', "resolution": "0s"}]
+    secondary, _ = build(federation, exporter, rules)
+    wait_until(lambda: len(federation.raw("full")) == 2
+               and min(len(samples) for _, samples in federation.raw("full")) >= 12, 40, "three windows")
+    for _, samples in federation.raw("full"):
+        assert steps(samples).count(1) >= len(samples) - 2, samples
+        assert {value for _, value in samples} == {0, 100}
+    for _, samples in federation.raw("last_only"):
+        assert set(steps(samples)) <= {3, 4, 5}, samples
+    assert federation.value("count(container_memory)") == 6
     assert secondary.stop() == 0

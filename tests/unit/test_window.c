@@ -523,6 +523,30 @@ static void a_counter_that_rests_needs_no_extras(void **state)
     rig_done(&rig);
 }
 
+/* A NaN hides a fall from PromQL, so it is kept; but one tells as much as many. */
+static void a_counter_that_is_no_number(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    scrape_text(&rig, T0, "c_total 5\n");
+    close_window(&rig);
+    static const char *const bodies[] = {"c_total 9\n",   "c_total NaN\n", "c_total NaN\n",
+                                         "c_total NaN\n", "c_total 2\n",   "c_total 3\n"};
+    for (int i = 0; i < (int)ARRAY_LEN(bodies); i++)
+        scrape_text(&rig, T0 + 60000 + i * 1000, bodies[i]);
+    struct window_closed closed = close_window(&rig);
+    assert_int_equal(closed.extra_count, 4);
+    assert_true(closed.extras[0].sample.value == 9 && isnan(closed.extras[1].sample.value));
+    assert_true(isnan(closed.extras[2].sample.value) && closed.extras[3].sample.value == 2);
+    for (int i = 0; i < 1000; i++)
+        scrape_text(&rig, T0 + 120000 + i, "c_total NaN\n");
+    closed = close_window(&rig);
+    assert_int_equal(closed.extra_count, 1); /* the first of them; the last is the record's own */
+    assert_int_equal(closed.dropped, 0);
+    rig_done(&rig);
+}
+
 static void special_values_of_gauges(void **state)
 {
     (void)state;
@@ -603,6 +627,7 @@ int main(void)
         cmocka_unit_test(a_sample_shown_again_is_not_a_sample),
         cmocka_unit_test(resets_are_kept_up_to_a_bound),
         cmocka_unit_test(a_counter_that_rests_needs_no_extras),
+        cmocka_unit_test(a_counter_that_is_no_number),
         cmocka_unit_test(special_values_of_gauges),
         cmocka_unit_test(another_text_of_the_same_series_changes_nothing),
         cmocka_unit_test(a_kind_that_changes_begins_anew),
