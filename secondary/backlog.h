@@ -5,8 +5,7 @@
 #include "hop/batch.h"
 #include "hop/spool.h"
 
-#define BACKLOG_WINDOWS 5 /* in a batch: more save little more, and an answer would wait longer for the first of them  \
-                           */
+#define BACKLOG_WINDOWS 5 /* in a batch: more of them save little more */
 
 struct backlog;
 

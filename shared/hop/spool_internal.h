@@ -4,6 +4,7 @@
  *   spool.c           the face: open, append, read, bounds, stats
  *   spool_segment.c   files of frames: begin, write, fail, roll, drop
  *   spool_index.c     what is where and in which state for whom; sources' epochs
+ *   spool_gaps.c      what takes the place of dropped batches
  *   spool_sync.c      group commit
  *   spool_position.c  how far consumers have come, as frames
  *   spool_replay.c    all of it again from the files
@@ -190,6 +191,25 @@ uint64_t index_gap_beside(const struct spool *spool, const struct stream *stream
 /* Delivered to all from now on: another entry speaks for it. 0 and ids that are gone are passed over. */
 void index_give_up(struct spool *spool, uint64_t id);
 void index_done(struct spool *spool);
+
+/* ---- spool_gaps.c ---- */
+struct gap_item {
+    struct stream *stream;
+    struct spool_batch gap;
+    uint32_t states, offset;
+    uint64_t absorbed[2]; /* gaps before and behind it, which it speaks for from now on; 0: none */
+};
+
+struct gap_list {
+    struct gap_item *items;
+    size_t count, capacity;
+};
+
+/* Fills gaps (items are the caller's to free) with what of the segment was pending for somebody; returns how many
+ * batches that were. */
+uint64_t gaps_collect(struct spool *spool, struct segment *segment, struct gap_list *gaps);
+/* On disk, and then in the index. */
+MUST_CHECK int gaps_write(struct spool *spool, struct gap_list *gaps);
 
 /* ---- spool_sync.c ---- */
 void sync_init(struct spool *spool);

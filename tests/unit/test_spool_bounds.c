@@ -3,6 +3,8 @@
 
 #include "hop/spool_internal.h"
 
+#include <errno.h>
+
 static const char *const consumers[] = {"up"};
 
 static struct spool_options options_of(void)
@@ -295,6 +297,97 @@ static void test_layouts_at_their_ceiling(void **state)
     hop_world_done(&world);
 }
 
+/* ---- Batches that stand for others ---- */
+
+#define REPLACED 5
+
+static int append_replacing(struct spool *spool, uint64_t seq, const uint64_t *replaces, uint64_t *ret_id)
+{
+    CLEANUP(hop_layouts_done) struct hop_layouts layouts = hop_layouts_new(0);
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(1 * MIB);
+    const struct hop_batch batch = {hop_source("rack-1"), 1, seq, 0, 0};
+    struct envelope envelope;
+    hop_batch_make(&batch, &layouts, &envelope, &bytes);
+    envelope.replaces = replaces;
+    envelope.replaces_count = REPLACED;
+    buf_reset(&bytes);
+    assert_int_equal(envelope_encode(&envelope, &bytes), 0);
+    hop_layouts_hold(spool_layouts(spool), &layouts);
+    int error = spool_append(spool, &envelope, buf_view(&bytes), ret_id);
+    hop_layouts_release(spool_layouts(spool), &layouts);
+    return error;
+}
+
+static bool saw(struct spool *spool, uint64_t first, uint64_t last)
+{
+    struct source_id source = hop_source("rack-1");
+    return seqlog_covers(spool_seen(spool), &source, 1, first, last);
+}
+
+/* Who has the one has seen those it replaces: so also the next time it is opened, and from its memory in segments that
+ * follow. */
+static void test_replaced_are_seen(void **state)
+{
+    (void)state;
+    static const uint64_t replaces[REPLACED] = {3, 4, 9, 10, 11};
+    struct hop_world world;
+    uint64_t id;
+    hop_world_init(&world, 11);
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    assert_int_equal(append_replacing(spool, 20, replaces, &id), 0);
+    for (int opens = 0; opens < 3; opens++) {
+        assert_true(saw(spool, 3, 4) && saw(spool, 9, 11) && saw(spool, 20, 20));
+        assert_false(saw(spool, 2, 2) || saw(spool, 5, 8) || saw(spool, 12, 12));
+        const struct hop_batch late = {hop_source("rack-1"), 1, 9, 0, 100};
+        assert_int_equal(hop_append(spool, &late, &id), -EEXIST);
+        spool_close(spool);
+        spool = open_spool(&world, &options);
+    }
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+/* Past the bound the one goes, and with it what it had replaced: the gap says so for all of them. */
+static void test_replaced_are_told_as_a_gap(void **state)
+{
+    (void)state;
+    static const uint64_t replaces[REPLACED] = {1, 2, 3, 4, 5};
+    struct hop_world world;
+    uint64_t id, ids[REPLACED];
+    hop_world_init(&world, 12);
+    struct spool_options options = options_of();
+    options.bytes_max = 8 * SPOOL_SEGMENT_BYTES_MIN;
+    struct spool *spool = open_spool(&world, &options);
+    for (uint64_t seq = 1; seq <= REPLACED; seq++) {
+        const struct hop_batch one = {hop_source("rack-1"), 1, seq, 0, 500};
+        assert_int_equal(hop_append(spool, &one, &ids[seq - 1]), 0);
+        assert_true(spool_is_waiting(spool, 0, ids[seq - 1]));
+    }
+    assert_int_equal(append_replacing(spool, 6, replaces, &id), 0);
+    for (int i = 0; i < REPLACED; i++)
+        spool_give_up(spool, ids[i]);
+    assert_int_equal(spool_pending(spool, 0), 1);
+    for (uint64_t seq = 7; seq < 60; seq++) {
+        const struct hop_batch one = {hop_source("rack-1"), 1, seq, 0, 8000};
+        assert_int_equal(hop_append(spool, &one, &id), 0);
+        spool_sync(spool, no_error, NULL);
+        loop_advance(world.seams.loop, 100);
+    }
+    struct spool_batch gap;
+    bool told = false;
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(MIB);
+    while ((id = spool_next_pending(spool, 0, false)) != 0) {
+        buf_reset(&bytes);
+        assert_int_equal(spool_read(spool, id, &gap, &bytes), 0);
+        told |= gap.is_gap && gap.seq == 1 && gap.seq_end > 6;
+        spool_set_in_flight(spool, 0, id, true);
+    }
+    assert_true(told);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +399,8 @@ int main(void)
         cmocka_unit_test(test_backlog_beside_what_is_new),
         cmocka_unit_test(test_a_head_larger_than_a_segment),
         cmocka_unit_test(test_layouts_at_their_ceiling),
+        cmocka_unit_test(test_replaced_are_seen),
+        cmocka_unit_test(test_replaced_are_told_as_a_gap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
