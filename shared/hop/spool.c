@@ -5,7 +5,6 @@
 #include "hop/spool_internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define FRAMES_BYTES_MAX (FRAME_PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES + SPOOL_WRITE_BYTES)
 #define ARENA_BYTES_MAX  (16 * MIB) /* of one envelope's arrays: a MiB of hashes each at most */
