@@ -1,7 +1,6 @@
 """Rules for windows, seen at the global: what is finer, what is last values alone, what is dropped and what is folded."""
 import time
 
-import pytest
 
 from harness import wait_until
 
@@ -108,7 +107,6 @@ def test_rules_change_at_a_reload(federation, exporter):
     assert secondary.stop() == 0
 
 
-@pytest.mark.skip(reason="until batches have rounds")
 def test_every_scrape(federation, exporter):
     """As it is: each scrape a sample, in a batch with the others of its window."""
     rules = [{"match": '{__name__=~"full|container_.*"}', "resolution": "0s"}]
