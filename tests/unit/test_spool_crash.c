@@ -4,7 +4,11 @@
 
 #include <errno.h>
 
-#define ROUNDS         210
+#ifdef __SANITIZE_ADDRESS__
+#define ROUNDS 50 /* what it can find shows in the first; the ten thousand are for builds without it */
+#else
+#define ROUNDS 210
+#endif
 #define CUTS_PER_ROUND 48 /* on one disk, one after the other */
 #define OPERATIONS_MAX 40 /* until the cut, at most */
 #define EPOCHS_MAX     (2 * CUTS_PER_ROUND + 2)
@@ -150,8 +154,8 @@ static void test_power_cuts(void **state)
         promised_total += disk.promised_total;
         hop_world_done(&disk.world);
     }
-    assert_true(cuts >= 10000);
-    assert_true(promised_total > 40000);
+    assert_true(cuts == ROUNDS * CUTS_PER_ROUND);
+    assert_true(promised_total > 10 * cuts);
 }
 
 int main(void)
