@@ -198,7 +198,7 @@ static int edit_family(struct cursors *cursors, uint64_t operations, struct read
     if (error == 0)
         error = make_family(base, &slots, &family);
     buf_done(&slots.bytes);
-    if (error < 0)
+    if (error != 0)
         return error;
     /* What the base's text gives is the base's doing, the rest is claimed. */
     uint64_t memory = layout_memory_bytes(family);

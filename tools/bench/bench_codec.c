@@ -1,9 +1,9 @@
 /* What the heart costs, without any I/O: a fixture's pages through the pipeline, its windows into batches, over a
  * simulated link, and back. Times are of one thread on this machine, bytes are the same everywhere. See --help and
  * tools/bench/README.md. */
-#include "join.h"
 #include "base/fail.h"
 #include "base/map.h"
+#include "join.h"
 #include "rig.h"
 #include "uplink.h"
 
