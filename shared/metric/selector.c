@@ -180,7 +180,7 @@ static int take_operator(struct parse *parse, enum matcher_type *ret_type)
 
 static int take_matcher(struct parse *parse)
 {
-    enum matcher_type type;
+    enum matcher_type type = MATCH_EQUAL;
     struct str value, name = take_name(parse, false);
     if (!label_name_is_valid(name))
         return fail_at(parse, parse->at - name.len, "expected the name of a label");
