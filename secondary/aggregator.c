@@ -113,7 +113,13 @@ static double add_to_total(struct aggregator *aggregator, const struct aggregate
         total->labels = labels_ref(cell->labels);
         map_put(&aggregator->totals, hash, total);
     }
-    total->sum = sum_add(total->sum, cell->sum);
+    double increase = isfinite(cell->sum) ? cell->sum : 0;
+    double sum = increase == 0 ? total->sum : sum_add(total->sum, increase);
+    /* So large that more than a thousandth of the increase is lost in it, or past all doubles: it begins anew, which
+     * readers see as a reset. Else one member's 1e300 would be the end of its group's rates. */
+    bool shows = fabs(sum - total->sum - increase) <= fabs(increase) / 1000;
+    total->sum = shows ? sum : increase;
+    ASSERT(isfinite(total->sum));
     total->seen_ms = cell->last_ms;
     return total->sum;
 }
