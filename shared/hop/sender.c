@@ -118,6 +118,7 @@ void sender_free(struct sender *sender)
     }
     give_back_aside(sender);
     mem_free(sender->aside);
+    mem_free(sender->stored);
     map_done(&sender->known);
     map_done(&sender->along);
     layout_packer_free(sender->packer);
@@ -213,6 +214,7 @@ static void take_verdict(struct sender *sender, uint64_t id, enum batch_verdict 
         sender->stats.batches_stored_total += verdict == VERDICT_STORED;
         sender->stats.batches_duplicate_total += verdict == VERDICT_DUPLICATE;
         spool_set_stored(sender->spool, sender->consumer, id);
+        sender_note_stored(sender, id);
         return;
     case VERDICT_MALFORMED:
     case VERDICT_CONFLICT:
@@ -266,6 +268,9 @@ static void note_verdicts(struct sender *sender, const uint32_t *kinds)
 static void take_answer(struct sender_request *request, const struct answer *answer)
 {
     struct sender *sender = request->sender;
+    size_t unknown_count;
+    CLEANUP_FREE uint64_t *unknown = sender_stored_since(request, &unknown_count);
+    sender->turn++;
     uint32_t kinds[VERDICT_COUNT] = {0};
     if (spool_set_upstream(sender->spool, sender->consumer, answer->receiver_incarnation))
         sender_forget_layouts(sender);
@@ -277,9 +282,8 @@ static void take_answer(struct sender_request *request, const struct answer *ans
     if (kinds[VERDICT_STORED] + kinds[VERDICT_MISSING] > 0 || request->count == 0)
         learn_layouts(request);
     forget_missing(sender, answer);
-    for (uint32_t i = 0; i < answer->mark_count; i++)
-        spool_set_delivered(sender->spool, sender->consumer, &answer->marks[i].source, answer->marks[i].epoch,
-                            answer->marks[i].delivered_seq);
+    sender_take_marks(request, answer, unknown, unknown_count);
+    sender_forget_stored(sender);
     sender->credit_bytes = MAX(answer->credit_bytes, (uint64_t)1);
     sender->stats.up = true;
     sender->stats.last_success_ms = clock_wall_ms(loop_clock(sender->seams.loop));
@@ -349,6 +353,7 @@ static bool post(struct sender_request *request)
                                          sender->options->timeout_ms ? sender->options->timeout_ms : TIMEOUT_MS,
                                      .response_bytes_max = ANSWER_BYTES_MAX};
     request->url = sender->url;
+    request->turn = sender->turn;
     request->bytes = sender->body.len;
     int error = http_client_call(sender->client, &spec, done, request, &request->call);
     if (error < 0) {

@@ -57,6 +57,7 @@ static void spool_free(struct spool *spool)
     while (spool->segment_count > 0)
         segment_forget(spool, spool->segment_count - 1);
     mem_free(spool->segments);
+    replaced_forget(spool);
     index_done(spool);
     for (size_t i = 0; i < spool->consumer_count; i++)
         mem_free(spool->consumers[i].name);
@@ -275,14 +276,12 @@ struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes)
     };
 }
 
-void spool_see_replaced(struct spool *spool, const struct envelope *envelope)
+uint64_t spool_from_seq(const struct envelope *envelope)
 {
-    for (uint32_t i = 0; i < envelope->replaces_count; i++) {
-        uint64_t seq = envelope->replaces[i];
-        /* Where there is no room to remember it, it may come once more, and its records are known then. */
-        if (seqlog_add_range(spool->seen, &envelope->source, envelope->epoch, seq, seq) < 0)
-            log_debug("spool %s: too many sources or holes to remember", spool->dir);
-    }
+    uint64_t least = envelope->seq;
+    for (uint32_t i = 0; i < envelope->replaces_count; i++)
+        least = MIN(least, envelope->replaces[i]);
+    return least;
 }
 
 /* A segment to append to, with old ones gone where a bound says so. */
@@ -299,7 +298,8 @@ static int prepare(struct spool *spool, size_t bytes)
 }
 
 /* One frame, indexed once it is written. */
-static int write_entry(struct spool *spool, enum frame_type type, struct spool_batch *batch, struct str payload)
+static int write_entry(struct spool *spool, enum frame_type type, struct spool_batch *batch, uint64_t from_seq,
+                       struct str payload)
 {
     uint32_t offset = (uint32_t)segment_newest(spool)->bytes;
     int error = frame_append(&spool->frames, type, payload.ptr, payload.len);
@@ -308,7 +308,7 @@ static int write_entry(struct spool *spool, enum frame_type type, struct spool_b
     if (error < 0)
         return error;
     struct segment *segment = segment_newest(spool);
-    index_add(spool, segment, batch, offset, 0);
+    index_add(spool, segment, batch, from_seq, offset, 0);
     batch->id = entry_id(segment, &segment->entries[segment->entry_count - 1]);
     count_appended(spool, payload.len);
     tell_listeners(spool);
@@ -335,12 +335,12 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
     error = segment_write_layouts(spool, envelope);
     struct spool_batch entry = spool_batch_of(envelope, batch.len);
     if (!error)
-        error = write_entry(spool, FRAME_BATCH, &entry, batch);
+        error = write_entry(spool, FRAME_BATCH, &entry, spool_from_seq(envelope), batch);
     if (error < 0) {
         seqlog_remove(spool->seen, &envelope->source, envelope->epoch, envelope->seq, envelope->seq);
         return error;
     }
-    spool_see_replaced(spool, envelope);
+    replaced_note(spool, envelope, (uint32_t)entry.id);
     *ret_id = entry.id;
     return 0;
 }
@@ -356,7 +356,7 @@ int spool_append_gap(struct spool *spool, const struct spool_batch *gap, uint64_
     struct spool_batch entry = *gap;
     entry.is_gap = true;
     entry.bytes = payload.len;
-    error = write_entry(spool, FRAME_GAP, &entry, buf_view(&payload));
+    error = write_entry(spool, FRAME_GAP, &entry, entry.seq, buf_view(&payload));
     if (error < 0)
         return error;
     /* Where there is no room to remember it, it may come once more. */

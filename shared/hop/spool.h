@@ -83,7 +83,7 @@ bool spool_has(const struct spool *spool, uint64_t id);
 uint64_t spool_pending(const struct spool *spool, size_t consumer);
 /* The next pending batch of the consumer: the newest where newest is true, else the oldest. 0: none. */
 uint64_t spool_next_pending(const struct spool *spool, size_t consumer, bool newest);
-/* Pending, and not in flight: nobody may have seen it since the spool was opened. */
+/* Pending, and not in flight. It may have been stored all the same, its answer lost. */
 bool spool_is_waiting(const struct spool *spool, size_t consumer, uint64_t id);
 /* Need not be kept or sent any more: another batch, which is on disk, has what it says. */
 void spool_give_up(struct spool *spool, uint64_t id);
@@ -92,10 +92,10 @@ void spool_set_in_flight(struct spool *spool, size_t consumer, uint64_t id, bool
 void spool_set_stored(struct spool *spool, size_t consumer, uint64_t id);
 /* Never to be sent again to this consumer: refused for good, or not readable here. */
 void spool_set_refused(struct spool *spool, size_t consumer, uint64_t id);
-/* What the consumer stored of this source and epoch up to seq needs no longer be kept for it. What is pending stays so.
- */
+/* What the consumer stored of this source and epoch up to seq needs no longer be kept for it. What is pending stays so,
+ * and so do those of `except` (ascending ids): who said seq did not know of them. */
 void spool_set_delivered(struct spool *spool, size_t consumer, const struct source_id *source, uint64_t epoch,
-                         uint64_t seq);
+                         uint64_t seq, const uint64_t *except, size_t except_count);
 /* Whom the consumer's upstream says to be (spool_incarnation there). Another than before: it lost its disk or is
  * another machine, so what was stored but not delivered is pending again. Kept on disk with the position. True: it was
  * another. */
@@ -118,7 +118,7 @@ struct spool_stats {
     uint64_t batches, bytes, segments, appended_total, appended_bytes_total, synced_total;
     uint64_t dropped_batches_total;                 /* past a bound, not delivered to somebody */
     uint64_t damaged_bytes_total, torn_bytes_total; /* found at open: skipped; cut off the end */
-    uint64_t unreadable_total; /* batches found at open without all their layouts: kept to be sent, not visited */
+    uint64_t unreadable_total; /* batches found at open without all their layouts: left out, as if not there */
     uint64_t errors_total;     /* failed writes and syncs */
     uint64_t layout_bytes, layout_cache_bytes; /* in memory: packed, expanded */
     int64_t oldest_window_ms;

@@ -120,19 +120,21 @@ static int take_batch(struct replay *replay, const struct frame *frame, uint32_t
     arena_reset(&spool->arena);
     if (envelope_decode(frame->payload.ptr, frame->payload.len, &spool->arena, &envelope, &body) < 0)
         return -EBADMSG;
+    /* A power cut leaves batches whose layouts were not written, or some sectors later: nobody was told of them. They
+     * are not seen, so that who still has them can send them again. */
+    if (!layout_table_has_all(spool->layouts, &envelope)) {
+        spool->stats.unreadable_total++;
+        return 0;
+    }
     const struct source_id *source = &envelope.source;
     /* Known already: an earlier segment was given up and could not be cut, so the batch was appended once more. */
     if (seqlog_check(spool->seen, source, envelope.epoch, envelope.seq, frame->checksum) != SEQLOG_NEW)
         return 0;
     if (seqlog_add(spool->seen, source, envelope.epoch, envelope.seq, frame->checksum) < 0)
         log_debug("spool %s: too many sources or holes to remember", spool->dir);
-    spool_see_replaced(spool, &envelope);
+    replaced_see(spool, &envelope);
     struct spool_batch batch = spool_batch_of(&envelope, frame->payload.len);
-    index_add(spool, replay->segment, &batch, offset, 0);
-    if (!layout_table_has_all(spool->layouts, &envelope)) {
-        spool->stats.unreadable_total++;
-        return 0;
-    }
+    index_add(spool, replay->segment, &batch, spool_from_seq(&envelope), offset, 0);
     return visit(replay, frame);
 }
 
@@ -144,7 +146,7 @@ static int take_gap(struct replay *replay, const struct frame *frame, uint32_t o
         return -EBADMSG;
     if (seqlog_add_range(spool->seen, &gap.source, gap.epoch, gap.seq, gap.seq_end) < 0)
         log_debug("spool %s: too many sources or holes to remember", spool->dir);
-    index_add(spool, replay->segment, &gap, offset, 0);
+    index_add(spool, replay->segment, &gap, gap.seq, offset, 0);
     return visit(replay, frame);
 }
 
@@ -222,13 +224,14 @@ static int replay_segment(struct replay *replay, uint64_t number, bool is_newest
     replay->segment = segment_add(spool, number);
     replay->head_seen = false;
     struct scan scan = {.window = BUF_INIT(WINDOW_BYTES)};
-    int error = file_open(spool->seams.fs, path, is_newest ? FILE_APPEND : FILE_READ, &scan.file);
+    int error = file_open(spool->seams.fs, path, FILE_APPEND, &scan.file);
     if (error < 0) {
         spool->stats.errors_total++;
         replay->headless++;
         return error == -ENOMEM || error == -EMFILE || error == -ENFILE ? error : 0;
     }
-    /* What a killed process left in the page cache is read as well as what is on disk, and is promised from now on. */
+    /* What a killed process left in the page cache, or a segment that was given up and could not be cut, is read as
+     * well as what is on disk, and is promised from now on. */
     if (file_sync(scan.file) < 0)
         spool->stats.errors_total++;
     scan.size = file_size(scan.file);

@@ -211,6 +211,7 @@ int segment_sync(struct spool *spool)
         return error;
     }
     segment->synced_bytes = segment->bytes;
+    replaced_synced(spool, segment->synced_bytes);
     spool->stats.synced_total++;
     return 0;
 }
@@ -239,6 +240,7 @@ void segment_fail(struct spool *spool, int error)
             seqlog_remove(spool->seen, &entry->stream->source, entry->stream->epoch, entry->seq, entry->seq_end);
     }
     index_cut(spool, segment, kept);
+    replaced_forget(spool);
     if (spool->job) {
         sync_give_file(spool, segment->synced_bytes);
         spool->file = NULL;

@@ -60,6 +60,7 @@ static int take_result(struct spool *spool, const struct sync_job *job)
         return job->error;
     }
     segment_newest(spool)->synced_bytes = job->upto;
+    replaced_synced(spool, job->upto);
     spool->stats.synced_total++;
     return 0;
 }

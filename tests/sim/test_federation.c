@@ -10,6 +10,7 @@
 #include "primary/primary.h"
 #include "secondary/secondary.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,17 +21,18 @@
 
 #define START_MS          INT64_C(1700000040000)
 #define SEEDS             60
-#define CHAOS_MS          (4 * 60 * 1000)
+#define CHAOS_MS          (10 * 60 * 1000)
 #define QUIET_MS          (4 * 60 * 1000) /* requests that are lost time out after 30 s, and back-off ends at 15 s */
 #define WINDOW_MS         5000
 #define SECONDARIES       2
+#define LINKS             (SECONDARIES + 1)
 #define STEADY            3 /* targets of each secondary that are scraped once a window */
-#define SCRAPES_MAX       2048
-#define SAMPLES_MAX       4096
+#define SCRAPES_MAX       8192
+#define SAMPLES_MAX       8192
 #define EXPORTER_DELAY_MS 20
 /* From the end of a window to its batch on disk: the answer of the last scrape, and some turns of the loop. */
 #define SEAL_SLACK_MS (4 * EXPORTER_DELAY_MS + 10)
-#define CRASHES_MAX   64
+#define CRASHES_MAX   256
 #define PRIMARY       "10.0.0.2:9411"
 #define GLOBAL        "10.0.0.1:9412"
 
@@ -93,6 +95,9 @@ struct sim {
     struct machine machines[2 + SECONDARIES];
     struct exporter *exporters[SECONDARIES * EXPORTERS];
     int wipes, restarts;
+    int64_t cut_until_ms[LINKS];
+    struct file_system *failing[2 + SECONDARIES]; /* each machine's disk, as its daemon sees it */
+    int faults;
 };
 
 static int64_t now_ms(const struct sim *sim)
@@ -146,7 +151,11 @@ static void start(struct sim *sim, struct machine *machine)
     CLEANUP_FREE char *texts = NULL;
     tell(sim, "start", machine);
     machine->executor = executor_inline_new();
-    machine->seams = (struct seams){sim->loop, machine->fs, machine->executor, sim->network, &sim->daemon_random};
+    size_t index = (size_t)(machine - sim->machines);
+    file_system_free(sim->failing[index]);
+    sim->failing[index] = file_system_failing_new(machine->fs);
+    machine->seams =
+        (struct seams){sim->loop, sim->failing[index], machine->executor, sim->network, &sim->daemon_random};
     int result = 0;
     if (machine->role == ROLE_GLOBAL) {
         struct global_config *config = NULL;
@@ -230,12 +239,16 @@ static void wipe(struct sim *sim, struct machine *machine)
 
 /* ---- What goes wrong ---- */
 
-static void disturb_link(struct sim *sim, const char *from, const char *to)
+static void disturb_link(struct sim *sim, const char *from, const char *to, int number)
 {
+    /* Long enough at times that what waits is put together. */
+    if (now_ms(sim) < sim->cut_until_ms[number])
+        return;
     struct network_link link = {.delay_ms = (int64_t)random_below(&sim->chance, 300)};
     switch (random_below(&sim->chance, 5)) {
     case 0:
         link.cut = true;
+        sim->cut_until_ms[number] = now_ms(sim) + (int64_t)random_below(&sim->chance, 120000);
         break;
     case 1:
         link.lose_request = random_unit(&sim->chance) / 2;
@@ -265,17 +278,27 @@ static void disturb_machine(struct sim *sim, struct machine *machine)
         wipe(sim, machine); /* a lost disk of the primary alone: the secondaries have all that the global has not */
 }
 
+/* Of the global or the primary; a secondary's failing disk is loss that it tells of. */
+static void disturb_disk(struct sim *sim, size_t machine)
+{
+    if (!sim->machines[machine].up || random_below(&sim->chance, 3) > 0)
+        return;
+    tell(sim, "fault", &sim->machines[machine]);
+    file_system_failing_at(sim->failing[machine], 1 + random_below(&sim->chance, 6), -EIO, true);
+    sim->faults++;
+}
+
 static void disturb(struct sim *sim)
 {
     switch (random_below(&sim->chance, 6)) {
     case 0:
-        disturb_link(sim, "rack-1", PRIMARY);
+        disturb_link(sim, "rack-1", PRIMARY, 0);
         break;
     case 1:
-        disturb_link(sim, "rack-2", PRIMARY);
+        disturb_link(sim, "rack-2", PRIMARY, 1);
         break;
     case 2:
-        disturb_link(sim, "dc1", GLOBAL);
+        disturb_link(sim, "dc1", GLOBAL, 2);
         break;
     case 3: {
         struct machine *machine = &sim->machines[random_below(&sim->chance, ARRAY_LEN(sim->machines))];
@@ -283,6 +306,9 @@ static void disturb(struct sim *sim)
             disturb_machine(sim, machine);
         break;
     }
+    case 4:
+        disturb_disk(sim, random_below(&sim->chance, 2));
+        break;
     default:
         break;
     }
@@ -305,9 +331,11 @@ static void heal(struct sim *sim)
     network_set_link(sim->network, "rack-1", PRIMARY, &fine);
     network_set_link(sim->network, "rack-2", PRIMARY, &fine);
     network_set_link(sim->network, "dc1", GLOBAL, &fine);
-    for (size_t i = 0; i < ARRAY_LEN(sim->machines); i++)
+    for (size_t i = 0; i < ARRAY_LEN(sim->machines); i++) {
+        file_system_failing_at(sim->failing[i], 0, -EIO, true);
         if (!sim->machines[i].up)
             sim->machines[i].start_at_ms = 0;
+    }
 }
 
 /* ---- The world ---- */
@@ -353,6 +381,7 @@ static void sim_done(struct sim *sim)
     for (size_t i = 0; i < ARRAY_LEN(sim->machines); i++) {
         if (sim->machines[i].up)
             end(sim, &sim->machines[i]);
+        file_system_free(sim->failing[i]);
         file_system_free(sim->machines[i].fs);
     }
     for (int i = 0; i < SECONDARIES * EXPORTERS; i++) {
@@ -504,7 +533,7 @@ static void check_aggregates(const struct sim *sim, const struct exporter *expor
 
 struct outcome {
     uint64_t hash;
-    int served, lost, restarts, crashes, stops, wipes;
+    int served, lost, restarts, crashes, stops, wipes, faults;
 };
 
 static struct outcome run_seed(uint64_t seed)
@@ -537,6 +566,7 @@ static struct outcome run_seed(uint64_t seed)
         if (exporter->kind == EXPORTER_FAST)
             check_aggregates(&sim, exporter);
     }
+    outcome.faults = sim.faults;
     outcome.hash = hash_store(&sim);
     sim_done(&sim);
     return outcome;
@@ -560,9 +590,11 @@ static void test_what_was_served_is_stored_once(void **state)
         all.restarts += outcome.restarts;
         all.crashes += outcome.crashes;
         all.wipes += outcome.wipes;
+        all.faults += outcome.faults;
     }
     if (!only && !many)
-        assert_true(all.restarts > 10 * SEEDS && all.crashes > 5 * SEEDS && all.wipes > SEEDS / 2); /* it was chaos */
+        assert_true(all.restarts > 10 * SEEDS && all.crashes > 5 * SEEDS && all.wipes > SEEDS / 2 &&
+                    all.faults > SEEDS); /* it was chaos */
 }
 
 static void test_a_seed_has_one_outcome(void **state)

@@ -197,13 +197,13 @@ static void test_two_consumers_apart(void **state)
     struct spool_stats stats;
     for (uint64_t seq = 1; seq <= 1000; seq++) {
         spool_set_stored(spool, 0, append_gap(spool, seq));
-        spool_set_delivered(spool, 0, &source, 1, seq - seq % 2); /* each second time the mark is one behind */
+        spool_set_delivered(spool, 0, &source, 1, seq - seq % 2, NULL, 0); /* each second time the mark is one behind */
         assert_int_equal(spool_delivered_through(spool, &source, 1), 0);
     }
     uint64_t through = 0;
     for (uint64_t id; (id = spool_next_pending(spool, 1, false)) != 0;) {
         spool_set_stored(spool, 1, id);
-        spool_set_delivered(spool, 1, &source, 1, ++through);
+        spool_set_delivered(spool, 1, &source, 1, ++through, NULL, 0);
         assert_int_equal(spool_delivered_through(spool, &source, 1), through);
     }
     assert_int_equal(through, 1000);
@@ -324,6 +324,78 @@ static bool saw(struct spool *spool, uint64_t first, uint64_t last)
     return seqlog_covers(spool_seen(spool), &source, 1, first, last);
 }
 
+static void note_result(void *arg, int error)
+{
+    *(int *)arg = error;
+}
+
+static int sync_now(struct hop_world *world, struct spool *spool)
+{
+    int result = 1;
+    spool_sync(spool, note_result, &result);
+    loop_advance(world->seams.loop, 100);
+    return result;
+}
+
+/* Nothing of what it replaces is delivered before it is: the mark stays before them. */
+static void test_mark_stays_before_replaced(void **state)
+{
+    (void)state;
+    static const uint64_t replaces[REPLACED] = {3, 4, 9, 10, 11};
+    struct source_id source = hop_source("rack-1");
+    struct hop_world world;
+    uint64_t id;
+    hop_world_init(&world, 11);
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    assert_int_equal(append_replacing(spool, 20, replaces, &id), 0);
+    assert_int_equal(sync_now(&world, spool), 0);
+    for (int opens = 0; opens < 2; opens++) {
+        assert_int_equal(spool_delivered_through(spool, &source, 1), 2);
+        spool_close(spool);
+        spool = open_spool(&world, &options);
+    }
+    id = spool_next_pending(spool, 0, false);
+    spool_set_stored(spool, 0, id);
+    spool_set_delivered(spool, 0, &source, 1, 19, NULL, 0);
+    assert_int_equal(spool_delivered_through(spool, &source, 1), 2);
+    spool_set_delivered(spool, 0, &source, 1, 20, &id, 1); /* who said so did not know of it */
+    assert_int_equal(spool_delivered_through(spool, &source, 1), 2);
+    spool_set_delivered(spool, 0, &source, 1, 20, NULL, 0);
+    assert_int_equal(spool_delivered_through(spool, &source, 1), 20);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+/* What was not synced was not seen, nor what it replaces: each comes again. */
+static void test_replaced_by_what_was_not_synced(void **state)
+{
+    (void)state;
+    static const uint64_t replaces[REPLACED] = {3, 4, 9, 10, 11};
+    struct hop_world world;
+    uint64_t id;
+    hop_world_init(&world, 11);
+    struct file_system *failing = file_system_failing_new(world.seams.fs);
+    struct file_system *memory = world.seams.fs;
+    world.seams.fs = failing;
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    assert_int_equal(append_replacing(spool, 20, replaces, &id), 0);
+    file_system_failing_at(failing, 1, -EIO, true);
+    assert_int_equal(sync_now(&world, spool), -EIO);
+    assert_false(saw(spool, 3, 3) || saw(spool, 11, 11) || saw(spool, 20, 20));
+    const struct hop_batch late = {hop_source("rack-1"), 1, 9, 0, 100};
+    assert_int_equal(hop_append(spool, &late, &id), 0);
+    assert_int_equal(append_replacing(spool, 20, replaces, &id), 0);
+    (void)sync_now(&world, spool); /* who asks next is told of the failure once more */
+    assert_int_equal(sync_now(&world, spool), 0);
+    assert_true(saw(spool, 3, 4) && saw(spool, 20, 20));
+    spool_close(spool);
+    world.seams.fs = memory;
+    file_system_free(failing);
+    hop_world_done(&world);
+}
+
 /* Who has the one has seen those it replaces: so also the next time it is opened, and from its memory in segments that
  * follow. */
 static void test_replaced_are_seen(void **state)
@@ -336,6 +408,8 @@ static void test_replaced_are_seen(void **state)
     struct spool_options options = options_of();
     struct spool *spool = open_spool(&world, &options);
     assert_int_equal(append_replacing(spool, 20, replaces, &id), 0);
+    assert_false(saw(spool, 3, 3)); /* not on disk yet */
+    assert_int_equal(sync_now(&world, spool), 0);
     for (int opens = 0; opens < 3; opens++) {
         assert_true(saw(spool, 3, 4) && saw(spool, 9, 11) && saw(spool, 20, 20));
         assert_false(saw(spool, 2, 2) || saw(spool, 5, 8) || saw(spool, 12, 12));
@@ -399,6 +473,8 @@ int main(void)
         cmocka_unit_test(test_backlog_beside_what_is_new),
         cmocka_unit_test(test_a_head_larger_than_a_segment),
         cmocka_unit_test(test_layouts_at_their_ceiling),
+        cmocka_unit_test(test_mark_stays_before_replaced),
+        cmocka_unit_test(test_replaced_by_what_was_not_synced),
         cmocka_unit_test(test_replaced_are_seen),
         cmocka_unit_test(test_replaced_are_told_as_a_gap),
     };
