@@ -219,8 +219,9 @@ static int fill_extras(struct batch_reader *reader, const struct block_shape *sh
 static int read_extras(struct batch_reader *reader, const struct block_shape *shape, struct batch_block *block)
 {
     uint64_t count = reader_uvarint(&reader->in.header);
-    if (reader->in.header.bad || count > BATCH_EXTRAS_MAX || 2 * count > reader->claims_left)
+    if (reader->in.header.bad || count > reader->extras_left || 2 * count > reader->claims_left)
         return -EBADMSG;
+    reader->extras_left -= count;
     reader->claims_left -= 2 * count;
     if (count > 0) {
         reader->extras = mem_resize(reader->extras, (size_t)count, sizeof(*reader->extras));

@@ -15,7 +15,6 @@
  * when there are any: integer columns of steps between their records and of the record's time - theirs, and a column of
  * values (near the record's last value) zero bytes in the payload where the batch claims more than it is long
  * (BATCH_CLAIMS_PER_BYTE) */
-#include "base/map.h"
 #include "hop/batch.h"
 #include "hop/column.h"
 

@@ -14,30 +14,50 @@
 
 /* ---- Predecessors ---- */
 
-/* Target and page in one number, mixed so that neighbours lie apart: multiplying by an odd number is one to one. */
-static uint64_t link_key(const struct batch_entry *entry)
+static uint32_t part_of_key(const struct batch_entry *entry, bool target)
 {
-    return ((uint64_t)entry->target << 32 | entry->page) * UINT64_C(0x9e3779b97f4a7c15);
+    return target ? entry->target : entry->page;
 }
 
-/* Of entries from..end, which are one round; the map has the rounds before it. */
-static void find_before(const struct map *last, const struct batch_entry *entries, size_t from, size_t end,
-                        uint32_t *before)
+/* By counting, an order in which what stood first stays first: linear, whatever a peer sends, where a hash could be
+ * filled with targets and pages chosen to meet in it. */
+static void sort_by(const struct batch_entry *entries, size_t count, bool target, const uint32_t *from, uint32_t *to)
 {
-    for (size_t i = from; i < end; i++) {
-        uintptr_t found = last->count > 0 ? (uintptr_t)map_get(last, link_key(&entries[i]), NULL, NULL) : 0;
-        before[i] = found ? (uint32_t)(found - 1) : BATCH_NONE;
+    size_t values = 0;
+    for (size_t i = 0; i < count; i++)
+        values = MAX(values, (size_t)part_of_key(&entries[i], target) + 1);
+    CLEANUP_FREE uint32_t *next = mem_array(values + 1, sizeof(*next));
+    for (size_t i = 0; i < count; i++)
+        next[part_of_key(&entries[i], target) + 1]++;
+    for (size_t value = 0; value < values; value++)
+        next[value + 1] += next[value];
+    for (size_t i = 0; i < count; i++) {
+        uint32_t index = from ? from[i] : (uint32_t)i;
+        to[next[part_of_key(&entries[index], target)]++] = index;
     }
 }
 
-static void note_round(struct map *last, const struct batch_entry *entries, size_t from, size_t end)
+/* Targets, pages, rounds and counts are known. */
+static void find_before(const struct batch_entry *entries, size_t count, uint32_t *before)
 {
-    for (size_t i = from; i < end; i++) {
-        uint64_t key = link_key(&entries[i]);
-        if (entries[i].count == 0)
-            continue;
-        map_remove(last, key, NULL, NULL);
-        map_put(last, key, (void *)(uintptr_t)(i + 1)); // NOLINT: a number
+    for (size_t i = 0; i < count; i++)
+        before[i] = BATCH_NONE;
+    if (count == 0 || entries[0].round == entries[count - 1].round)
+        return;
+    CLEANUP_FREE uint32_t *order = mem_resize(NULL, 2 * count, sizeof(*order));
+    uint32_t *by_page = order + count;
+    sort_by(entries, count, false, NULL, by_page);
+    sort_by(entries, count, true, by_page, order);
+    uint32_t last = BATCH_NONE, earlier = BATCH_NONE; /* with scrapes: so far; of the rounds before */
+    for (size_t i = 0; i < count; i++) {
+        const struct batch_entry *entry = &entries[order[i]], *prior = i > 0 ? &entries[order[i - 1]] : entry;
+        if (prior->target != entry->target || prior->page != entry->page)
+            last = earlier = BATCH_NONE;
+        else if (prior->round != entry->round)
+            earlier = last;
+        before[order[i]] = earlier;
+        if (entry->count > 0)
+            last = order[i];
     }
 }
 
@@ -87,23 +107,18 @@ void batch_entries_write(struct batch_entries *entries, struct buf *header, stru
 {
     uint32_t rounds = entries->count > 0 ? entries->items[entries->count - 1].round + 1 : 0;
     CLEANUP_FREE int64_t *numbers = mem_array(entries->count, sizeof(*numbers));
-    struct map last;
-    map_init(&last);
+    find_before(entries->items, entries->count, entries->before);
     buf_append_uvarint(header, rounds);
     for (uint32_t round = 0, from = 0; round < rounds; round++) {
         size_t end = round_end(entries, from, round);
-        find_before(&last, entries->items, from, end, entries->before);
         buf_append_uvarint(header, end - from);
         for (int column = 0; column < BATCH_ENTRY_COLUMNS && end > from; column++) {
             for (size_t i = from; i < end; i++)
                 numbers[i - from] = number_of(entries, i, from, column);
             column_encode_ints(numbers, end - from, header, payload);
         }
-        if (round + 1 < rounds)
-            note_round(&last, entries->items, from, end);
         from = (uint32_t)end;
     }
-    map_done(&last);
 }
 
 /* ---- Reading ---- */
@@ -121,7 +136,7 @@ static bool take_number(struct batch_entries *entries, size_t index, size_t from
         entry->page = (uint32_t)number;
         return number >= 0 && number < entries->limits.pages;
     case 2:
-        entry->time_ms = (int64_t)((uint64_t)time_base(entries, index) + (uint64_t)number);
+        entry->time_ms = number; /* a difference until all predecessors are known */
         return true;
     case 3:
         entry->count = (uint32_t)number;
@@ -132,15 +147,13 @@ static bool take_number(struct batch_entries *entries, size_t index, size_t from
     }
 }
 
-static int read_round(struct batch_entries *entries, size_t from, struct map *last, struct column_input *in)
+static int read_round(struct batch_entries *entries, size_t from, struct column_input *in)
 {
     size_t count = entries->count - from;
     CLEANUP_FREE int64_t *numbers = mem_array(count, sizeof(*numbers));
     for (int column = 0; column < BATCH_ENTRY_COLUMNS && count > 0; column++) {
         if (column_decode_ints(in, count, numbers) < 0)
             return -EBADMSG;
-        if (column == 2) /* target and page are known: so are the predecessors, by whose times it goes */
-            find_before(last, entries->items, from, entries->count, entries->before);
         for (size_t i = 0; i < count; i++)
             if (!take_number(entries, from + i, from, column, numbers[i]))
                 return -EBADMSG;
@@ -148,7 +161,7 @@ static int read_round(struct batch_entries *entries, size_t from, struct map *la
     return 0;
 }
 
-static int read_rounds(struct batch_entries *entries, struct column_input *in, struct map *last)
+static int read_rounds(struct batch_entries *entries, struct column_input *in)
 {
     uint64_t rounds = reader_uvarint(&in->header);
     if (in->header.bad || rounds > entries->limits.rounds)
@@ -160,13 +173,10 @@ static int read_rounds(struct batch_entries *entries, struct column_input *in, s
             return -EBADMSG;
         entries->count = from + (size_t)count;
         entries->items = mem_resize(entries->items, entries->count + 1, sizeof(*entries->items));
-        entries->before = mem_resize(entries->before, entries->count + 1, sizeof(*entries->before));
         for (size_t i = from; i < entries->count; i++)
             entries->items[i] = (struct batch_entry){.round = round};
-        if (read_round(entries, from, last, in) < 0)
+        if (read_round(entries, from, in) < 0)
             return -EBADMSG;
-        if (round + 1 < rounds)
-            note_round(last, entries->items, from, entries->count);
     }
     return 0;
 }
@@ -174,9 +184,14 @@ static int read_rounds(struct batch_entries *entries, struct column_input *in, s
 int batch_entries_read(struct batch_entries *entries, struct column_input *in)
 {
     ASSERT(entries->count == 0);
-    struct map last;
-    map_init(&last);
-    int error = read_rounds(entries, in, &last);
-    map_done(&last);
-    return error;
+    int error = read_rounds(entries, in);
+    if (error < 0)
+        return error;
+    entries->before = mem_resize(NULL, entries->count, sizeof(*entries->before));
+    find_before(entries->items, entries->count, entries->before);
+    for (size_t i = 0; i < entries->count; i++) { /* a predecessor stands before, its time is known */
+        struct batch_entry *entry = &entries->items[i];
+        entry->time_ms = (int64_t)((uint64_t)time_base(entries, i) + (uint64_t)entry->time_ms);
+    }
+    return 0;
 }

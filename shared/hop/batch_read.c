@@ -152,7 +152,7 @@ static int read_entries(struct batch_reader *reader)
     return error;
 }
 
-/* Families of each page as indices into the families of all, which are collected here. -EMSGSIZE where pages (the same
+/* Families of each page as indices into the families of all, which are collected here. -EBADMSG where pages (the same
  * one named again and again, say) have more of them than real ones can. */
 static int page_families(struct batch_reader *reader)
 {
@@ -162,9 +162,8 @@ static int page_families(struct batch_reader *reader)
     reader->page_starts = mem_array(envelope->page_count + 1, sizeof(*reader->page_starts));
     for (uint32_t p = 0; p < envelope->page_count; p++)
         reader->page_starts[p + 1] = total += reader->pages[p]->count;
-    /* Each page is an entry's, which claims its families. */
-    if (total > BATCH_RECORDS_MAX || total > reader->claims_left)
-        return -EMSGSIZE;
+    if (total > BATCH_RECORDS_MAX)
+        return -EBADMSG;
     reader->page_families = mem_array(total, sizeof(*reader->page_families));
     reader->families = mem_array(total, sizeof(struct layout *));
     map_init(&map);
@@ -188,22 +187,30 @@ static int page_families(struct batch_reader *reader)
 }
 
 /* Counts members and records before anything is taken for them: many entries of a large page would multiply. Those that
- * only end count too: each of their series gets a marker. */
+ * only end count too: each of their series gets a marker. Each page has an entry, so that its families are claimed, and
+ * are looked at only then. */
 static int count_members(struct batch_reader *reader)
 {
     uint64_t records = 0, members = 0;
+    uint32_t shown = 0;
+    CLEANUP_FREE bool *is_shown = mem_array(reader->envelope.page_count, sizeof(*is_shown));
     CLEANUP_FREE uint64_t *page_records = mem_array(reader->envelope.page_count, sizeof(*page_records));
-    for (uint32_t p = 0; p < reader->envelope.page_count; p++)
-        page_records[p] = layout_page_slots(reader->pages[p]);
     for (size_t e = 0; e < reader->entries.count; e++) {
-        const struct batch_entry *entry = &reader->entries.items[e];
-        records += page_records[entry->page];
-        members += reader->pages[entry->page]->count;
+        uint32_t page = reader->entries.items[e].page;
+        members += reader->pages[page]->count;
+        if (members > reader->claims_left)
+            return -EBADMSG;
+        if (!is_shown[page]) {
+            is_shown[page] = true;
+            page_records[page] = layout_page_slots(reader->pages[page]);
+            shown++;
+        }
+        records += page_records[page];
         if (records > BATCH_RECORDS_MAX || records + members > reader->claims_left)
-            return -EMSGSIZE;
+            return -EBADMSG;
     }
     reader->claims_left -= records + members;
-    return 0;
+    return shown == reader->envelope.page_count ? 0 : -EBADMSG;
 }
 
 /* An entry among the members of its page's families: counted first, then placed. */
@@ -241,9 +248,9 @@ static void place_members(struct batch_reader *reader)
 
 static int find_members(struct batch_reader *reader)
 {
-    int error = page_families(reader);
+    int error = count_members(reader);
     if (error == 0)
-        error = count_members(reader);
+        error = page_families(reader);
     if (error == 0)
         place_members(reader);
     return error;
@@ -255,6 +262,7 @@ int batch_reader_open(const void *batch, size_t len, struct layout_table *table,
     arena_init(&reader->arena, 4 * ENVELOPE_BYTES_MAX);
     buf_init(&reader->raw, BATCH_RAW_BYTES_MAX);
     reader->claims_left = len * (uint64_t)BATCH_CLAIMS_PER_BYTE;
+    reader->extras_left = BATCH_EXTRAS_MAX;
     struct str body;
     int error =
         len > BATCH_BYTES_MAX ? -EMSGSIZE : envelope_decode(batch, len, &reader->arena, &reader->envelope, &body);

@@ -15,6 +15,7 @@ struct batch_reader {
     struct column_input in;
     struct batch_entries entries;
     uint64_t claims_left;    /* BATCH_CLAIMS_PER_BYTE */
+    uint64_t extras_left;    /* BATCH_EXTRAS_MAX */
     uint32_t *page_families; /* of each page: indices into families, CSR */
     size_t *page_starts;
     uint32_t *members;     /* entries by family, CSR */

@@ -34,6 +34,7 @@ struct batch_writer {
     size_t page_count, page_capacity;
     struct family_use *families;
     size_t family_count, family_capacity;
+    size_t named_families;                       /* of each page, one after the other */
     struct map target_map, page_map, family_map; /* to index + 1 */
     size_t estimate_bytes, layout_bytes;
     uint64_t shown_slots;       /* of all entries' pages, of those that only end as well */
@@ -72,7 +73,7 @@ void batch_writer_reset(struct batch_writer *writer)
     batch_records_back(&writer->records, &(struct batch_mark){0});
     writer->item_count = 0;
     writer->target_count = writer->page_count = writer->family_count = writer->estimate_bytes = 0;
-    writer->layout_bytes = 0;
+    writer->layout_bytes = writer->named_families = 0;
     writer->shown_slots = writer->claims = 0;
     map_clear(&writer->target_map);
     map_clear(&writer->page_map);
@@ -175,6 +176,7 @@ static uint32_t index_of_page(struct batch_writer *writer, const struct batch_it
         families[i] = index_of_family(writer, item->page->families[i]);
     }
     writer->pages = grown(writer->pages, writer->page_count, 1, sizeof(*writer->pages), &writer->page_capacity);
+    writer->named_families += item->page->count;
     writer->pages[writer->page_count++] = (struct page_use){.layout = layout_ref(item->page), .families = families};
     map_put(&writer->page_map, hash, (void *)(uintptr_t)writer->page_count); // NOLINT
     return (uint32_t)(writer->page_count - 1);
@@ -205,7 +207,7 @@ static bool is_too_much(const struct batch_writer *writer, const struct batch_it
            layout_bytes > BATCH_LAYOUT_BYTES_MAX || writer->shown_slots + shown > BATCH_RECORDS_MAX ||
            writer->item_count == BATCH_ENTRIES_MAX || writer->records.extra_count > BATCH_EXTRAS_MAX ||
            writer->target_count == LAYOUT_TARGETS_MAX || writer->page_count == ENVELOPE_PAGES_MAX ||
-           writer->family_count + item->page->count > BATCH_RECORDS_MAX;
+           writer->named_families + item->page->count > BATCH_RECORDS_MAX;
 }
 
 /* Of what came since the mark. */

@@ -13,7 +13,8 @@
 #define ENVELOPE_FIELDS   23
 #define REASON_BYTES_MAX  64
 #define RESOLUTION_MS_MAX (24 * 3600 * INT64_C(1000))
-#define SPAN_MS_MAX       (64 * RESOLUTION_MS_MAX)
+#define WINDOWS_MAX       64
+#define SPAN_MS_MAX       (WINDOWS_MAX * RESOLUTION_MS_MAX)
 /* 1970 to the year 2262, where nanoseconds in 64 bits end: any sum of two times fits. */
 #define TIME_MS_MAX INT64_C(9223372036854)
 
@@ -161,7 +162,8 @@ static void unpack_window(struct unpack *in, struct envelope *envelope)
         in->in.bad = true;
     else if (envelope->resolution_ms > 0 &&
              (envelope->window_start_ms % envelope->resolution_ms != 0 || envelope->span_ms == 0 ||
-              envelope->span_ms % envelope->resolution_ms != 0))
+              envelope->span_ms % envelope->resolution_ms != 0 ||
+              envelope->span_ms / envelope->resolution_ms > WINDOWS_MAX))
         in->in.bad = true;
 }
 

@@ -360,6 +360,8 @@ class Batch:
         need(len(body) == fields[20], "another length than the envelope's")
         header, payload = msgpack.unpackb(body)
         self.header, self.payload = Reader(header), Reader(payload)
+        need(not fields[7] or fields[8] in range(fields[7], 64 * fields[7] + 1, fields[7]), "a span of no windows")
+        self.claims_left, self.extras_left = 8 * len(data), 4000000
         self.targets = layouts[fields[12]].targets
         self.pages = [layouts[page].families for page in self.hashes(fields[13])]
         self.read_entries()
@@ -388,6 +390,13 @@ class Batch:
                 self.entries.append(entry)
                 if entry["count"]:
                     known[entry["target"], entry["page"]] = len(self.entries) - 1
+                families = self.pages[entry["page"]]
+                self.claim(2 + len(families) + sum(len(family.slots) for family in families))
+        need({entry["page"] for entry in self.entries} == set(range(len(self.pages))), "a page without an entry")
+
+    def claim(self, claims):
+        self.claims_left -= claims
+        need(self.claims_left >= 0, "more claims than its length pays for")
 
     def divided_column(self, per_slot, members, bases):
         """A column per slot, or one for all."""
@@ -433,6 +442,9 @@ class Batch:
         count = self.header.uvarint()
         if not count:
             return
+        self.extras_left -= count
+        need(self.extras_left >= 0, "more extras than a batch has")
+        self.claim(2 * count)
         found = places(int_column(self.header, self.payload, count), len(records), True)
         times = int_column(self.header, self.payload, count)
         values = double_column(self.header, self.payload, count, [records[i].last for i in found])

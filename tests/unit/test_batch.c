@@ -723,7 +723,7 @@ static void markers_are_bounded(void **state)
     buf_append_uvarint(&header, BATCH_RECORDS_MAX / LAYOUT_SLOTS_MAX + 1);
     buf_append(&header, columns, sizeof(columns) - 1);
     wrap(&made, buf_view(&header), str_of(zeros, MIB), &batch);
-    assert_int_equal(open_and_read(&made, batch.data, batch.len), -EMSGSIZE);
+    assert_int_equal(open_and_read(&made, batch.data, batch.len), -EBADMSG);
     made_done(&made);
 }
 
@@ -761,10 +761,80 @@ static void a_page_named_often_is_refused(void **state)
     made.envelope.pages = pages;
     made.envelope.page_count = PAGES;
     wrap(&made, STR("\x01\x01\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff"), STR(""), &batch);
-    assert_int_equal(open_and_read(&made, batch.data, batch.len), -EMSGSIZE);
+    assert_int_equal(open_and_read(&made, batch.data, batch.len), -EBADMSG);
     mem_free(pages);
     for (unsigned i = 0; i < FAMILIES; i++)
         layout_unref(families[i]);
+    made_done(&made);
+}
+
+/* A page that no entry shows would be families that nobody claims. */
+static void a_page_without_an_entry_is_refused(void **state)
+{
+    (void)state;
+    struct world world;
+    struct made made;
+    CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
+    static const char zeros[KIB];
+    world_init(&world, 3, 4);
+    make(&made, &world);
+    struct hash128 pages[2];
+    for (uint32_t p = 0; p < 2; p++) {
+        pages[p] = world.pages[p]->hash;
+        assert_int_equal(layout_table_hold(made.table, world.pages[p]), 0);
+    }
+    world_add_target(&world);
+    CLEANUP(layout_unrefp) struct layout *targets = layout_targets_new(world.targets, 1);
+    assert_int_equal(layout_table_hold(made.table, targets), 0);
+    made.envelope.targets = targets->hash;
+    made.envelope.pages = pages;
+    for (uint32_t named = 0; named <= 2; named++) {
+        made.envelope.page_count = named;
+        /* Two entries that end: both of page 0; of page 0 and of page 1, the first in two bits a number. */
+        wrap(&made, STR("\x01\x02\x00\xff\x00\xff\x00\xff\x00\xff\x02\xff"), str_of(zeros, sizeof(zeros)), &batch);
+        assert_int_equal(open_and_read(&made, batch.data, batch.len), named == 1 ? 0 : -EBADMSG);
+        wrap(&made, STR("\x01\x02\x00\xff\x00\x01\x00\x00\x00\xff\x00\xff\x02\xff"), STR("\x02"), &batch);
+        assert_int_equal(open_and_read(&made, batch.data, batch.len), named == 2 ? 0 : -EBADMSG);
+    }
+    for (uint32_t p = 0; p < 2; p++)
+        layout_table_release(made.table, pages[p]);
+    layout_table_release(made.table, targets->hash);
+    made_done(&made);
+    world_done(&world);
+}
+
+/* At most so many extras in a batch, not in each family or round of it, even where all of them are paid for. */
+static void extras_of_a_batch_are_bounded(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 2 };
+    struct made made;
+    CLEANUP(buf_done) struct buf header = BUF_INIT(KIB), batch = BUF_INIT(BATCH_BYTES_MAX);
+    CLEANUP(layout_unrefp) struct layout *family = family_of(0, 1, 7);
+    CLEANUP(layout_unrefp) struct layout *page = layout_page_new(&family, 1);
+    struct label label = {STR("instance"), STR("host")};
+    CLEANUP(labels_unrefp) struct labels *labels = labels_new(&label, 1);
+    struct batch_item item = {.target = labels, .page = page, .time_ms = WORLD_WINDOW_MS, .stale_ms = WORLD_WINDOW_MS};
+    made_init(&made);
+    assert_int_equal(batch_writer_add(made.writer, &item), 0);
+    assert_int_equal(batch_writer_finish(made.writer, &made.envelope, made.table, &made.batch), 0);
+    made.envelope.span_ms = ROUNDS * made.envelope.resolution_ms;
+    size_t paid = 2 * MIB;
+    CLEANUP_FREE char *zeros = mem_zalloc(paid);
+    for (uint64_t more = 0; more < 2; more++) {
+        buf_reset(&header);
+        buf_append_byte(&header, ROUNDS);
+        for (int round = 0; round < ROUNDS; round++) /* an entry, a scrape */
+            buf_append(&header, "\x01\x00\xff\x00\xff\x00\xff\x02\xff\x00\xff", 11);
+        for (int round = 0; round < ROUNDS; round++) {
+            /* Last value 0, nothing odd, nothing changes; extras at one place, 1 ms before it, 0. */
+            buf_append(&header, "\x01\x00\xff\x00\x00", 5);
+            buf_append_uvarint(&header, BATCH_EXTRAS_MAX / ROUNDS + (round > 0 ? more : 0));
+            buf_append(&header, "\x00\xff\x02\xff\x01\x00\xff", 7);
+        }
+        wrap(&made, buf_view(&header), str_of(zeros, paid), &batch);
+        assert_int_equal(open_and_read(&made, batch.data, batch.len), more == 0 ? 0 : -EBADMSG);
+    }
     made_done(&made);
 }
 
@@ -810,6 +880,8 @@ int main(void)
         cmocka_unit_test(markers_are_bounded),
         cmocka_unit_test(layouts_of_a_part_are_bounded),
         cmocka_unit_test(a_page_named_often_is_refused),
+        cmocka_unit_test(a_page_without_an_entry_is_refused),
+        cmocka_unit_test(extras_of_a_batch_are_bounded),
         cmocka_unit_test(no_room_for_layouts_leaves_nothing_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -267,6 +267,42 @@ static void a_body_that_is_not_the_one_is_refused(void **state)
     assert_int_equal(decode(batch.data, batch.len, &got), 0);
 }
 
+/* Windows side by side, as many as a batch has rounds; samples as they came may be of any time. */
+static void a_span_is_of_so_many_windows(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t resolution_ms, span_ms;
+        int result;
+    } cases[] = {
+        {1000, 0, -EBADMSG},
+        {1000, 1000, 0},
+        {1000, 1500, -EBADMSG},
+        {1000, 64000, 0},
+        {1000, 65000, -EBADMSG},
+        {86400000, INT64_C(64) * 86400000, 0},
+        {86400000, INT64_C(65) * 86400000, -EBADMSG},
+        {1, 64, 0},
+        {1, 65, -EBADMSG},
+        {0, 0, 0},
+        {0, 1, 0},
+        {0, INT64_C(64) * 86400000, 0},
+        {0, INT64_C(64) * 86400000 + 1, -EBADMSG},
+        {0, -1, -EBADMSG},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sample_envelope sample;
+        struct envelope got;
+        CLEANUP(buf_done) struct buf batch = BUF_INIT(4 * MIB);
+        fill(&sample, 7);
+        sample.envelope.window_start_ms = 0;
+        sample.envelope.resolution_ms = cases[i].resolution_ms;
+        sample.envelope.span_ms = cases[i].span_ms;
+        encode(&sample.envelope, &batch);
+        assert_int_equal(decode(batch.data, batch.len, &got), cases[i].result);
+    }
+}
+
 static void impossible_claims_are_refused(void **state)
 {
     (void)state;
@@ -384,6 +420,7 @@ int main(void)
         cmocka_unit_test(newer_fields_are_passed_over),
         cmocka_unit_test(other_versions_are_told_apart),
         cmocka_unit_test(a_body_that_is_not_the_one_is_refused),
+        cmocka_unit_test(a_span_is_of_so_many_windows),
         cmocka_unit_test(impossible_claims_are_refused),
         cmocka_unit_test(too_many_hashes_or_reasons_are_refused),
         cmocka_unit_test(names_of_sources_are_plain),
