@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PART_COUNTERS   64    /* windows whose parts are counted: more are never open at once */
+#define PART_COUNTERS   64    /* windows whose parts are counted; with more open at once numbers may repeat */
 #define DROPPED_MAX     4     /* reasons of an envelope */
 #define LOG_INTERVAL_MS 60000 /* one line a minute while the disk is full */
 
@@ -279,7 +279,7 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
         .window_start_ms = sealed->window_start_ms,
         .resolution_ms = sealed->resolution_ms,
         .span_ms = sealed->span_ms,
-        .part = *part,
+        .part = MIN(*part, ENVELOPE_PART_MAX),
         .sealed_at_ms = clock_wall_ms(loop_clock(batcher->seams.loop)),
         .closed_through_ms = closed_through_ms,
         .targets_expected = sealed->targets_expected,

@@ -8,6 +8,7 @@
 
 #define RESOLUTION_MIN_MS 1000LL
 #define RESOLUTION_MAX_MS 3600000LL /* longer windows would outlive the head's partitions */
+#define ERRORS_TOLD_MAX   16        /* of rules that do not go together: each look compiles all of them */
 
 static const char *const keep_names[] = {"full", "aggregate", "drop", NULL};
 static const enum window_keep keeps[] = {KEEP_FULL, KEEP_AGGREGATE, KEEP_DROP};
@@ -155,7 +156,9 @@ static void check_windows(struct conf *conf, const struct conf_node *node, void 
     }
     struct window_rules_error error;
     struct window_rules *made = NULL;
-    while (window_rules_new(rules, count, windows->resolution_ms, &error, &made) < 0 && error.rule < count) {
+    for (int told = 0; told < ERRORS_TOLD_MAX; told++) {
+        if (window_rules_new(rules, count, windows->resolution_ms, &error, &made) == 0 || error.rule >= count)
+            break;
         const struct conf_node *at = conf_child_at(list, places[error.rule]);
         const struct conf_node *property = conf_child(at, error.property);
         conf_error(conf, property ? property : at, "%s: %s", error.property, error.text);

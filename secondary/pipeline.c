@@ -327,8 +327,8 @@ void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome
     struct pipeline_stats *stats = &target->pipeline->stats;
     stats->scrapes_total++;
     stats->failures_total += report.failure != SCRAPE_OK;
-    pipeline_seal_raw(target, outcome->time_ms);
     pipeline_count(target);
+    report.raw_is_full = pipeline_raw_is_full(target);
     *ret_report = report;
 }
 

@@ -57,6 +57,7 @@ struct scrape_report {                                    /* what became of it *
     char reason[160];                                     /* for people: "line 12: ...", empty when fine */
     uint32_t samples_scraped, samples_kept, series_added; /* kept: after metric_relabel_configs */
     bool page_changed;
+    bool raw_is_full; /* pipeline_seal_raw, before the next scrape */
 };
 
 struct pipeline_sealed {                             /* a part of a closed window, ready to be numbered and spooled */
@@ -108,7 +109,11 @@ struct pipeline_closing {
  * default resolution a part is sealed that is empty, so that silence means something. */
 void pipeline_close(struct pipeline *pipeline, int64_t beat_start_ms, const struct pipeline_closing *closing,
                     size_t count);
-/* The same of a beat that ends at end_ms and had no targets at all. */
+/* Scrapes kept as they are of these targets, all of the default window that holds time_ms, go out before it is over: a
+ * batch takes at most BATCH_ROUNDS_MAX of a target. */
+void pipeline_seal_raw(struct pipeline *pipeline, const struct pipeline_closing *closing, size_t count,
+                       int64_t time_ms);
+/* As pipeline_close, of a beat that ends at end_ms and had no targets at all. */
 void pipeline_close_idle(struct pipeline *pipeline, int64_t end_ms);
 
 struct pipeline_class { /* series by the resolution they are kept at */

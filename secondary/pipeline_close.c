@@ -200,19 +200,21 @@ static bool has_raw(const struct pipeline_target *target)
     return raw_of(&target->sets[SET_EXPOSED], &at) || (at = 0, raw_of(&target->sets[SET_OWN], &at));
 }
 
-void pipeline_seal_raw(struct pipeline_target *target, int64_t time_ms)
+void pipeline_seal_raw(struct pipeline *pipeline, const struct pipeline_closing *closing, size_t count, int64_t time_ms)
+{
+    close_raw(closing, count, part_of(pipeline, 0, time_ms));
+    seal_all(pipeline);
+}
+
+bool pipeline_raw_is_full(const struct pipeline_target *target)
 {
     for (int i = 0; i < SETS; i++) {
         size_t at = 0;
-        for (const struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));) {
-            if (raw_window_count(raw) < RAW_SCRAPES_MAX)
-                continue;
-            const struct pipeline_closing closing = {.target = target};
-            close_raw(&closing, 1, part_of(target->pipeline, 0, time_ms));
-            seal_all(target->pipeline);
-            return;
-        }
+        for (const struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));)
+            if (raw_window_count(raw) == RAW_SCRAPES_MAX)
+                return true;
     }
+    return false;
 }
 
 /* Those whose default window is over; kept apart, as their scrapes go out together. */

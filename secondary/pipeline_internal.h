@@ -50,8 +50,7 @@ struct pipeline_target {
 };
 
 struct window_rules *pipeline_newest_rules(const struct pipeline *pipeline);
-/* Parts that a full window of scrapes as they are makes on its own. */
-void pipeline_seal_raw(struct pipeline_target *target, int64_t time_ms);
+bool pipeline_raw_is_full(const struct pipeline_target *target);
 
 /* ---- pipeline_stats.c ---- */
 

@@ -88,6 +88,8 @@ static void record(struct round_target *target, const struct scrape_outcome *out
     struct rounds *rounds = target->rounds;
     struct scrape_report report;
     pipeline_scrape(target->pipeline, outcome, &report);
+    if (report.raw_is_full)
+        rounds_seal_raw(target, outcome->time_ms);
     if (rounds->part_count > 0)
         rounds_hand_parts(rounds, rounds->closed_through_ms);
     rounds->stats.outcomes_total[report.failure]++;
@@ -267,13 +269,13 @@ static bool settle_rules(struct rounds *rounds)
     return rounds->rules_settling;
 }
 
-bool rounds_set_rules(struct rounds *rounds, struct window_rules *rules)
+bool rounds_set_rules(struct rounds *rounds, struct window_rules *rules, int64_t not_before_ms)
 {
     if (settle_rules(rounds))
         return false;
-    int64_t now_ms = schedule_now_ms(&rounds->clock);
+    int64_t earliest_ms = MAX(schedule_now_ms(&rounds->clock), not_before_ms);
     int64_t period_ms = window_rules_period_ms(rounds->rules, rules);
-    int64_t from_ms = schedule_floor_ms(now_ms, period_ms) + period_ms;
+    int64_t from_ms = schedule_floor_ms(earliest_ms, period_ms) + period_ms;
     window_rules_unref(rounds->rules);
     rounds->rules = window_rules_ref(rules);
     rounds->rules_settling = true;

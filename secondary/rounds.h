@@ -46,9 +46,9 @@ void rounds_add(struct rounds *rounds, struct target *target); /* takes a refere
 void rounds_remove(struct rounds *rounds, struct target *target);
 /* From its next scrape on it is fetched by this job (new secrets, for instance). */
 void rounds_set_job(struct rounds *rounds, struct target *target, struct job *job);
-/* Other rules, from the next time on that all resolutions divide, old and new. False: the change before is not in force
- * yet. */
-MUST_CHECK bool rounds_set_rules(struct rounds *rounds, struct window_rules *rules);
+/* Other rules, from the next time after not_before_ms (and after now) on that all resolutions divide, old and new.
+ * False: the change before is not in force yet. */
+MUST_CHECK bool rounds_set_rules(struct rounds *rounds, struct window_rules *rules, int64_t not_before_ms);
 /* At the end: no more scrapes, and what open windows hold leaves as it is, without claiming that they are whole. */
 void rounds_seal_all(struct rounds *rounds);
 

@@ -280,6 +280,18 @@ static void close_group(struct rounds *rounds, struct round_group *group, int64_
     rounds_hand_parts(rounds, closed_before_ms);
 }
 
+void rounds_seal_raw(struct round_target *target, int64_t time_ms)
+{
+    struct round_group *group = target->group;
+    CLEANUP_FREE struct pipeline_closing *sealing = mem_array(group->count, sizeof(*sealing));
+    size_t count = 0;
+    sort_group(group);
+    for (size_t i = 0; i < group->count; i++)
+        if (group->targets[i]->open_start_ms == target->open_start_ms)
+            sealing[count++].target = group->targets[i]->pipeline;
+    pipeline_seal_raw(target->rounds->pipeline, sealing, count, time_ms);
+}
+
 /* Targets whose next scrape lies behind from_ms have nothing open before it. */
 static void reopen_group(struct rounds *rounds, struct round_group *group, int64_t from_ms)
 {

@@ -72,6 +72,8 @@ void rounds_take_sealed(void *arg, struct pipeline_sealed *sealed);
 int64_t rounds_floor_ms(const struct rounds *rounds, int64_t time_ms); /* where the window begins that holds it */
 int64_t rounds_end_ms(const struct rounds *rounds, int64_t start_ms);  /* where one that begins there ends */
 void rounds_hand_parts(struct rounds *rounds, int64_t closed_before_ms);
+/* What the target's group holds of scrapes kept as they are goes out: one more would be too many. */
+void rounds_seal_raw(struct round_target *target, int64_t time_ms);
 /* From from_ms on windows are beat_ms long. */
 void rounds_change_beat(struct rounds *rounds, int64_t from_ms, int64_t beat_ms);
 

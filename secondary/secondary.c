@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define RULES_NOTICE_MS             5000        /* within it every worker has read of other rules */
 #define LAYOUT_BYTES_MAX            (768 * MIB) /* packed: a day of a pod a minute on 400 hosts of 3,000 container series */
 #define LAYOUT_CACHE_BYTES_MAX      (256 * MIB) /* expanded: some 150 such pages; what windows show is shared with it */
 #define PAGE_BYTES_MAX              (512 * MIB) /* of all workers: the text of some thousand distinct large pages */
@@ -318,6 +319,7 @@ static int check_rules(const struct secondary *secondary, const struct window_ru
     return 0;
 }
 
+/* All workers change at one time: each aggregate is of one set of rules. A worker that is busy reads of it late. */
 static void change_rules(struct secondary *secondary, struct window_rules *rules)
 {
     if (window_rules_equal(secondary->rules, rules))
@@ -325,8 +327,9 @@ static void change_rules(struct secondary *secondary, struct window_rules *rules
     window_rules_unref(secondary->rules);
     secondary->rules = window_rules_ref(rules);
     secondary->rules_changes++;
+    int64_t not_before_ms = clock_wall_ms(loop_clock(secondary->seams.loop)) + RULES_NOTICE_MS;
     for (unsigned i = 0; i < secondary->worker_count; i++)
-        worker_set_rules(secondary->workers[i], rules);
+        worker_set_rules(secondary->workers[i], rules, not_before_ms);
 }
 
 /* The link changes only where it must: what is in flight would be sent again. */

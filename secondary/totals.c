@@ -3,6 +3,8 @@
 #include "base/fail.h"
 #include "metric/record.h"
 
+#include <math.h>
+
 struct total {
     struct labels *labels;
     double sum;
@@ -52,6 +54,14 @@ static void link_newest(struct totals *totals, struct total *total)
     totals->newest = total;
 }
 
+/* So large that more than a thousandth of the increase is lost in it, or past all doubles: it begins anew, which
+ * readers see as a reset. Else one member's 1e300 would be the end of its group's rates. */
+static double sum_or_anew(double total, double increase)
+{
+    double sum = increase == 0 ? total : sum_add(total, increase);
+    return fabs(sum - total - increase) <= fabs(increase) / 1000 ? sum : increase;
+}
+
 double totals_add(struct totals *totals, struct labels *labels, double increase, int64_t end_ms, bool *ret_new)
 {
     uint64_t hash = labels_hash(labels);
@@ -66,7 +76,8 @@ double totals_add(struct totals *totals, struct labels *labels, double increase,
         map_put(&totals->map, hash, total);
     }
     link_newest(totals, total);
-    total->sum = sum_add(total->sum, increase);
+    total->sum = sum_or_anew(total->sum, isfinite(increase) ? increase : 0);
+    ASSERT(isfinite(total->sum));
     total->seen_ms = end_ms;
     return total->sum;
 }

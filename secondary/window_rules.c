@@ -1,6 +1,7 @@
 #include "window_rules.h"
 
 #include "base/arena.h"
+#include "base/conf.h"
 #include "base/crc.h"
 #include "base/fail.h"
 #include "metric/selector.h"
@@ -107,61 +108,53 @@ static int settle_beat(struct window_rules *rules, struct window_rules_error *er
         for (size_t i = 0; i < rules->count; i++)
             if (rules->rules[i].rule.resolution_ms == rules->beat_ms)
                 fail_with(error, i, "resolution");
-        snprintf(error->text, sizeof(error->text), "windows.resolution, %lld ms, is no multiple of it",
-                 (long long)rules->default_ms);
+        char other[64];
+        conf_format_duration(rules->default_ms, other);
+        snprintf(error->text, sizeof(error->text),
+                 "the finest resolution in use must divide windows.resolution, %s, without a rest", other);
         return -EINVAL;
     }
     for (size_t i = 0; i < rules->count; i++) {
         if (rules->rules[i].rule.resolution_ms <= 0 || rules->rules[i].rule.resolution_ms % rules->beat_ms == 0)
             continue;
+        char finest[64];
+        conf_format_duration(rules->beat_ms, finest);
         snprintf(error->text, sizeof(error->text),
-                 "it is no multiple of %lld ms, the finest resolution in use: all others must be",
-                 (long long)rules->beat_ms);
+                 "it is no multiple of %s, the finest resolution in use: all others must be", finest);
         return fail_with(error, i, "resolution");
     }
     return 0;
 }
 
-static int64_t aggregate_ms(const struct window_rules *rules, size_t index)
+static int64_t aggregate_ms(const struct window_rules *rules, const struct window_rule *rule)
 {
-    int64_t said_ms = rules->rules[index].rule.resolution_ms;
-    return said_ms == RESOLUTION_UNSAID ? rules->default_ms : said_ms;
+    return rule->resolution_ms == RESOLUTION_UNSAID ? rules->default_ms : rule->resolution_ms;
 }
 
-static bool same_by(const struct window_rule *a, const struct window_rule *b)
-{
-    if (a->by_count != b->by_count)
-        return false;
-    for (size_t i = 0; i < a->by_count; i++) {
-        bool found = false;
-        for (size_t j = 0; j < b->by_count; j++)
-            found |= strcmp(a->by[i], b->by[j]) == 0;
-        if (!found)
-            return false;
-    }
-    return true;
-}
-
-/* Two rules that make the same series must do so in the same windows; and in each window all members must have been
- * scraped, so it is not shorter than the longest interval allowed. */
+/* Series of aggregates are named by metric and the labels their members have of those in `by`, so any two rules may
+ * make the same one: all are of the same windows. In each all members must have been scraped, so it is not shorter than
+ * the longest interval allowed. */
 static int check_aggregates(const struct window_rules *rules, struct window_rules_error *error)
 {
+    const struct window_rule *first = NULL;
+    char other[64];
     for (size_t i = 0; i < rules->count; i++) {
-        if (rules->rules[i].rule.keep == KEEP_AGGREGATE && aggregate_ms(rules, i) < rules->default_ms) {
+        const struct window_rule *rule = &rules->rules[i].rule;
+        if (rule->keep != KEEP_AGGREGATE)
+            continue;
+        first = first ? first : rule;
+        if (aggregate_ms(rules, rule) < rules->default_ms) {
+            conf_format_duration(rules->default_ms, other);
             snprintf(error->text, sizeof(error->text),
-                     "aggregates need windows of windows.resolution, %lld ms, or longer", (long long)rules->default_ms);
+                     "aggregates need windows of windows.resolution, %s, or longer: leave resolution out, or say more",
+                     other);
             return fail_with(error, i, "resolution");
         }
-        for (size_t j = 0; j < i; j++) {
-            const struct window_rule *a = &rules->rules[i].rule, *b = &rules->rules[j].rule;
-            if (a->keep != KEEP_AGGREGATE || b->keep != KEEP_AGGREGATE || !same_by(a, b) ||
-                aggregate_ms(rules, i) == aggregate_ms(rules, j))
-                continue;
+        if (aggregate_ms(rules, rule) != aggregate_ms(rules, first)) {
+            conf_format_duration(aggregate_ms(rules, first), other);
             snprintf(error->text, sizeof(error->text),
-                     "rule %zu makes aggregates by the same labels at a resolution of %lld ms: they would be the same "
-                     "series",
-                     j + 1, (long long)aggregate_ms(rules, j));
-            return fail_with(error, i, "keep");
+                     "an earlier rule makes aggregates at a resolution of %s: all must have the same", other);
+            return fail_with(error, i, rule->resolution_ms == RESOLUTION_UNSAID ? "keep" : "resolution");
         }
     }
     return 0;
@@ -220,6 +213,20 @@ const struct window_rule *window_rules_at(const struct window_rules *rules, size
 {
     ASSERT(index < rules->count);
     return &rules->rules[index].rule;
+}
+
+static bool same_by(const struct window_rule *a, const struct window_rule *b)
+{
+    if (a->by_count != b->by_count)
+        return false;
+    for (size_t i = 0; i < a->by_count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < b->by_count; j++)
+            found |= strcmp(a->by[i], b->by[j]) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
 }
 
 bool window_rule_equal(const struct window_rule *a, const struct window_rule *b)
@@ -334,7 +341,7 @@ struct window_decision window_rules_decide(const struct window_rules *rules, con
     decision.class.resolution_ms = resolution_ms == RESOLUTION_UNSAID ? rules->default_ms : resolution_ms;
     /* What many series make together has windows of its own, whatever the single series would have. */
     if (decision.class.aggregate >= 0)
-        decision.class.resolution_ms = aggregate_ms(rules, (size_t)decision.class.aggregate);
+        decision.class.resolution_ms = aggregate_ms(rules, &rules->rules[decision.class.aggregate].rule);
     decision.last_only = fields == FIELDS_LAST && decision.class.aggregate < 0;
     decision.dropped = keep == KEEP_DROP;
     return decision;

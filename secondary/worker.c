@@ -129,6 +129,7 @@ struct command_message {
     struct target *target; /* references, or NULL */
     struct job *job;
     struct window_rules *rules;
+    int64_t not_before_ms;
 };
 
 static void take_command(void *arg)
@@ -142,7 +143,7 @@ static void take_command(void *arg)
     else if (rounds && message->command == COMMAND_JOB)
         rounds_set_job(rounds, message->target, message->job);
     else if (rounds)
-        ASSERT(rounds_set_rules(rounds, message->rules));
+        ASSERT(rounds_set_rules(rounds, message->rules, message->not_before_ms));
     mailbox_unref(message->mailbox);
     target_unref(message->target);
     job_unref(message->job);
@@ -175,11 +176,13 @@ void worker_set_job(struct worker *worker, struct target *target, struct job *jo
     command(worker, COMMAND_JOB, target, job);
 }
 
-void worker_set_rules(struct worker *worker, struct window_rules *rules)
+void worker_set_rules(struct worker *worker, struct window_rules *rules, int64_t not_before_ms)
 {
     struct command_message *message = mem_alloc(sizeof(*message));
-    *message = (struct command_message){
-        .mailbox = mailbox_ref(worker), .command = COMMAND_RULES, .rules = window_rules_ref(rules)};
+    *message = (struct command_message){.mailbox = mailbox_ref(worker),
+                                        .command = COMMAND_RULES,
+                                        .rules = window_rules_ref(rules),
+                                        .not_before_ms = not_before_ms};
     loop_post(worker->loop, take_command, message);
 }
 

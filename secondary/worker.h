@@ -26,8 +26,8 @@ DEFINE_CLEANUP(struct worker *, worker_free)
 void worker_add(struct worker *worker, struct target *target);
 void worker_remove(struct worker *worker, struct target *target);
 void worker_set_job(struct worker *worker, struct target *target, struct job *job);
-/* Other rules for windows. The change before is in force (worker_stats). */
-void worker_set_rules(struct worker *worker, struct window_rules *rules);
+/* Other rules for windows, as rounds_set_rules. The change before is in force (worker_stats). */
+void worker_set_rules(struct worker *worker, struct window_rules *rules, int64_t not_before_ms);
 /* No more scrapes; what open windows hold is sealed; then fn is called, after all of it was handed over. */
 void worker_stop(struct worker *worker, loop_fn *fn, void *arg);
 

@@ -64,7 +64,6 @@ void conf_value_fill(struct conf *conf, const struct conf_option *option, const 
 const char *conf_type_name(enum conf_type type); /* "a size such as 4GiB" */
 /* As a person writes it: 4GiB, 1h30m. */
 void conf_format_bytes(uint64_t bytes, char ret_text[static 32]);
-void conf_format_duration(int64_t ms, char ret_text[static 64]);
 /* A bound of the option's type as text. */
 void conf_format_bound(enum conf_type type, int64_t bound, char ret_text[static 64]);
 

@@ -16,7 +16,6 @@
 #define SPAN_MS_MAX       (64 * RESOLUTION_MS_MAX)
 /* 1970 to the year 2262, where nanoseconds in 64 bits end: any sum of two times fits. */
 #define TIME_MS_MAX INT64_C(9223372036854)
-#define PART_MAX    65535
 
 bool source_name_is_valid(struct str name)
 {
@@ -154,7 +153,7 @@ static void unpack_window(struct unpack *in, struct envelope *envelope)
     envelope->window_start_ms = unpack_time(in);
     envelope->resolution_ms = unpack_int(in);
     envelope->span_ms = unpack_int(in);
-    envelope->part = (uint32_t)unpack_uint(in, PART_MAX);
+    envelope->part = (uint32_t)unpack_uint(in, ENVELOPE_PART_MAX);
     envelope->sealed_at_ms = unpack_time(in);
     envelope->closed_through_ms = unpack_time(in);
     if (envelope->resolution_ms < 0 || envelope->resolution_ms > RESOLUTION_MS_MAX || envelope->span_ms < 0 ||

@@ -6,6 +6,7 @@
 #include "base/crc.h"
 
 #define ENVELOPE_VERSION      1
+#define ENVELOPE_PART_MAX     65535
 #define ENVELOPE_BYTES_MAX    (4 * MIB)
 #define ENVELOPE_PAGES_MAX    65536 /* one batch may name */
 #define ENVELOPE_REASONS_MAX  64

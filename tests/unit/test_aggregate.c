@@ -162,6 +162,69 @@ static void counters_are_running_totals_of_increases(void **state)
     scene_done(&scene);
 }
 
+/* The only member vanishes from a page, and with it the part of the page that is folded. */
+static void a_counter_that_was_away_goes_on(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_init(&scene);
+    struct pipeline_target *target = new_target(&scene.rig, "a");
+    static const char sum[] = "c_total:sum{ns=\"x\",secondary=\"s1\"}";
+    scrape(target, T0, "c_total{ns=\"x\"} 5\nother 1\n");
+    scrape(target, T0 + 15000, "c_total{ns=\"x\"} 6\nother 1\n");
+    scrape(target, T0 + 45000, "other 1\n");
+    close_window(&scene, T0, &target, 1);
+    expect(&scene, sum, 1);
+    for (int window = 1; window <= 2; window++) {
+        scrape(target, T0 + window * INT64_C(60000), "other 1\n");
+        close_window(&scene, T0 + window * INT64_C(60000), &target, 1);
+        assert_true(window > 1 || value_is_stale(row_of(&scene, sum)->record.last));
+    }
+    scrape(target, T0 + 180000, "other 1\n");
+    scrape(target, T0 + 195000, "c_total{ns=\"x\"} 16\nother 1\n");
+    scrape(target, T0 + 210000, "other 1\n");
+    scrape(target, T0 + 225000, "c_total{ns=\"x\"} 18\nother 1\n");
+    close_window(&scene, T0 + 180000, &target, 1);
+    expect(&scene, sum, 13);
+    assert_int_equal(row_of(&scene, sum)->record.count, 2);
+    assert_int_equal(row_of(&scene, sum)->record.time_ms, T0 + 225000);
+    pipeline_target_free(target);
+    scene_done(&scene);
+}
+
+static double told(struct scene *scene, int window, struct pipeline_target *target, double a, double b)
+{
+    char body[100];
+    snprintf(body, sizeof(body), "c_total{ns=\"x\",pod=\"a\"} %g\nc_total{ns=\"x\",pod=\"b\"} %g\n", a, b);
+    scrape(target, T0 + window * INT64_C(60000), body);
+    close_window(scene, T0 + window * INT64_C(60000), &target, 1);
+    return row_of(scene, "c_total:sum{ns=\"x\",secondary=\"s1\"}")->record.last;
+}
+
+/* What one member shows is not the end of its group's rates. */
+static void a_total_outlives_values_without_measure(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_init(&scene);
+    struct pipeline_target *target = new_target(&scene.rig, "a");
+    assert_true(told(&scene, 0, target, 10, 100) == 0);
+    assert_true(told(&scene, 1, target, INFINITY, 101) == 1);
+    assert_true(told(&scene, 2, target, -INFINITY, 103) == 3);
+    assert_true(told(&scene, 3, target, 14, 104) == 8);
+    /* So far that nothing shows beside it: the total begins anew, a reset to readers. */
+    assert_true(told(&scene, 4, target, 1e300, 105) == 1e300);
+    assert_true(told(&scene, 5, target, 1e300, 112) == 7);
+    assert_true(told(&scene, 6, target, 1e300, 113) == 8);
+    assert_true(told(&scene, 7, target, 1e300, 113) == 8);
+    /* Past all doubles. */
+    assert_true(told(&scene, 8, target, 1.5e308, 114) == 1.5e308 - 1e300);
+    assert_true(told(&scene, 9, target, 1e308, 115) == 1e308);
+    assert_true(told(&scene, 10, target, 1e308, 118) == 3);
+    pipeline_target_free(target);
+    scene_done(&scene);
+}
+
 static void parts_of_histograms_keep_le(void **state)
 {
     (void)state;
@@ -388,6 +451,7 @@ int main(void)
         cmocka_unit_test(gauges_have_sum_min_max_and_count), cmocka_unit_test(counters_are_running_totals_of_increases),
         cmocka_unit_test(parts_of_histograms_keep_le),       cmocka_unit_test(groups_come_and_go),
         cmocka_unit_test(two_kinds_of_one_name_do_not_mix),  cmocka_unit_test(groups_have_ceilings),
+        cmocka_unit_test(a_counter_that_was_away_goes_on),   cmocka_unit_test(a_total_outlives_values_without_measure),
         cmocka_unit_test(all_that_may_be_is_told),           cmocka_unit_test(two_halves_make_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

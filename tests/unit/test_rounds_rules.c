@@ -76,14 +76,19 @@ static struct rounds_stats stats_of(struct table *table)
     return stats;
 }
 
-static bool change(struct table *table, const char *rules)
+static bool change_after(struct table *table, const char *rules, int64_t not_before_ms)
 {
     CLEANUP_FREE char *text = mem_printf(HEAD "windows: {resolution: 60s, rules: [%s]}\n", rules);
     struct secondary_config *config = world_config(&table->world, text);
     CLEANUP(window_rules_unrefp) struct window_rules *made = windows_config_rules(&config->windows);
-    bool set = rounds_set_rules(table->rounds, made);
+    bool set = rounds_set_rules(table->rounds, made, not_before_ms);
     secondary_config_free(config);
     return set;
+}
+
+static bool change(struct table *table, const char *rules)
+{
+    return change_after(table, rules, 0);
 }
 
 /* Samples of all series that begin so, and that none of its windows overlaps another. */
@@ -245,6 +250,38 @@ static void targets_come_and_go_while_rules_change(void **state)
     table_free(table);
 }
 
+/* Told of a time ahead, rules wait for it: workers that hear of them one after the other change together. */
+static void rules_change_at_the_time_told(void **state)
+{
+    (void)state;
+    int64_t told[2];
+    for (int i = 0; i < 2; i++) {
+        struct table *table = table_new("scrape_interval: 15s, scrape_timeout: 10s", "");
+        add_hosts(table, 1);
+        loop_advance(table->world.loop, 58000 + i * 4000); /* before the border, and behind it */
+        assert_true(change_after(table, "{match: heat, resolution: 30s}", WORLD_START_MS + 63000));
+        told[i] = stats_of(table).rules_from_ms;
+        table_free(table);
+    }
+    assert_int_equal(told[0], WORLD_START_MS + 120000);
+    assert_int_equal(told[1], told[0]);
+}
+
+/* More scrapes than a batch takes of a target: those of a group leave together, and none is lost. */
+static void many_scrapes_leave_by_groups(void **state)
+{
+    (void)state;
+    struct table *table = table_new("scrape_interval: 250ms, scrape_timeout: 200ms", "{match: heat, resolution: 0s}");
+    add_hosts(table, 5);
+    loop_advance(table->world.loop, 4 * 60000);
+    table->checked = false;
+    rounds_seal_all(table->rounds);
+    check_samples(table);
+    /* A minute: 240 scrapes in four parts, and the default windows. At the ends a minute is not whole. */
+    assert_true(table->rig.parts <= 5 * (4 + 1) + 2);
+    table_free(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +289,8 @@ int main(void)
         cmocka_unit_test(each_class_leaves_with_its_own_window),
         cmocka_unit_test(idle_time_is_told_by_beats_and_sealed_by_windows),
         cmocka_unit_test(rules_change_without_a_gap),
+        cmocka_unit_test(rules_change_at_the_time_told),
+        cmocka_unit_test(many_scrapes_leave_by_groups),
         cmocka_unit_test(targets_come_and_go_while_rules_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,11 +153,13 @@ static void rules_must_go_together(void **state)
     static const struct window_rule bad_selector[] = {RESOLUTION("up", 15000), RESOLUTION("up{", 15000)};
     refuse(bad_selector, 2, 1, "match", "at character 4: ");
     static const struct window_rule no_multiple[] = {RESOLUTION("a", 15000), RESOLUTION("b", 20000)};
-    refuse(no_multiple, 2, 1, "resolution", "no multiple of 15000 ms");
+    refuse(no_multiple, 2, 1, "resolution", "no multiple of 15s");
     static const struct window_rule no_part[] = {RESOLUTION("a", 50000)};
-    refuse(no_part, 1, 0, "resolution", "windows.resolution, 60000 ms, is no multiple");
+    refuse(no_part, 1, 0, "resolution", "must divide windows.resolution, 1m, without a rest");
     static const struct window_rule two[] = {AGGREGATE("a", RESOLUTION_UNSAID), AGGREGATE("b", 120000)};
-    refuse(two, 2, 1, "keep", "rule 1 makes aggregates by the same labels at a resolution of 60000 ms");
+    refuse(two, 2, 1, "resolution", "an earlier rule makes aggregates at a resolution of 1m");
+    static const struct window_rule late[] = {AGGREGATE("a", 120000), AGGREGATE("b", RESOLUTION_UNSAID)};
+    refuse(late, 2, 1, "keep", "an earlier rule makes aggregates at a resolution of 2m");
     static const struct window_rule fine[] = {RESOLUTION("a", 20000), AGGREGATE("b", 20000)};
     refuse(fine, 2, 1, "resolution", "aggregates need windows of windows.resolution");
     static const struct window_rule good[] = {RESOLUTION("a", 15000), RESOLUTION("b", 45000), RESOLUTION("c", 300000),
