@@ -127,16 +127,31 @@ void aggregate_add(struct aggregate *aggregate, const struct aggregate_key *key,
     cell->labels = labels;
 }
 
+/* names and values have room for LABELS_MAX. */
+static struct aggregate_key key_of(const struct labels *labels, struct str *names, struct str *values)
+{
+    size_t count = labels_count(labels);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = labels_at(labels, i).name;
+        values[i] = labels_at(labels, i).value;
+    }
+    return (struct aggregate_key){names, values, count};
+}
+
+struct aggregate_cell *aggregate_find(const struct aggregate *aggregate, const struct labels *labels)
+{
+    struct str names[LABELS_MAX], values[LABELS_MAX];
+    const struct aggregate_key key = key_of(labels, names, values);
+    return map_get(&aggregate->cells, hash_of(&key), is_cell, &key);
+}
+
 void aggregate_merge(struct aggregate *aggregate, const struct aggregate *part)
 {
     struct str names[LABELS_MAX], values[LABELS_MAX];
     size_t at = 0;
+    map_reserve(&aggregate->cells, MIN(aggregate->cells.count + part->cells.count, (size_t)AGGREGATE_GROUPS_MAX));
     for (const struct aggregate_cell *cell; (cell = map_next(&part->cells, &at));) {
-        struct aggregate_key key = {names, values, labels_count(cell->labels)};
-        for (size_t i = 0; i < key.count; i++) {
-            names[i] = labels_at(cell->labels, i).name;
-            values[i] = labels_at(cell->labels, i).value;
-        }
+        const struct aggregate_key key = key_of(cell->labels, names, values);
         aggregate_add(aggregate, &key, cell);
     }
     aggregate->refused += part->refused;

@@ -42,5 +42,7 @@ struct aggregate_key {
 };
 /* Adds what `cell` says (its labels are not read). */
 void aggregate_add(struct aggregate *aggregate, const struct aggregate_key *key, const struct aggregate_cell *cell);
+/* The group of these labels, or NULL. */
+struct aggregate_cell *aggregate_find(const struct aggregate *aggregate, const struct labels *labels);
 /* Adds all of `part`. */
 void aggregate_merge(struct aggregate *aggregate, const struct aggregate *part);

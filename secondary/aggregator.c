@@ -1,8 +1,9 @@
 #include "aggregator.h"
 
-#include "base/arena.h"
 #include "base/fail.h"
+#include "group_page.h"
 #include "metric/record.h"
+#include "totals.h"
 #include "window.h"
 
 #include <stdlib.h>
@@ -10,19 +11,6 @@
 struct open_window {
     int64_t start_ms, resolution_ms;
     struct aggregate *aggregate;
-};
-
-struct total { /* of a group of counters, over all its windows */
-    struct labels *labels;
-    double sum;
-    int64_t seen_ms;
-};
-
-struct series_set { /* what the groups of one resolution are as series */
-    int64_t resolution_ms;
-    int64_t open_ms; /* the first window that has not been told; INT64_MIN: none was yet */
-    struct window *window;
-    uint64_t folded, groups; /* of its last window */
 };
 
 struct aggregator {
@@ -33,10 +21,16 @@ struct aggregator {
     struct record_extra *extras; /* of the window told last */
     struct open_window *windows;
     size_t window_count;
-    struct series_set *sets;
-    size_t set_count;
-    struct map totals; /* struct total, by the hash of its labels */
+    struct totals totals;
     uint64_t refused_total;
+    /* Of the window told last, whatever its resolution: a change of rules must end no series that lives on. */
+    int64_t end_ms, resolution_ms;
+    uint64_t folded;
+    struct aggregate *shown;       /* its groups, and those that were spared; NULL: none was told yet */
+    struct group_page *group_page; /* of its groups; NULL: none was told yet */
+    struct window *window;         /* whose series those of the next window are compared with */
+    bool spared;                   /* shown is more than that window knows */
+    int64_t spared_until_ms;       /* windows that begin before are told without markers */
 };
 
 struct aggregator *aggregator_new(const char *secondary)
@@ -47,14 +41,10 @@ struct aggregator *aggregator_new(const char *secondary)
     aggregator->pages = page_cache_new(0);
     struct window_rules_error error;
     ASSERT(window_rules_new(NULL, 0, 1000, &error, &aggregator->rules) == 0);
-    map_init(&aggregator->totals);
+    aggregator->spared_until_ms = INT64_MIN;
+    aggregator->window = window_new(aggregator->pages);
+    totals_init(&aggregator->totals);
     return aggregator;
-}
-
-static void total_free(struct total *total)
-{
-    labels_unref(total->labels);
-    mem_free(total);
 }
 
 void aggregator_free(struct aggregator *aggregator)
@@ -64,17 +54,14 @@ void aggregator_free(struct aggregator *aggregator)
     for (size_t i = 0; i < aggregator->window_count; i++)
         aggregate_free(aggregator->windows[i].aggregate);
     window_scratch_done(&aggregator->scratch);
-    for (size_t i = 0; i < aggregator->set_count; i++)
-        window_free(aggregator->sets[i].window);
+    window_free(aggregator->window);
+    group_page_free(aggregator->pages, aggregator->group_page);
     page_cache_free(aggregator->pages);
     window_rules_unref(aggregator->rules);
-    size_t at = 0;
-    for (struct total *total; (total = map_next(&aggregator->totals, &at));)
-        total_free(total);
-    map_done(&aggregator->totals);
+    aggregate_free(aggregator->shown);
+    totals_done(&aggregator->totals);
     labels_unref(aggregator->target);
     mem_free(aggregator->windows);
-    mem_free(aggregator->sets);
     mem_free(aggregator->extras);
     mem_free(aggregator);
 }
@@ -95,139 +82,69 @@ void aggregator_take(struct aggregator *aggregator, int64_t window_start_ms, int
     aggregate_merge(window->aggregate, part);
 }
 
-/* ---- Totals of counters ---- */
+/* ---- A window as a part ---- */
 
-static bool is_total(const void *item, const void *key)
-{
-    return labels_equal(((const struct total *)item)->labels, key);
-}
-
-/* ret_new: it begins in this window, at 0. */
-static double add_to_total(struct aggregator *aggregator, const struct aggregate_cell *cell, bool *ret_new)
-{
-    uint64_t hash = labels_hash(cell->labels);
-    struct total *total = map_get(&aggregator->totals, hash, is_total, cell->labels);
-    *ret_new = !total;
-    if (!total) {
-        total = mem_zalloc(sizeof(*total));
-        total->labels = labels_ref(cell->labels);
-        map_put(&aggregator->totals, hash, total);
-    }
-    double increase = isfinite(cell->sum) ? cell->sum : 0;
-    double sum = increase == 0 ? total->sum : sum_add(total->sum, increase);
-    /* So large that more than a thousandth of the increase is lost in it, or past all doubles: it begins anew, which
-     * readers see as a reset. Else one member's 1e300 would be the end of its group's rates. */
-    bool shows = fabs(sum - total->sum - increase) <= fabs(increase) / 1000;
-    total->sum = shows ? sum : increase;
-    ASSERT(isfinite(total->sum));
-    total->seen_ms = cell->last_ms;
-    return total->sum;
-}
-
-static void forget_totals(struct aggregator *aggregator, int64_t now_ms)
-{
-    struct map kept;
-    map_init(&kept);
-    size_t at = 0;
-    for (struct total *total; (total = map_next(&aggregator->totals, &at));) {
-        if (now_ms - total->seen_ms > AGGREGATE_IDLE_MS)
-            total_free(total);
-        else
-            map_put(&kept, labels_hash(total->labels), total);
-    }
-    map_done(&aggregator->totals);
-    aggregator->totals = kept;
-}
-
-/* ---- From groups to series ---- */
-
-enum field { FIELD_COUNT, FIELD_MAX, FIELD_MIN, FIELD_SUM, FIELDS };
-
-static const struct {
-    const char *suffix, *help;
-} fields[FIELDS] = {{":count", "Series that had a value in the window"},
-                    {":max", "Largest value of all series in the window"},
-                    {":min", "Least value of all series in the window"},
-                    {":sum", "Over all series: the sum of last values, or what a counter's increases came to so far"}};
-
-static int compare_cells(const void *a, const void *b)
-{
-    return labels_compare((*(const struct aggregate_cell *const *)a)->labels,
-                          (*(const struct aggregate_cell *const *)b)->labels);
-}
-
-/* In an order that stays from window to window, so that layouts do. */
-static struct aggregate_cell **sort_cells(const struct aggregate *aggregate)
-{
-    struct aggregate_cell **cells = mem_array(aggregate->cells.count, sizeof(struct aggregate_cell *));
-    size_t at = 0, count = 0;
-    for (struct aggregate_cell *cell; (cell = map_next(&aggregate->cells, &at));)
-        cells[count++] = cell;
-    if (count > 1)
-        qsort(cells, count, sizeof(struct aggregate_cell *), compare_cells);
-    return cells;
-}
-
-struct shown { /* one series of a window */
-    const struct aggregate_cell *cell;
-    bool begins; /* a counter, which was 0 before */
+struct telling {
+    const struct open_window *window;
+    const struct group_page *groups;
+    const struct aggregate_cell **cells; /* by group */
+    bool *begins;                        /* by group: a counter, which was 0 before */
+    int64_t time_ms;                     /* of the last scrape */
+    uint32_t count;                      /* of the group with most scrapes */
 };
 
-/* The series of a window, their values, and where they came from. */
-struct showing {
-    struct arena arena;
-    struct page_series *series;
-    struct shown *shown;
-    double *values;
-    uint32_t *slots; /* of the page */
-    size_t count;
-};
-
-static void showing_done(struct showing *showing)
+static struct page_source source_of(const struct aggregator *aggregator)
 {
-    arena_done(&showing->arena);
+    return (struct page_source){.rules = aggregator->rules, .target = aggregator->target};
 }
 
-static void show_field(struct aggregator *aggregator, struct showing *showing, const struct aggregate_cell *cell,
-                       enum field field)
+/* The page of the window before where that will do. */
+static void find_groups(struct aggregator *aggregator, const struct aggregate *aggregate, struct telling *telling)
 {
-    size_t at = showing->count++, label_count = labels_count(cell->labels);
-    struct shown *shown = &showing->shown[at];
-    struct page_series *series = &showing->series[at];
-    struct label *labels = arena_array(&showing->arena, label_count, sizeof(*labels));
-    bool counter = field == FIELD_SUM && cell->kind == KIND_COUNTER;
-    shown->cell = cell;
-    series->name = str_from(arena_printf(&showing->arena, STR_FMT "%s",
-                                         STR_ARG(labels_get(cell->labels, STR(LABEL_NAME))), fields[field].suffix));
-    series->help = str_from(fields[field].help);
-    series->type = counter ? METRIC_COUNTER : METRIC_GAUGE;
-    series->labels = labels;
-    for (size_t i = 0; i < label_count; i++)
-        if (!str_equal(labels_at(cell->labels, i).name, STR(LABEL_NAME)))
-            labels[series->label_count++] = labels_at(cell->labels, i);
-    showing->values[at] = field == FIELD_COUNT ? (double)cell->members
-                          : field == FIELD_MAX ? cell->max
-                          : field == FIELD_MIN ? cell->min
-                          : counter            ? add_to_total(aggregator, cell, &shown->begins)
-                                               : cell->sum;
+    const struct page_source source = source_of(aggregator);
+    bool fits = aggregator->group_page && group_page_fits(aggregator->group_page, aggregate, telling->cells);
+    if (!fits) {
+        group_page_free(aggregator->pages, aggregator->group_page);
+        aggregator->group_page = group_page_new(aggregator->pages, &source, aggregate);
+        ASSERT(group_page_fits(aggregator->group_page, aggregate, telling->cells));
+    }
+    telling->groups = aggregator->group_page;
 }
 
-static void show_all(struct aggregator *aggregator, const struct aggregate *aggregate, struct showing *showing)
+static double value_of(struct aggregator *aggregator, struct telling *telling, const struct group_series *series)
 {
-    CLEANUP_FREE struct aggregate_cell **cells = sort_cells(aggregate);
-    size_t count = aggregate->cells.count, series_max = count * FIELDS;
-    arena_init(&showing->arena, 0);
-    showing->series = arena_array(&showing->arena, series_max, sizeof(*showing->series));
-    showing->shown = arena_array(&showing->arena, series_max, sizeof(*showing->shown));
-    showing->values = arena_array(&showing->arena, series_max, sizeof(*showing->values));
-    showing->slots = arena_array(&showing->arena, series_max, sizeof(*showing->slots));
-    for (size_t i = 0; i < count; i++)
-        for (int field = 0; field < FIELDS; field++)
-            if (cells[i]->kind != KIND_COUNTER || field == FIELD_COUNT || field == FIELD_SUM)
-                show_field(aggregator, showing, cells[i], (enum field)field);
+    const struct aggregate_cell *cell = telling->cells[series->group];
+    int64_t end_ms = telling->window->start_ms + telling->window->resolution_ms;
+    switch (series->field) {
+    case GROUP_COUNT:
+        return (double)cell->members;
+    case GROUP_MAX:
+        return cell->max;
+    case GROUP_MIN:
+        return cell->min;
+    default:
+        if (cell->kind != KIND_COUNTER)
+            return cell->sum;
+        return totals_add(&aggregator->totals, cell->labels, cell->sum, end_ms, &telling->begins[series->group]);
+    }
 }
 
-/* ---- From series to a part ---- */
+static double *fill_values(struct aggregator *aggregator, struct telling *telling)
+{
+    double *values = mem_array(telling->groups->page->value_count, sizeof(*values));
+    for (size_t i = 0; i < telling->groups->count; i++) {
+        const struct group_series *series = &telling->groups->series[i];
+        values[series->slot] = value_of(aggregator, telling, series);
+    }
+    telling->time_ms = telling->window->start_ms;
+    for (size_t i = 0; i < telling->groups->group_count; i++) {
+        telling->time_ms = MAX(telling->time_ms, telling->cells[i]->last_ms);
+        telling->count = MAX(telling->count, telling->cells[i]->count);
+    }
+    if (telling->groups->group_count == 0)
+        telling->time_ms += telling->window->resolution_ms - 1;
+    return values;
+}
 
 static int compare_extras(const void *a, const void *b)
 {
@@ -236,89 +153,144 @@ static int compare_extras(const void *a, const void *b)
 }
 
 /* Each record has the time and the scrapes of its own group's members. */
-static size_t settle_records(struct aggregator *aggregator, const struct showing *showing, const struct page *page)
+static size_t settle_records(struct aggregator *aggregator, const struct telling *telling)
 {
-    CLEANUP_FREE uint32_t *to = mem_array(page->slot_count, sizeof(*to));
+    const struct page *page = telling->groups->page;
+    bool same = page == aggregator->scratch.page;
+    CLEANUP_FREE uint32_t *to = mem_array(same ? 0 : page->slot_count, sizeof(*to));
     size_t extra_count = 0;
-    page_match(page, aggregator->scratch.page, to);
-    aggregator->extras = mem_resize(aggregator->extras, showing->count + 1, sizeof(*aggregator->extras));
-    for (size_t i = 0; i < showing->count; i++) {
-        const struct shown *shown = &showing->shown[i];
-        uint32_t slot = to[showing->slots[i]];
+    if (!same)
+        page_match(page, aggregator->scratch.page, to);
+    aggregator->extras = mem_resize(aggregator->extras, telling->groups->group_count + 1, sizeof(*aggregator->extras));
+    for (size_t i = 0; i < telling->groups->count; i++) {
+        const struct group_series *series = &telling->groups->series[i];
+        const struct aggregate_cell *cell = telling->cells[series->group];
+        uint32_t slot = same ? series->slot : to[series->slot];
         struct record *record = &aggregator->scratch.records[slot];
-        record->time_ms = shown->cell->last_ms;
-        record->count = shown->cell->count;
+        record->time_ms = cell->last_ms;
+        record->count = cell->count;
         record_fill_constant(record);
-        if (shown->begins && shown->cell->first_ms < shown->cell->last_ms)
-            aggregator->extras[extra_count++] = (struct record_extra){slot, {shown->cell->first_ms, 0}};
+        if (series->field == GROUP_SUM && telling->begins[series->group] && cell->first_ms < cell->last_ms)
+            aggregator->extras[extra_count++] = (struct record_extra){slot, {cell->first_ms, 0}};
     }
     if (extra_count > 1)
         qsort(aggregator->extras, extra_count, sizeof(*aggregator->extras), compare_extras);
     return extra_count;
 }
 
-static struct series_set *set_of(struct aggregator *aggregator, int64_t resolution_ms)
+static void add_item(struct aggregator *aggregator, const struct telling *telling, const struct window_closed *closed,
+                     struct pipeline_sealed *sealed)
 {
-    for (size_t i = 0; i < aggregator->set_count; i++)
-        if (aggregator->sets[i].resolution_ms == resolution_ms)
-            return &aggregator->sets[i];
-    aggregator->sets = mem_resize(aggregator->sets, aggregator->set_count + 1, sizeof(*aggregator->sets));
-    struct series_set *set = &aggregator->sets[aggregator->set_count++];
-    *set = (struct series_set){
-        .resolution_ms = resolution_ms, .open_ms = INT64_MIN, .window = window_new(aggregator->pages)};
-    return set;
-}
-
-static void add_item(struct aggregator *aggregator, const struct showing *showing, const struct page *page,
-                     const struct window_closed *closed, struct pipeline_sealed *sealed)
-{
-    size_t extra_count = settle_records(aggregator, showing, page);
+    size_t extra_count = settle_records(aggregator, telling);
     struct batch_item item = {.target = aggregator->target,
                               .page = closed->page,
                               .time_ms = closed->time_ms,
-                              .count = closed->count,
+                              .count = MAX(closed->count, telling->count),
                               .records = closed->records,
                               .extras = aggregator->extras,
                               .extra_count = extra_count};
-    for (size_t i = 0; i < showing->count; i++)
-        item.count = MAX(item.count, showing->shown[i].cell->count);
     if (batch_writer_add(sealed->writer, &item) < 0)
         sealed->series_refused += sealed->series_folded;
 }
 
-/* Tells a window: its series, and stale markers for those of the window before that are gone. */
-static void tell(struct aggregator *aggregator, struct series_set *set, const struct aggregate *aggregate,
-                 struct pipeline_sealed *sealed)
+/* ---- Series that are spared, as a window of another resolution may still show them ---- */
+
+/* True when another resolution has a window at the same time, open or told: a series that is not in this one may be in
+ * that. What has ended is told by the first window behind both. */
+static bool is_shared(struct aggregator *aggregator, const struct open_window *window)
 {
-    CLEANUP(showing_done) struct showing showing = {0};
-    show_all(aggregator, aggregate, &showing);
-    const struct page_source source = {.rules = aggregator->rules, .target = aggregator->target};
-    struct page *page = page_of_series(aggregator->pages, &source, showing.series, showing.count, showing.slots);
-    sealed->series_folded = aggregate->folded;
-    sealed->series_refused = aggregate->refused;
-    set->folded = aggregate->folded;
-    set->groups = aggregate->cells.count;
-    if (!page) { /* labels that no layout holds */
-        sealed->series_refused += aggregate->folded;
-        return;
+    int64_t end_ms = window->start_ms + window->resolution_ms;
+    bool shared = window->start_ms < aggregator->spared_until_ms;
+    for (size_t i = 0; i < aggregator->window_count; i++) {
+        const struct open_window *other = &aggregator->windows[i];
+        int64_t other_end_ms = other->start_ms + other->resolution_ms;
+        if (other->resolution_ms == window->resolution_ms || other->start_ms >= end_ms ||
+            other_end_ms <= window->start_ms)
+            continue;
+        shared = true;
+        aggregator->spared_until_ms = MAX(aggregator->spared_until_ms, MAX(end_ms, other_end_ms));
     }
-    CLEANUP_FREE double *values = mem_array(page->value_count, sizeof(*values));
-    int64_t time_ms = sealed->window_start_ms;
-    for (size_t i = 0; i < showing.count; i++) {
-        values[showing.slots[i]] = showing.values[i];
-        time_ms = MAX(time_ms, showing.shown[i].cell->last_ms);
-    }
-    if (showing.count == 0)
-        time_ms += set->resolution_ms - 1;
+    return shared;
+}
+
+/* The next window is compared with all that was shown, not with the last window alone. */
+static void recall_spared(struct aggregator *aggregator)
+{
+    const struct page_source source = source_of(aggregator);
+    struct group_page *groups = group_page_new(aggregator->pages, &source, aggregator->shown);
     struct window_closed closed;
-    window_add(set->window, page, &(struct page_values){.values = values}, time_ms);
-    if (window_close(set->window, &aggregator->scratch, &closed))
-        add_item(aggregator, &showing, page, &closed, sealed);
-    window_scratch_release(&aggregator->scratch);
-    page_unref(aggregator->pages, page);
+    aggregator->spared = false;
+    if (groups->page) {
+        CLEANUP_FREE double *values = mem_array(groups->page->value_count, sizeof(*values));
+        window_add(aggregator->window, groups->page, &(struct page_values){.values = values}, aggregator->end_ms);
+        window_close(aggregator->window, &aggregator->scratch, &closed);
+        window_scratch_release(&aggregator->scratch);
+    }
+    group_page_free(aggregator->pages, groups);
+}
+
+static void note_shown(struct aggregator *aggregator, struct open_window *window, bool shared)
+{
+    if (shared && aggregator->shown) {
+        aggregate_merge(aggregator->shown, window->aggregate);
+        aggregate_free(window->aggregate);
+    } else {
+        aggregate_free(aggregator->shown);
+        aggregator->shown = window->aggregate;
+    }
+    aggregator->spared |= shared;
 }
 
 /* ---- Window by window ---- */
+
+/* Tells a window: its series, and stale markers for those shown before that are gone. */
+static void tell(struct aggregator *aggregator, const struct open_window *open, bool shared,
+                 struct pipeline_sealed *sealed)
+{
+    CLEANUP_FREE const struct aggregate_cell **cells =
+        mem_array(open->aggregate->cells.count, sizeof(struct aggregate_cell *));
+    CLEANUP_FREE bool *begins = mem_array(open->aggregate->cells.count, sizeof(*begins));
+    struct telling telling = {.window = open, .cells = cells, .begins = begins};
+    sealed->series_folded = open->aggregate->folded;
+    sealed->series_refused = open->aggregate->refused;
+    aggregator->folded = open->aggregate->folded;
+    if (!shared && aggregator->spared)
+        recall_spared(aggregator);
+    find_groups(aggregator, open->aggregate, &telling);
+    if (!telling.groups->page) { /* labels that no layout holds */
+        sealed->series_refused += open->aggregate->folded;
+        return;
+    }
+    CLEANUP_FREE double *values = fill_values(aggregator, &telling);
+    struct window *window = shared ? window_new(aggregator->pages) : aggregator->window;
+    struct window_closed closed;
+    window_add(window, telling.groups->page, &(struct page_values){.values = values}, telling.time_ms);
+    if (window_close(window, &aggregator->scratch, &closed))
+        add_item(aggregator, &telling, &closed, sealed);
+    window_scratch_release(&aggregator->scratch);
+    if (shared)
+        window_free(window);
+}
+
+static void tell_window(struct aggregator *aggregator, struct open_window window, struct pipeline_sealed *ret_sealed)
+{
+    bool shared = is_shared(aggregator, &window);
+    *ret_sealed = (struct pipeline_sealed){.writer = batch_writer_new(),
+                                           .window_start_ms = window.start_ms,
+                                           .resolution_ms = window.resolution_ms,
+                                           .span_ms = window.resolution_ms};
+    tell(aggregator, &window, shared, ret_sealed);
+    note_shown(aggregator, &window, shared);
+    aggregator->end_ms = window.start_ms + window.resolution_ms;
+    aggregator->resolution_ms = window.resolution_ms;
+    aggregator->refused_total += ret_sealed->series_refused;
+    totals_forget(&aggregator->totals, window.start_ms);
+}
+
+static bool has_groups(const struct aggregator *aggregator)
+{
+    return aggregator->shown && aggregator->shown->cells.count > 0;
+}
 
 static size_t oldest_window(const struct aggregator *aggregator, int64_t through_ms)
 {
@@ -332,68 +304,50 @@ static size_t oldest_window(const struct aggregator *aggregator, int64_t through
     return found;
 }
 
-static bool is_open(const struct aggregator *aggregator, const struct series_set *set)
+/* Groups were shown, and nothing came of the window behind, which is over. One of another resolution that is open there
+ * will say what became of them. */
+static bool is_silent(const struct aggregator *aggregator, int64_t through_ms)
 {
+    if (!has_groups(aggregator) || through_ms == INT64_MAX ||
+        aggregator->end_ms + aggregator->resolution_ms > through_ms)
+        return false;
     for (size_t i = 0; i < aggregator->window_count; i++)
-        if (aggregator->windows[i].resolution_ms == set->resolution_ms &&
-            aggregator->windows[i].start_ms <= set->open_ms)
-            return true;
-    return false;
+        if (aggregator->windows[i].start_ms < aggregator->end_ms + aggregator->resolution_ms)
+            return false;
+    return true;
 }
 
-/* A resolution that had groups in the window before and none in the one that is over. */
-static struct series_set *find_silent(struct aggregator *aggregator, int64_t through_ms)
+/* A window that was to come and has neither groups nor any to end, or has not begun when all stops. */
+static bool says_nothing(const struct aggregator *aggregator, const struct open_window *window, int64_t through_ms)
 {
-    for (size_t i = 0; i < aggregator->set_count; i++) {
-        struct series_set *set = &aggregator->sets[i];
-        bool over = through_ms != INT64_MAX && set->open_ms + set->resolution_ms <= through_ms;
-        if (set->groups > 0 && over && !is_open(aggregator, set))
-            return set;
-    }
-    return NULL;
-}
-
-static struct pipeline_sealed begin_part(int64_t start_ms, int64_t resolution_ms)
-{
-    return (struct pipeline_sealed){.writer = batch_writer_new(),
-                                    .window_start_ms = start_ms,
-                                    .resolution_ms = resolution_ms,
-                                    .span_ms = resolution_ms};
-}
-
-static void tell_window(struct aggregator *aggregator, struct open_window window, struct pipeline_sealed *ret_sealed)
-{
-    struct series_set *set = set_of(aggregator, window.resolution_ms);
-    *ret_sealed = begin_part(window.start_ms, window.resolution_ms);
-    tell(aggregator, set, window.aggregate, ret_sealed);
-    set->open_ms = window.start_ms + window.resolution_ms;
-    aggregator->refused_total += ret_sealed->series_refused;
-    aggregate_free(window.aggregate);
-    forget_totals(aggregator, window.start_ms);
+    const struct aggregate *aggregate = window->aggregate;
+    return aggregate->cells.count == 0 && aggregate->refused == 0 &&
+           (!has_groups(aggregator) || through_ms == INT64_MAX);
 }
 
 bool aggregator_next(struct aggregator *aggregator, int64_t through_ms, struct pipeline_sealed *ret_sealed)
 {
-    size_t at = oldest_window(aggregator, through_ms);
-    struct series_set *silent = find_silent(aggregator, through_ms);
-    if (silent) {
-        struct open_window nothing = {silent->open_ms, silent->resolution_ms, aggregate_new()};
-        tell_window(aggregator, nothing, ret_sealed);
-        return true;
+    for (size_t at; (at = oldest_window(aggregator, through_ms)) != SIZE_MAX && !is_silent(aggregator, through_ms);) {
+        struct open_window window = aggregator->windows[at];
+        aggregator->windows[at] = aggregator->windows[--aggregator->window_count];
+        if (!says_nothing(aggregator, &window, through_ms)) {
+            tell_window(aggregator, window, ret_sealed);
+            return true;
+        }
+        aggregate_free(window.aggregate);
     }
-    if (at == SIZE_MAX)
+    if (!is_silent(aggregator, through_ms))
         return false;
-    struct open_window window = aggregator->windows[at];
-    aggregator->windows[at] = aggregator->windows[--aggregator->window_count];
-    tell_window(aggregator, window, ret_sealed);
+    struct open_window nothing = {aggregator->end_ms, aggregator->resolution_ms, aggregate_new()};
+    tell_window(aggregator, nothing, ret_sealed);
     return true;
 }
 
 void aggregator_stats(const struct aggregator *aggregator, struct aggregator_stats *ret_stats)
 {
-    *ret_stats = (struct aggregator_stats){.refused_total = aggregator->refused_total};
-    for (size_t i = 0; i < aggregator->set_count; i++) {
-        ret_stats->groups += aggregator->sets[i].groups;
-        ret_stats->folded += aggregator->sets[i].folded;
-    }
+    *ret_stats = (struct aggregator_stats){.groups = has_groups(aggregator) ? aggregator->shown->cells.count : 0,
+                                           .folded = aggregator->folded,
+                                           .refused_total = aggregator->refused_total,
+                                           .totals = aggregator->totals.map.count,
+                                           .totals_evicted_total = aggregator->totals.evicted_total};
 }

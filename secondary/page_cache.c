@@ -3,15 +3,18 @@
 #include "base/map.h"
 #include "page_make.h"
 
-/* After so many pages given up, layouts that no page uses any more are looked for. */
+/* After so many pages given up, or series of these, layouts that no page uses any more are looked for: 256 pages of all
+ * groups of aggregates, where these change from window to window, would be gigabytes. */
 #define SWEEP_AFTER_PAGES 256
+#define SWEEP_AFTER_SLOTS 1000000
 
 struct page_cache {
     struct map pages;   /* by hash; no references */
     struct map layouts; /* family layouts by content hash; a reference each, so that equal families are held once */
     uint64_t text_bytes, text_bytes_max;
     size_t page_count;
-    unsigned given_up;
+    unsigned given_up; /* pages since the last sweep */
+    uint64_t given_up_slots;
 };
 
 struct page_cache *page_cache_new(uint64_t text_bytes_max)
@@ -27,6 +30,7 @@ static void sweep_layouts(struct page_cache *cache, bool all)
 {
     struct map kept;
     map_init(&kept);
+    map_reserve(&kept, cache->layouts.count);
     size_t at = 0;
     for (struct layout *layout; (layout = map_next(&cache->layouts, &at));) {
         if (all || layout_is_single(layout))
@@ -36,6 +40,8 @@ static void sweep_layouts(struct page_cache *cache, bool all)
     }
     map_done(&cache->layouts);
     cache->layouts = kept;
+    cache->given_up = 0;
+    cache->given_up_slots = 0;
 }
 
 void page_cache_free(struct page_cache *cache)
@@ -52,6 +58,11 @@ void page_cache_free(struct page_cache *cache)
 size_t page_cache_pages(const struct page_cache *cache)
 {
     return cache->page_count;
+}
+
+size_t page_cache_layouts(const struct page_cache *cache)
+{
+    return cache->layouts.count;
 }
 
 uint64_t page_cache_text_bytes(const struct page_cache *cache)
@@ -87,12 +98,11 @@ void page_unref(struct page_cache *cache, struct page *page)
     mem_free(page->gauges);
     mem_free(page->lines);
     mem_free(page->text);
-    mem_free(page);
     cache->page_count--;
-    if (++cache->given_up >= SWEEP_AFTER_PAGES) {
-        cache->given_up = 0;
+    cache->given_up_slots += page->slot_count;
+    mem_free(page);
+    if (++cache->given_up >= SWEEP_AFTER_PAGES || cache->given_up_slots >= SWEEP_AFTER_SLOTS)
         sweep_layouts(cache, false);
-    }
 }
 
 struct page *page_cache_find(struct page_cache *cache, uint64_t key, struct str text)

@@ -56,6 +56,7 @@ void page_cache_free(struct page_cache *cache); /* all pages are back by then */
 struct page *page_ref(struct page *page);
 void page_unref(struct page_cache *cache, struct page *page); /* NULL allowed */
 size_t page_cache_pages(const struct page_cache *cache);
+size_t page_cache_layouts(const struct page_cache *cache); /* of families, with those that wait to be swept */
 uint64_t page_cache_text_bytes(const struct page_cache *cache);
 
 /* Values of a scrape, by slot, those of parts behind the page's own; reused from scrape to scrape. */

@@ -156,9 +156,43 @@ void pipeline_target_free(struct pipeline_target *target)
 
 /* ---- Other rules ---- */
 
+/* How long the windows of aggregates are, which is one length for all; 0: there are none. */
+static int64_t aggregates_ms(const struct window_rules *rules)
+{
+    for (size_t i = 0; i < window_rules_count(rules); i++) {
+        const struct window_rule *rule = window_rules_at(rules, i);
+        if (rule->keep == KEEP_AGGREGATE)
+            return rule->resolution_ms == RESOLUTION_UNSAID ? window_rules_default_ms(rules) : rule->resolution_ms;
+    }
+    return 0;
+}
+
+/* Says that a window of aggregates is to come, by a part without groups. */
+static void announce(struct pipeline *pipeline, int64_t start_ms, int64_t resolution_ms)
+{
+    struct pipeline_sealed part = {.aggregate = aggregate_new(),
+                                   .window_start_ms = start_ms,
+                                   .resolution_ms = resolution_ms,
+                                   .span_ms = resolution_ms};
+    pipeline->options.sealed(pipeline->options.sealed_arg, &part);
+}
+
+/* Who joins the aggregates of all workers does not know rules. The first window of the new resolution is the one that
+ * says which series went with the old one; without it they would all seem to end where nothing comes of the old. And
+ * another worker may change a period earlier, so the last of the old is told too. */
+static void announce_change(struct pipeline *pipeline, const struct window_rules *rules, int64_t from_ms)
+{
+    int64_t old_ms = aggregates_ms(pipeline->rules), new_ms = aggregates_ms(rules);
+    if (old_ms == 0 || new_ms == 0 || old_ms == new_ms)
+        return;
+    announce(pipeline, from_ms - old_ms, old_ms);
+    announce(pipeline, from_ms, new_ms);
+}
+
 void pipeline_set_rules(struct pipeline *pipeline, struct window_rules *rules, int64_t from_ms)
 {
     ASSERT(!pipeline->next_rules);
+    announce_change(pipeline, rules, from_ms);
     pipeline->next_rules = window_rules_ref(rules);
     pipeline->next_from_ms = from_ms;
     pipeline->targets_before = pipeline->targets;

@@ -84,7 +84,7 @@ void pipeline_free(struct pipeline *pipeline);
 DEFINE_CLEANUP(struct pipeline *, pipeline_free)
 /* Scrapes of from_ms or later go by these rules. from_ms: a multiple of all resolutions, old and new, later than any
  * scrape so far: so all windows end there, and none of the old rules overlaps one of the new. All targets go by the
- * rules set before. */
+ * rules set before. May seal parts without groups, which say that windows of aggregates change their length there. */
 void pipeline_set_rules(struct pipeline *pipeline, struct window_rules *rules, int64_t from_ms);
 
 /* interval_ms: how often it is scraped. */

@@ -71,10 +71,10 @@ static void place(struct map *map, uint64_t hash, void *item)
     map->slots[at] = (struct map_slot){hash, item};
 }
 
-static void grow(struct map *map)
+static void grow(struct map *map, size_t capacity)
 {
     struct map old = *map;
-    map->capacity = MAX(old.capacity * 2, (size_t)MAP_CAPACITY_MIN);
+    map->capacity = capacity;
     ASSERT(map->capacity <= UINT32_MAX); /* home_of uses 32 bits */
     map->slots = mem_array(map->capacity, sizeof(*map->slots));
     for (size_t i = 0; i < old.capacity; i++) {
@@ -85,11 +85,22 @@ static void grow(struct map *map)
     mem_free(old.slots);
 }
 
+void map_reserve(struct map *map, size_t count)
+{
+    size_t capacity = MAX(map->capacity, (size_t)MAP_CAPACITY_MIN);
+    while (count > capacity / 4 * 3) {
+        capacity *= 2;
+    }
+    if (count > 0 && capacity > map->capacity) {
+        grow(map, capacity);
+    }
+}
+
 void map_put(struct map *map, uint64_t hash, void *item)
 {
     ASSERT(item != NULL);
     if (map->count >= map->capacity / 4 * 3) {
-        grow(map);
+        grow(map, MAX(map->capacity * 2, (size_t)MAP_CAPACITY_MIN));
     }
     place(map, hash, item);
     map->count++;

@@ -16,6 +16,9 @@ void map_done(struct map *map);
 void map_clear(struct map *map);
 /* The item, or NULL. equal NULL: the hash alone decides (keys that are 64-bit numbers or unique hashes). */
 void *map_get(const struct map *map, uint64_t hash, map_equal_fn *equal, const void *key);
+/* Room for count items. Whoever puts what map_next gives into another map reserves first: that order is the order of
+ * slots, and in a table that is smaller each comes to stand at the end of one long run, in quadratic time. */
+void map_reserve(struct map *map, size_t count);
 /* Adds an item (not NULL) whose key is known to be absent. */
 void map_put(struct map *map, uint64_t hash, void *item);
 /* Takes the item out and returns it, NULL if absent. */

@@ -225,6 +225,32 @@ static void pages_that_nobody_shows_go(void **state)
     rig_done(&rig);
 }
 
+/* Layouts of pages that are gone are let go by how large these were, not only by how many. */
+static void layouts_of_large_pages_go_soon(void **state)
+{
+    (void)state;
+    enum { SERIES = 50000, PAGES = 60 };
+    struct rig rig;
+    rig_init(&rig);
+    const struct page_source source = {.rules = rig.rules, .target = rig.target};
+    CLEANUP_FREE struct page_series *series = mem_array(SERIES, sizeof(*series));
+    CLEANUP_FREE struct label *labels = mem_array(SERIES, sizeof(*labels));
+    CLEANUP_FREE char *texts = mem_array(SERIES, 16);
+    CLEANUP_FREE uint32_t *slots = mem_array(SERIES, sizeof(*slots));
+    for (int i = 0; i < PAGES; i++) {
+        for (int j = 0; j < SERIES; j++) {
+            snprintf(&texts[j * 16], 16, "%d", i * SERIES + j);
+            labels[j] = (struct label){STR("id"), str_from(&texts[j * 16])};
+            series[j] = (struct page_series){STR("x"), STR("x"), METRIC_GAUGE, &labels[j], 1};
+        }
+        struct page *page = page_of_series(rig.cache, &source, series, SERIES, slots);
+        assert_non_null(page);
+        page_unref(rig.cache, page);
+        assert_true(page_cache_layouts(rig.cache) <= 20);
+    }
+    rig_done(&rig);
+}
+
 static void a_newline_in_a_value_is_no_line(void **state)
 {
     (void)state;
@@ -582,6 +608,7 @@ int main(void)
         cmocka_unit_test(only_the_very_lines_are_known),
         cmocka_unit_test(pages_are_shared_where_they_are_the_same),
         cmocka_unit_test(pages_that_nobody_shows_go),
+        cmocka_unit_test(layouts_of_large_pages_go_soon),
         cmocka_unit_test(a_newline_in_a_value_is_no_line),
         cmocka_unit_test(samples_become_series),
         cmocka_unit_test(histograms_are_one_family),

@@ -29,8 +29,9 @@ struct scene {
     struct secondary *secondary;
     struct arrived arrived[BATCHES_MAX];
     size_t count;
-    uint64_t ups;   /* records of up that were 1 */
-    uint64_t stale; /* pages of targets that ended: two of each */
+    uint64_t ups;                          /* records of up that were 1 */
+    uint64_t stale;                        /* pages of targets that ended: two of each */
+    uint64_t aggregates, aggregates_ended; /* records of work_total:sum, and of these stale markers */
     bool stopped;
 };
 
@@ -39,6 +40,16 @@ struct scene {
 static bool is_up_page(const struct batch_block *block)
 {
     return str_equal(block->family->name, STR("up"));
+}
+
+static void count_aggregates(struct scene *scene, const struct batch_block *block)
+{
+    if (!str_equal(block->family->name, STR("work_total:sum")))
+        return;
+    for (uint32_t i = 0; i < block->family->count * block->entry_count; i++) {
+        scene->aggregates++;
+        scene->aggregates_ended += value_is_stale(block->records[i].last);
+    }
 }
 
 static int on_batch(void *arg, const struct spool_batch *batch, struct str bytes)
@@ -64,6 +75,7 @@ static int on_batch(void *arg, const struct spool_batch *batch, struct str bytes
         scene->stale += entries[i].stale_ms != 0;
     int r;
     while ((r = batch_reader_next(reader, &block)) == 1) {
+        count_aggregates(scene, &block);
         if (!is_up_page(&block))
             continue;
         for (uint32_t i = 0; i < block.entry_count; i++) {
@@ -425,6 +437,36 @@ static void test_rules(void **state)
     assert_true(scene->stopped);
 }
 
+static void reload_aggregates(struct scene *scene, const char *rule)
+{
+    CLEANUP_FREE char *text = mem_printf("datacenter: dc1\nsecondary: s1\nlisten: s1:9410\ndata_dir: /s1\n"
+                                         "primary: {urls: ['http://primary:9411']}\n"
+                                         "windows: {resolution: 15s, rules: [%s]}\n"
+                                         "global: {scrape_interval: 5s, scrape_timeout: 4s}\nscrape_configs:\n" JOBS,
+                                         rule);
+    world_write(&scene->world, "/s1.yaml", text);
+    mem_free(ask(scene, "POST", "/-/reload", 200));
+}
+
+/* Windows of aggregates become longer, and shorter again: no series ends, until there are none any more. */
+static void test_aggregates_change_their_windows(void **state)
+{
+    struct scene *scene = *state;
+    static const char *const rules[] = {
+        "{match: work_total, keep: aggregate}", "{match: work_total, keep: aggregate, resolution: 60s}",
+        "{match: work_total, keep: aggregate, resolution: 30s}", "{match: work_total, keep: aggregate}"};
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        uint64_t before = scene->aggregates;
+        reload_aggregates(scene, rules[i]);
+        advance(scene, 16 * R_MS);
+        assert_in_range(scene->aggregates - before, 3, 17);
+        assert_int_equal(scene->aggregates_ended, 0);
+    }
+    reload_aggregates(scene, "");
+    advance(scene, 4 * R_MS);
+    assert_int_equal(scene->aggregates_ended, 1);
+}
+
 static void test_status(void **state)
 {
     struct scene *scene = *state;
@@ -567,9 +609,17 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE(test_flow),   SCENE(test_discovery_changes),  SCENE(test_link_down), SCENE(test_crash),
-        SCENE(test_stop),   SCENE(test_stop_alone),         SCENE(test_reload),    SCENE(test_rules),
-        SCENE(test_status), cmocka_unit_test(test_threads),
+        SCENE(test_flow),
+        SCENE(test_discovery_changes),
+        SCENE(test_link_down),
+        SCENE(test_crash),
+        SCENE(test_stop),
+        SCENE(test_stop_alone),
+        SCENE(test_reload),
+        SCENE(test_rules),
+        SCENE(test_aggregates_change_their_windows),
+        SCENE(test_status),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
