@@ -350,4 +350,6 @@ void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stat
     ret_stats->aggregate_groups = aggregates.groups;
     ret_stats->series_folded = aggregates.folded;
     ret_stats->series_refused_total = aggregates.refused_total;
+    ret_stats->aggregate_totals = aggregates.totals;
+    ret_stats->aggregate_totals_evicted_total = aggregates.totals_evicted_total;
 }

@@ -31,6 +31,8 @@ struct batcher_stats {
     int64_t closed_through_ms;
     uint64_t aggregate_groups, series_folded; /* now, of aggregates */
     uint64_t series_refused_total;            /* series that no group took, in each window */
+    uint64_t aggregate_totals;                /* of groups of counters, kept */
+    uint64_t aggregate_totals_evicted_total;  /* that went before their time, past a ceiling */
     const char *last_error;                   /* of the spool; NULL: the last batch went well */
 };
 void batcher_stats(const struct batcher *batcher, struct batcher_stats *ret_stats);

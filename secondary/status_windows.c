@@ -95,6 +95,12 @@ void status_rules_metrics(const struct secondary *secondary, const struct rounds
                 (double)stats.aggregate_groups);
     metrics_one(out, "tributary_secondary_series_refused_total", METRICS_COUNTER,
                 "Series that no group of aggregates took, in each window", (double)stats.series_refused_total);
+    metrics_one(out, "tributary_secondary_aggregate_totals", METRICS_GAUGE,
+                "Running totals kept, of groups of counters that were there within the hour",
+                (double)stats.aggregate_totals);
+    metrics_one(out, "tributary_secondary_aggregate_totals_evicted_total", METRICS_COUNTER,
+                "Of these, gone before their time as there are too many: they begin anew at 0",
+                (double)stats.aggregate_totals_evicted_total);
 }
 
 /* ---- JSON ---- */

@@ -415,6 +415,8 @@ static void test_rules(void **state)
     assert_true(metric(scene, "tributary_secondary_series_dropped") == 3);
     assert_true(metric(scene, "tributary_secondary_series_folded") == 3);
     assert_true(metric(scene, "tributary_secondary_aggregate_groups") == 1);
+    assert_true(metric(scene, "tributary_secondary_aggregate_totals") == 1);
+    assert_true(metric(scene, "tributary_secondary_aggregate_totals_evicted_total") == 0);
     assert_true(metric(scene, "tributary_secondary_rule_series{rule=\"1\",match=\"heat\"}") == 3);
     assert_true(metric(scene, "tributary_secondary_rule_series{rule=\"3\",match=\"up\"}") == 3);
     assert_true(metric(scene, "tributary_secondary_class_series{resolution=\"5\",keep=\"full\"}") == 3);
