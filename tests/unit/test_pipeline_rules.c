@@ -331,7 +331,12 @@ static void too_many_scrapes_leave_before_their_window_is_over(void **state)
     rig_init_rules(&rig, 1 * MIB, rules, 1);
     struct pipeline_target *target = new_target(&rig, "a", 500);
     for (int i = 0; i < 120; i++) {
-        scrape(target, T0 + i * 500, "raw_x 1\n");
+        struct scrape_report report;
+        const struct pipeline_closing full = {.target = target};
+        assert_int_equal(rig_scrape(target, T0 + i * 500, "raw_x 1\n", &report), SCRAPE_OK);
+        assert_int_equal(report.raw_is_full, i == BATCH_ROUNDS_MAX - 1);
+        if (report.raw_is_full)
+            pipeline_seal_raw(rig.pipeline, &full, 1, T0 + i * 500);
         assert_int_equal(rig.parts, i >= BATCH_ROUNDS_MAX - 1);
     }
     rig_close(rig.pipeline, T0, &target, 1);

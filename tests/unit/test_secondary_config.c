@@ -259,7 +259,7 @@ static void bad_rules_are_told_at_their_place(void **state)
         {"{match: up}", "c.yaml:7:5: a rule needs one of resolution, fields, keep"},
         {"{match: up, resolution: 100ms}", "c.yaml:7:29: resolution: \"100ms\": the least is 1s"},
         {"{match: up, resolution: 2h}", "c.yaml:7:29: resolution: \"2h\" is too large, the most is 1h"},
-        {"{match: up, resolution: 25s}", "c.yaml:7:29: resolution: windows.resolution, 60000 ms, is no multiple"},
+        {"{match: up, resolution: 25s}", "c.yaml:7:29: resolution: the finest resolution in use must divide windows.resolution, 1m"},
         {"{match: up, fields: [median]}", "c.yaml:7:26: fields: \"median\" is not one of all, last"},
         {"{match: up, fields: [all, last]}", "c.yaml:7:25: fields: either [all] or [last]"},
         {"{match: up, keep: all}", "c.yaml:7:23: keep: \"all\" is not one of full, aggregate, drop"},

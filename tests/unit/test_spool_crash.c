@@ -155,7 +155,7 @@ static void test_power_cuts(void **state)
         hop_world_done(&disk.world);
     }
     assert_true(cuts == ROUNDS * CUTS_PER_ROUND);
-    assert_true(promised_total > 10 * cuts);
+    assert_true(promised_total > 4 * cuts);
 }
 
 int main(void)
