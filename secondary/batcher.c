@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define PART_COUNTERS   64    /* windows whose parts are counted; with more open at once numbers may repeat */
+#define PACKING_SHARE   4     /* of the spool's bound, up to which a backlog is put together */
 #define DROPPED_MAX     4     /* reasons of an envelope */
 #define LOG_INTERVAL_MS 60000 /* one line a minute while the disk is full */
 
@@ -265,6 +266,16 @@ static void append_packed(struct batcher *batcher, const struct backlog_set *set
     note_unsynced(batcher, &unsynced);
 }
 
+/* Files go as a whole: what was put together and what it was made of stand in them side by side. So it is for the
+ * link's sake, while it does not shorten what the bound is worth by much. */
+static bool may_pack(const struct batcher *batcher)
+{
+    struct spool_stats stats;
+    spool_stats(batcher->spool, &stats);
+    uint64_t bytes_max = spool_bytes_max(batcher->spool);
+    return bytes_max == 0 || stats.bytes < bytes_max / PACKING_SHARE;
+}
+
 static void append(struct batcher *batcher, const struct pipeline_sealed *sealed, int64_t closed_through_ms)
 {
     struct reason_count failed[SCRAPE_FAILURE_COUNT], dropped[DROPPED_MAX];
@@ -306,7 +317,7 @@ static void append(struct batcher *batcher, const struct pipeline_sealed *sealed
     count_batch(batcher, sealed->writer);
     note_unsynced(batcher, &(struct unsynced){.id = id, .records = batch_writer_records(sealed->writer)});
     struct backlog_set set;
-    if (backlog_note(batcher->backlog, &envelope, id, &set))
+    if (backlog_note(batcher->backlog, &envelope, id, &set) && may_pack(batcher))
         append_packed(batcher, &set, &envelope);
     start_sync(batcher);
 }

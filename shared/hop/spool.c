@@ -131,6 +131,11 @@ struct seqlog *spool_seen(struct spool *spool)
     return spool->seen;
 }
 
+uint64_t spool_bytes_max(const struct spool *spool)
+{
+    return spool->options.bytes_max;
+}
+
 uint64_t spool_incarnation(const struct spool *spool)
 {
     return spool->incarnation;

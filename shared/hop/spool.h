@@ -126,3 +126,4 @@ struct spool_stats {
     double bytes_per_second; /* recent: what bytes_max is worth in hours follows */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *ret_stats);
+uint64_t spool_bytes_max(const struct spool *spool); /* as opened; 0: no bound */
