@@ -592,6 +592,66 @@ static void what_a_pack_makes_is_bounded(void **state)
     layout_table_free(table);
 }
 
+/* ---- What writing may cost ---- */
+
+static struct layout *numbered_family(unsigned from, unsigned count)
+{
+    char(*values)[12] = mem_array(count, sizeof(*values));
+    struct label *labels = mem_array(count, sizeof(*labels));
+    struct layout_slot *slots = mem_array(count, sizeof(*slots));
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(values[i], sizeof(values[i]), "%u", from + i);
+        labels[i] = (struct label){STR("s"), str_from(values[i])};
+        slots[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
+    struct layout_family_spec spec = {.name = STR("m"), .slots = slots, .count = count};
+    struct layout *family = layout_family_new(&spec);
+    assert_non_null(family);
+    mem_free(slots);
+    mem_free(labels);
+    mem_free(values);
+    return family;
+}
+
+/* The bytes of the edit of a page of families of one name, `count` slots each, rising by one, over a page of one. */
+static size_t edit_bytes(unsigned base_slots, unsigned families, unsigned count, bool *ret_used, size_t *ret_text)
+{
+    CLEANUP(layout_unrefp) struct layout *large = numbered_family(0, base_slots);
+    CLEANUP(layout_unrefp) struct layout *base = layout_page_new(&large, 1);
+    CLEANUP(buf_done) struct buf operations = BUF_INIT(16 * MIB);
+    struct layout **own = mem_array(families, sizeof(struct layout *));
+    for (unsigned i = 0; i < families; i++)
+        own[i] = numbered_family(base_slots - count - i - 1, count);
+    CLEANUP(layout_unrefp) struct layout *page = layout_page_new(own, families);
+    *ret_text = 0;
+    for (unsigned i = 0; i < families; i++) {
+        *ret_text += own[i]->bytes_len;
+        layout_unref(own[i]);
+    }
+    mem_free(own);
+    struct layout_bases bases = {.items = {base}, .count = 1};
+    assert_int_equal(layout_item_encode(page, &bases, &operations, ret_used), 0);
+    return operations.len;
+}
+
+/* To say an edit the base's slots are gone through: a base's family serves one, and none that is far smaller. */
+static void a_base_is_gone_through_once(void **state)
+{
+    (void)state;
+    bool used;
+    size_t text;
+    /* Each of 300 families has its only slot in the base, far behind: said whole, at once. */
+    assert_true(edit_bytes(20000, 300, 1, &used, &text) > text);
+    assert_false(used);
+    /* Of three that are like it one is an edit, in some bytes. */
+    size_t bytes = edit_bytes(1000, 3, 990, &used, &text);
+    assert_true(used);
+    assert_in_range(bytes, text * 2 / 3, text * 2 / 3 + 32);
+    assert_true(edit_bytes(1000, 1, 990, &used, &text) < 16);
+    /* One that has lost most of its slots is still one. */
+    assert_true(edit_bytes(4000, 1, 100, &used, &text) < 16);
+}
+
 /* A kibibyte that claims as much as it can by itself. */
 static void what_a_small_pack_claims_is_bounded(void **state)
 {
@@ -762,6 +822,7 @@ int main(void)
         cmocka_unit_test(copies_are_bounded),
         cmocka_unit_test(what_a_pack_makes_is_bounded),
         cmocka_unit_test(what_a_small_pack_claims_is_bounded),
+        cmocka_unit_test(a_base_is_gone_through_once),
         cmocka_unit_test(a_very_regular_page_is_taken),
         cmocka_unit_test(malformed_packs_are_refused),
         cmocka_unit_test(the_bytes_are_as_documented),
