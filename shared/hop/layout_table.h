@@ -33,6 +33,7 @@ MUST_CHECK int layout_table_hold_known(struct layout_table *table, struct hash12
 void layout_table_release(struct layout_table *table, struct hash128 hash);
 uint64_t layout_table_packed_bytes(const struct layout_table *table);
 uint64_t layout_table_cache_bytes(const struct layout_table *table);
+uint64_t layout_table_cache_bytes_max(const struct layout_table *table);
 size_t layout_table_held(const struct layout_table *table);  /* layouts that somebody holds */
 bool layout_table_is_full(const struct layout_table *table); /* of what is packed */
 

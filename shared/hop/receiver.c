@@ -76,11 +76,13 @@ static void unpark_first(struct receiver *receiver)
 /* Takes over one hold of the layout. */
 static void park(struct receiver *receiver, struct hash128 hash)
 {
-    size_t bytes = (size_t)layout_table_get(spool_layouts(receiver->spool), hash)->whole_bytes;
+    struct layout_table *table = spool_layouts(receiver->spool);
+    uint64_t bytes = layout_table_get(table, hash)->whole_memory,
+             bytes_max = layout_table_cache_bytes_max(table) / PARKED_CACHE_SHARE;
     if (!receiver->parked)
         receiver->parked = mem_array(PARKED_LAYOUTS_MAX, sizeof(*receiver->parked));
     while (receiver->parked_count == PARKED_LAYOUTS_MAX ||
-           (receiver->parked_count > 0 && receiver->parked_bytes + bytes > PARKED_BYTES_MAX))
+           (receiver->parked_count > 0 && receiver->parked_bytes + bytes > bytes_max))
         unpark_first(receiver);
     size_t place = (receiver->parked_first + receiver->parked_count++) % PARKED_LAYOUTS_MAX;
     receiver->parked[place] = (struct parked_layout){hash, bytes};
