@@ -78,7 +78,7 @@ static inline void link_receive(struct layout_link *link, const struct buf *pack
     layout_packer_commit(link->upper_segment);
     for (uint32_t i = 0; i < take.held_count; i++)
         layout_table_release(link->upper, take.held[i]);
-    mem_free(take.held);
+    layout_take_done(&take);
 }
 
 static inline void link_flush(struct layout_link *link, struct layout_packer *packer)

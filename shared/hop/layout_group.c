@@ -5,7 +5,7 @@
 
 /* Beside its bytes: its entry, and places in two maps. */
 #define FORM_COST (sizeof(struct layout_form) + sizeof(struct layout_entry) + 4 * sizeof(void *))
-/* Text that one pack of a peer may make us expand of what lies packed here; what is past it is as if missing. */
+/* Text that the packs of one request may make us expand of what lies packed here; what is past it is as if missing. */
 #define EXPANDED_BYTES_MAX (1 * GIB)
 
 struct layout_group *layout_group_new(struct layout_table *table)
@@ -222,36 +222,82 @@ int layout_group_take(struct layout_group *group, struct str payload)
     return more;
 }
 
-/* ---- A pack of a peer ---- */
+/* ---- Packs of a peer ---- */
 
 struct peer_take {
     struct layout_table *table;
     struct layout_pack *pack;
-    struct layout **made; /* by item, references of its own; NULL: a base was missing, or there was no room */
-    uint32_t made_count;
+    struct layout **made; /* by item, references of its own; NULL: a base was missing */
     struct layout_budget budget;
-    uint64_t expanded_bytes;
     struct layout_take *face;
 };
+
+void layout_take_done(struct layout_take *take)
+{
+    mem_free(take->held);
+    mem_free(take->items);
+    map_done(&take->places);
+}
+
+struct held_key {
+    const struct layout_take *take;
+    struct hash128 hash;
+};
+
+static bool is_held(const void *item, const void *key)
+{
+    const struct held_key *wanted = key;
+    return hash128_equal(wanted->take->held[(uintptr_t)item - 1], wanted->hash);
+}
+
+/* Once for all its items that make it: a pack of some bytes makes thousands, all equal. */
+static int hold_once(struct peer_take *take, struct layout *layout)
+{
+    struct layout_take *face = take->face;
+    struct held_key key = {face, layout->hash};
+    if (map_get(&face->places, hash128_low(layout->hash), is_held, &key))
+        return 0;
+    if (face->held_count == face->held_capacity) {
+        face->held_capacity = MAX(2 * face->held_capacity, 64U);
+        face->held = mem_resize(face->held, face->held_capacity, sizeof(*face->held));
+    }
+    int error = layout_table_hold(take->table, layout);
+    if (error < 0)
+        return error;
+    face->held[face->held_count++] = layout->hash;
+    map_put(&face->places, hash128_low(layout->hash), (void *)(uintptr_t)face->held_count); // NOLINT
+    return 0;
+}
 
 static struct layout *named_base(struct peer_take *take, struct hash128 hash)
 {
     const struct layout_entry *entry = layout_entry_get(take->table, hash);
     bool packed = entry && !entry->layout && entry->forms;
     struct layout *base =
-        packed && take->expanded_bytes > EXPANDED_BYTES_MAX ? NULL : layout_table_get(take->table, hash);
+        packed && take->face->expanded_bytes > EXPANDED_BYTES_MAX ? NULL : layout_table_get(take->table, hash);
     if (packed && base)
-        take->expanded_bytes += base->whole_bytes * (entry->forms->depth + UINT64_C(1));
+        take->face->expanded_bytes += base->whole_bytes * (entry->forms->depth + UINT64_C(1));
     if (!base)
         take->face->missing(take->face->arg, hash);
     return base;
 }
 
+/* What a pack says itself is paid for by the bytes sent; the packs of a request share what is free. */
+static bool is_over(const struct layout_take *face)
+{
+    return face->items_total >= LAYOUT_TAKE_ITEMS_MAX || face->spent.copied > LAYOUT_TAKE_COPIED_MAX ||
+           face->raw_bytes > LAYOUT_TAKE_RAW_FREE + face->sent_bytes * LAYOUT_PACK_RAW_RATIO ||
+           face->spent.claimed > LAYOUT_PACK_CLAIM_FREE + face->raw_bytes * LAYOUT_PACK_CLAIM_RATIO;
+}
+
 static int take_peer_item(struct peer_take *take, const struct layout_pack_item *item)
 {
     CLEANUP(bases_done) struct layout_bases bases = {0};
-    struct layout **made = &take->made[take->made_count++];
+    struct layout_take *face = take->face;
+    uint32_t at = face->item_count++;
     bool all = true;
+    face->items_total++;
+    face->items[at] = (struct hash128){0};
     for (uint32_t i = 0; i < item->base_count; i++) {
         uint32_t number = item->bases[i] >> 1;
         struct layout *base =
@@ -262,35 +308,43 @@ static int take_peer_item(struct peer_take *take, const struct layout_pack_item 
     }
     if (!all)
         return 0;
-    int error = layout_item_decode(item->type, item->operations, &bases, &take->budget, made);
+    struct layout_budget left = take->budget;
+    int error = layout_item_decode(item->type, item->operations, &bases, &take->budget, &take->made[at]);
+    face->spent.claimed += left.claimed - take->budget.claimed;
+    face->spent.copied += left.copied - take->budget.copied;
     if (error == 0)
-        error = layout_table_hold(take->table, *made);
-    /* Past what one pack may make of bases the rest is passed over: it is asked for, and comes in another pack. */
+        error = hold_once(take, take->made[at]);
+    if (error == 0)
+        face->items[at] = take->made[at]->hash;
+    /* Each further one would be made as far as this one, for nothing. */
+    face->is_over = error == -ENOBUFS || error == -ENOSPC || is_over(face);
     if (error == -ENOBUFS)
         return 0;
-    if (error < 0)
-        return error == -EMSGSIZE ? -EBADMSG : error;
-    take->face->held[take->face->held_count++] = (*made)->hash;
-    return 0;
+    return error == -EMSGSIZE ? -EBADMSG : error;
 }
 
 int layout_table_take(struct layout_table *table, struct str payload, struct layout_take *face)
 {
     CLEANUP(layout_pack_freep) struct layout_pack *pack = NULL;
-    face->held = NULL;
-    face->held_count = 0;
+    face->item_count = 0;
+    if (face->is_over)
+        return 0;
     int error = layout_pack_open(payload, &pack);
     if (error < 0)
         return error == -ENOMEM ? error : -EBADMSG;
-    face->held = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(*face->held));
+    face->sent_bytes += payload.len;
+    face->raw_bytes += layout_pack_raw_bytes(pack);
+    face->is_over = is_over(face);
+    if (!face->items)
+        face->items = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(*face->items));
     CLEANUP_FREE struct layout **made = mem_array(LAYOUT_PACK_ITEMS_MAX, sizeof(struct layout *));
     struct peer_take take = {
         .table = table, .pack = pack, .made = made, .budget = layout_pack_budget(pack), .face = face};
     struct layout_pack_item item;
-    int more = 1;
-    while (error == 0 && (more = layout_pack_next(pack, &item)) > 0)
+    int more = 0;
+    while (error == 0 && !face->is_over && (more = layout_pack_next(pack, &item)) > 0)
         error = take_peer_item(&take, &item);
-    for (uint32_t i = 0; i < take.made_count; i++)
+    for (uint32_t i = 0; i < face->item_count; i++)
         layout_unref(made[i]);
-    return error < 0 ? error : more;
+    return error < 0 ? error : MIN(more, 0);
 }

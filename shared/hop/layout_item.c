@@ -109,10 +109,15 @@ static int add_family(struct family_list *list, struct layout *family)
     return 0;
 }
 
-static int copy_families(struct cursors *cursors, uint64_t n, struct family_list *list)
+/* Its pointer, and looking for it where families are known: three bytes may copy 65,536. */
+#define COPIED_FAMILY_COST 128
+
+static int copy_families(struct cursors *cursors, uint64_t n, struct layout_budget *budget, struct family_list *list)
 {
     uint64_t first;
     int error = take_from_base(cursors, n, &first);
+    if (error == 0)
+        error = copy(budget, n * COPIED_FAMILY_COST);
     for (uint64_t i = 0; error == 0 && i < n; i++)
         error = add_family(list, layout_ref(cursors->bases[cursors->current]->families[first + i]));
     return error;
@@ -136,22 +141,41 @@ static int new_family(uint64_t bytes, struct reader *reader, struct layout_budge
 struct slot_list {
     struct buf bytes;
     uint64_t count;
-    uint64_t copied; /* bytes that a base gave */
+    uint64_t copied;  /* bytes that a base gave */
+    uint64_t charged; /* for them, of the budget of copies */
 };
 
-static int edit_slots(const struct layout *base, uint64_t operations, struct reader *reader, struct slot_list *slots)
+/* What is copied from a base is charged before it is made: else all of it would be made to know that there is no room
+ * for it. */
+static int copy_slots(const struct layout *base, uint32_t from, uint32_t n, struct layout_budget *budget,
+                      struct slot_list *slots)
+{
+    struct str piece = layout_slot_bytes(base, from, n);
+    uint64_t memory = piece.len + n * sizeof(base->slots[0]);
+    for (uint32_t i = from; i < from + n; i++)
+        memory += base->slots[i].label_count * sizeof(struct label);
+    int error = copy(budget, memory);
+    if (error < 0)
+        return error;
+    slots->copied += piece.len;
+    slots->charged += memory;
+    return buf_append_str(&slots->bytes, piece) < 0 ? -EMSGSIZE : 0;
+}
+
+static int edit_slots(const struct layout *base, uint64_t operations, struct reader *reader,
+                      struct layout_budget *budget, struct slot_list *slots)
 {
     uint64_t at = 0;
     for (uint64_t i = 0; i < operations; i++) {
         uint64_t number = reader_uvarint(reader), n = number >> 2;
         struct str piece = STR_NULL;
+        int error = 0;
         switch (reader->bad ? OP_EDIT : number & 3) {
         case OP_COPY:
-            if (n == 0 || n > base->count - at)
+            if (n == 0 || n > base->count - at || slots->count + n > LAYOUT_SLOTS_MAX)
                 return -EBADMSG;
-            piece = layout_slot_bytes(base, (uint32_t)at, (uint32_t)n);
+            error = copy_slots(base, (uint32_t)at, (uint32_t)n, budget, slots);
             at += n;
-            slots->copied += piece.len;
             break;
         case OP_BASE:
             if (!move_cursor(&at, n, base->count))
@@ -168,6 +192,8 @@ static int edit_slots(const struct layout *base, uint64_t operations, struct rea
         slots->count += n;
         if (reader->bad || slots->count > LAYOUT_SLOTS_MAX)
             return -EBADMSG;
+        if (error < 0)
+            return error;
         if (buf_append_str(&slots->bytes, piece) < 0)
             return -EMSGSIZE;
     }
@@ -194,7 +220,7 @@ static int edit_family(struct cursors *cursors, uint64_t operations, struct read
     const struct layout *base = cursors->bases[cursors->current]->families[first];
     struct slot_list slots = {.bytes = BUF_INIT(LAYOUT_BLOB_BYTES_MAX)};
     CLEANUP(layout_unrefp) struct layout *family = NULL;
-    error = edit_slots(base, operations, reader, &slots);
+    error = edit_slots(base, operations, reader, budget, &slots);
     if (error == 0)
         error = make_family(base, &slots, &family);
     buf_done(&slots.bytes);
@@ -203,7 +229,7 @@ static int edit_family(struct cursors *cursors, uint64_t operations, struct read
     /* What the base's text gives is the base's doing, the rest is claimed. */
     uint64_t memory = layout_memory_bytes(family);
     uint64_t copied = (uint64_t)((double)memory * (double)(base->head_len + slots.copied) / (double)family->bytes_len);
-    error = copy(budget, memory);
+    error = copy(budget, memory - MIN(memory, slots.charged));
     if (error == 0)
         error = claim(budget, memory - MIN(memory, copied));
     return error < 0 ? error : add_family(list, STEAL(family));
@@ -220,7 +246,7 @@ static int decode_page(struct reader *reader, struct cursors *cursors, struct la
             return -EBADMSG;
         switch (number & 3) {
         case OP_COPY:
-            error = copy_families(cursors, n, &list);
+            error = copy_families(cursors, n, budget, &list);
             break;
         case OP_BASE:
             error = go_to_base(cursors, n, reader);
@@ -232,7 +258,6 @@ static int decode_page(struct reader *reader, struct cursors *cursors, struct la
             error = edit_family(cursors, n, reader, budget, &list);
         }
     }
-    /* Copied families cost a pointer each, but a page of them may be said in three bytes. */
     if (error == 0)
         error = copy(budget, sizeof(struct layout) + list.count * sizeof(struct layout *));
     if (error < 0)
@@ -243,8 +268,18 @@ static int decode_page(struct reader *reader, struct cursors *cursors, struct la
 
 /* ---- Reading a target list ---- */
 
-static int decode_target_operations(struct reader *reader, struct cursors *cursors, struct buf *targets,
-                                    uint64_t *ret_count)
+/* In memory, of so many bytes of a list (layout_memory_bytes). */
+#define TARGET_COST(bytes) (3 * (uint64_t)(bytes))
+
+static int copy_target(const struct labels *target, struct layout_budget *budget, struct buf *targets)
+{
+    size_t before = targets->len;
+    int error = labels_encode(target, targets);
+    return error < 0 ? error : copy(budget, TARGET_COST(targets->len - before));
+}
+
+static int decode_target_operations(struct reader *reader, struct cursors *cursors, struct layout_budget *budget,
+                                    struct buf *targets, uint64_t *ret_count)
 {
     while (reader_left(reader) > 0) {
         uint64_t number = reader_uvarint(reader), n = number >> 2, first;
@@ -255,7 +290,7 @@ static int decode_target_operations(struct reader *reader, struct cursors *curso
         case OP_COPY:
             error = take_from_base(cursors, n, &first);
             for (uint64_t i = 0; error == 0 && i < n; i++)
-                error = labels_encode(cursors->bases[cursors->current]->targets[first + i], targets);
+                error = copy_target(cursors->bases[cursors->current]->targets[first + i], budget, targets);
             break;
         case OP_BASE:
             error = go_to_base(cursors, n, reader);
@@ -269,6 +304,8 @@ static int decode_target_operations(struct reader *reader, struct cursors *curso
             return -EBADMSG;
         }
         *ret_count += n;
+        if (error == -ENOBUFS)
+            return error;
         if (error < 0 || reader->bad || *ret_count > LAYOUT_TARGETS_MAX || targets->full)
             return targets->full ? -EMSGSIZE : -EBADMSG;
     }
@@ -280,8 +317,8 @@ static int decode_targets(struct reader *reader, struct cursors *cursors, struct
 {
     CLEANUP(buf_done)
     struct buf targets = BUF_INIT(LAYOUT_BLOB_BYTES_MAX), blob = BUF_INIT(LAYOUT_BLOB_BYTES_MAX);
-    uint64_t count = 0, said = reader_left(reader);
-    int error = decode_target_operations(reader, cursors, &targets, &count);
+    uint64_t count = 0, said = reader_left(reader), copied_before = budget->copied;
+    int error = decode_target_operations(reader, cursors, budget, &targets, &count);
     if (error < 0)
         return error;
     buf_append_byte(&blob, 'T');
@@ -290,8 +327,9 @@ static int decode_targets(struct reader *reader, struct cursors *cursors, struct
         return -EMSGSIZE;
     CLEANUP(layout_unrefp) struct layout *list = NULL;
     error = layout_decode(blob.data, blob.len, &list);
+    uint64_t charged = copied_before - budget->copied;
     if (error == 0)
-        error = copy(budget, layout_memory_bytes(list));
+        error = copy(budget, layout_memory_bytes(list) - MIN(layout_memory_bytes(list), charged));
     if (error == 0)
         error = claim(budget, 4 * said);
     if (error == 0)

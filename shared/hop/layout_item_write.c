@@ -154,14 +154,32 @@ static bool shares_slots(const struct layout *family, const struct layout *base)
     return write_edit(family, base, &scratch) > 0;
 }
 
-static struct step plan_family(const struct map *hashes, const struct map *heads, struct place_key *key)
+/* Slots of bases that may be looked at to plan a page's edits: so many, and so many for each slot of its own. A family
+ * is like its base nearly always; a page of many small ones over a large base could take hours. */
+#define EDIT_SLOTS_FREE  4096
+#define EDIT_SLOTS_RATIO 4
+
+struct plan {
+    struct map hashes; /* places by what the family there says */
+    struct map heads;  /* by its head; each serves one edit */
+    uint64_t slots_left;
+};
+
+static struct step plan_family(struct plan *plan, struct place_key *key)
 {
-    const struct place *place = map_get(hashes, hash128_low(key->family->hash), has_hash, key);
+    const struct place *place = map_get(&plan->hashes, hash128_low(key->family->hash), has_hash, key);
     if (place)
         return (struct step){place->base, place->index, false};
     for (key->base = 0; key->base < key->bases->count; key->base++) {
-        place = map_get(heads, head_hash(key->family), has_head, key);
-        if (place && shares_slots(key->family, key->bases->items[place->base]->families[place->index]))
+        place = map_get(&plan->heads, head_hash(key->family), has_head, key);
+        if (!place)
+            continue;
+        const struct layout *base = key->bases->items[place->base]->families[place->index];
+        if (base->count > plan->slots_left)
+            continue;
+        plan->slots_left -= base->count;
+        map_remove(&plan->heads, head_hash(key->family), has_head, key);
+        if (shares_slots(key->family, base))
             return (struct step){place->base, place->index, true};
     }
     return (struct step){.base = NOWHERE};
@@ -169,31 +187,31 @@ static struct step plan_family(const struct map *hashes, const struct map *heads
 
 static void plan_page(const struct layout *page, const struct layout_bases *bases, struct step *steps)
 {
-    struct map hashes, heads;
+    struct plan plan = {.slots_left = EDIT_SLOTS_FREE + EDIT_SLOTS_RATIO * layout_page_slots(page)};
     size_t total = 0;
     for (size_t b = 0; b < bases->count; b++)
         total += bases->items[b]->count;
     CLEANUP_FREE struct place *places = mem_array(total, sizeof(*places));
     struct place *place = places;
-    map_init(&hashes);
-    map_init(&heads);
+    map_init(&plan.hashes);
+    map_init(&plan.heads);
     for (uint32_t b = 0; b < bases->count; b++) {
         for (uint32_t i = 0; i < bases->items[b]->count; i++, place++) {
             const struct layout *family = bases->items[b]->families[i];
             struct place_key key = {bases, family, b};
             *place = (struct place){b, i};
-            if (!map_get(&hashes, hash128_low(family->hash), has_hash, &key))
-                map_put(&hashes, hash128_low(family->hash), place);
-            if (!map_get(&heads, head_hash(family), has_head, &key))
-                map_put(&heads, head_hash(family), place);
+            if (!map_get(&plan.hashes, hash128_low(family->hash), has_hash, &key))
+                map_put(&plan.hashes, hash128_low(family->hash), place);
+            if (!map_get(&plan.heads, head_hash(family), has_head, &key))
+                map_put(&plan.heads, head_hash(family), place);
         }
     }
     for (uint32_t i = 0; i < page->count; i++) {
         struct place_key key = {.bases = bases, .family = page->families[i]};
-        steps[i] = plan_family(&hashes, &heads, &key);
+        steps[i] = plan_family(&plan, &key);
     }
-    map_done(&hashes);
-    map_done(&heads);
+    map_done(&plan.hashes);
+    map_done(&plan.heads);
 }
 
 struct target_key {

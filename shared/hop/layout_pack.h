@@ -20,6 +20,11 @@
 #define LAYOUT_PACK_COPIED_MAX  (256 * MIB) /* memory of what it makes by copying from bases */
 #define LAYOUT_PACK_COPIED      (64 * MIB)  /* aimed at by who writes */
 
+/* Of all packs of a request: there may be thousands, each of some bytes. */
+#define LAYOUT_TAKE_ITEMS_MAX  (64 * LAYOUT_PACK_ITEMS_MAX) /* two batches of 65,536 pages */
+#define LAYOUT_TAKE_RAW_FREE   (1 * MIB)                    /* as LAYOUT_PACK_RAW_FREE, of all together */
+#define LAYOUT_TAKE_COPIED_MAX (2 * LAYOUT_PACK_COPIED_MAX) /* some two seconds of work */
+
 struct layout_pack_item {
     enum layout_type type;
     uint32_t base_count;

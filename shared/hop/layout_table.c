@@ -255,6 +255,11 @@ uint64_t layout_table_cache_bytes(const struct layout_table *table)
     return table->cache_bytes;
 }
 
+uint64_t layout_table_cache_bytes_max(const struct layout_table *table)
+{
+    return table->cache_bytes_max;
+}
+
 size_t layout_table_held(const struct layout_table *table)
 {
     return table->held;

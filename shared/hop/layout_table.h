@@ -4,6 +4,7 @@
  * cache of bounded size, filled again on demand along the bases.
  *
  * Equal families are held once. One thread. */
+#include "base/map.h"
 #include "hop/envelope.h"
 #include "hop/layout_pack.h"
 #include "metric/layout.h"
@@ -32,6 +33,7 @@ MUST_CHECK int layout_table_hold_known(struct layout_table *table, struct hash12
 void layout_table_release(struct layout_table *table, struct hash128 hash);
 uint64_t layout_table_packed_bytes(const struct layout_table *table);
 uint64_t layout_table_cache_bytes(const struct layout_table *table);
+uint64_t layout_table_cache_bytes_max(const struct layout_table *table);
 size_t layout_table_held(const struct layout_table *table);  /* layouts that somebody holds */
 bool layout_table_is_full(const struct layout_table *table); /* of what is packed */
 
@@ -60,13 +62,25 @@ MUST_CHECK int layout_group_take(struct layout_group *group, struct str payload)
 
 /* ---- From outside ---- */
 typedef void layout_missing_fn(void *arg, struct hash128 hash);
+/* The packs of one request, which share what they may make. Zero but for the first two. */
 struct layout_take {
     layout_missing_fn *missing; /* called for each base that is not here */
     void *arg;
-    struct hash128 *held; /* what was made, each held once for the caller, who frees the array (mem_free) */
-    uint32_t held_count;
+    struct hash128 *held; /* what was made, each held once for the caller, however often it came */
+    uint32_t held_count, held_capacity;
+    struct map places;     /* of held: number + 1 */
+    struct hash128 *items; /* of the last pack, as far as it was gone through: what each made; zero: nothing */
+    uint32_t item_count;
+    uint32_t items_total;       /* of all packs */
+    uint64_t sent_bytes;        /* of the packs, */
+    uint64_t raw_bytes;         /* and before zstd */
+    struct layout_budget spent; /* as packs count it */
+    uint64_t expanded_bytes;    /* text of what lay packed here and was expanded */
+    bool is_over;               /* all that follows is passed over unread: it is asked for, and comes again */
 };
+/* Frees the arrays; the holds are the caller's. */
+void layout_take_done(struct layout_take *take);
 /* Makes the layouts of a pack that a peer sent, from bases that are here or in it. Items whose bases are missing are
- * passed over. -EBADMSG: the pack is malformed; what came before is held and told all the same. -ENOSPC: there is no
- * room. */
+ * passed over, and all once the packs are past what they may make together. -EBADMSG: the pack is malformed; what came
+ * before is held and told all the same. -ENOSPC: there is no room. */
 MUST_CHECK int layout_table_take(struct layout_table *table, struct str payload, struct layout_take *take);

@@ -6,7 +6,6 @@
  *   layout_near.c     which layouts are like this one
  *   layout_packer.c   layouts into packs
  */
-#include "base/map.h"
 #include "hop/layout_table.h"
 
 #define NEAR_SKETCH 2 /* values that stand for a family's slots or a list's targets */

@@ -33,8 +33,7 @@ struct receiver_request {
     uint32_t missing_count;
     struct answer_mark *marks;
     uint32_t mark_count;
-    struct hash128 *held; /* layouts of the request, held in the table until it is over */
-    uint32_t held_count;
+    struct layout_take layouts; /* of its packs, held in the table until it is over */
     uint64_t bytes;
     int64_t sent_at_ms;
 };
@@ -77,11 +76,13 @@ static void unpark_first(struct receiver *receiver)
 /* Takes over one hold of the layout. */
 static void park(struct receiver *receiver, struct hash128 hash)
 {
-    size_t bytes = (size_t)layout_table_get(spool_layouts(receiver->spool), hash)->whole_bytes;
+    struct layout_table *table = spool_layouts(receiver->spool);
+    uint64_t bytes = layout_table_get(table, hash)->whole_memory,
+             bytes_max = layout_table_cache_bytes_max(table) / PARKED_CACHE_SHARE;
     if (!receiver->parked)
         receiver->parked = mem_array(PARKED_LAYOUTS_MAX, sizeof(*receiver->parked));
     while (receiver->parked_count == PARKED_LAYOUTS_MAX ||
-           (receiver->parked_count > 0 && receiver->parked_bytes + bytes > PARKED_BYTES_MAX))
+           (receiver->parked_count > 0 && receiver->parked_bytes + bytes > bytes_max))
         unpark_first(receiver);
     size_t place = (receiver->parked_first + receiver->parked_count++) % PARKED_LAYOUTS_MAX;
     receiver->parked[place] = (struct parked_layout){hash, bytes};
@@ -113,11 +114,11 @@ static void request_leave(struct receiver_request *request)
     if (!receiver)
         return;
     bool others_follow = request->missing_count > 0 || request->taken_count == 0;
-    for (uint32_t i = 0; i < request->held_count; i++) {
+    for (uint32_t i = 0; i < request->layouts.held_count; i++) {
         if (others_follow)
-            park(receiver, request->held[i]);
+            park(receiver, request->layouts.held[i]);
         else
-            layout_table_release(spool_layouts(receiver->spool), request->held[i]);
+            layout_table_release(spool_layouts(receiver->spool), request->layouts.held[i]);
     }
     receiver->in_flight_bytes -= request->bytes;
     *request->previous = request->next;
@@ -132,7 +133,7 @@ static void request_free(struct receiver_request *request)
     mem_free(request->taken);
     mem_free(request->missing);
     mem_free(request->marks);
-    mem_free(request->held);
+    layout_take_done(&request->layouts);
     arena_done(&request->arena);
     mem_free(request);
 }
@@ -328,16 +329,11 @@ static enum batch_verdict take_gap(struct receiver_request *request, struct take
 
 static void take_pack(struct receiver_request *request, struct str pack)
 {
-    struct layout_take take = {.missing = note_missing, .arg = request};
+    request->layouts.missing = note_missing;
+    request->layouts.arg = request;
     /* Where there is no room, or a base is missing, the batch will be answered as missing layouts, and come again. */
-    if (layout_table_take(spool_layouts(request->receiver->spool), pack, &take) == -EBADMSG)
+    if (layout_table_take(spool_layouts(request->receiver->spool), pack, &request->layouts) == -EBADMSG)
         malformed(request, pack, NULL, "its layouts are malformed");
-    if (take.held_count > 0) {
-        request->held = mem_resize(request->held, request->held_count + take.held_count, sizeof(*request->held));
-        memcpy(request->held + request->held_count, take.held, take.held_count * sizeof(*take.held));
-        request->held_count += take.held_count;
-    }
-    mem_free(take.held);
 }
 
 /* Answered once per source and epoch: at the end what is stored is delivered, before it what all upstreams have. */

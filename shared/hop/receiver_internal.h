@@ -16,13 +16,12 @@ struct source_entry {
     char datacenter[SOURCE_NAME_BYTES_MAX + 1], secondary[SOURCE_NAME_BYTES_MAX + 1];
 };
 
-#define PARKED_BYTES_MAX                                                                                               \
-    (2 * (uint64_t)BATCH_LAYOUT_BYTES_MAX) /* what one batch may name, sent in two requests at once */
-#define PARKED_LAYOUTS_MAX 65536           /* what one batch may name */
+#define PARKED_CACHE_SHARE 2     /* of the cache, at most: memory, which may be a dozen times the text */
+#define PARKED_LAYOUTS_MAX 65536 /* what one batch may name */
 
 struct parked_layout {
     struct hash128 hash;
-    size_t bytes;
+    uint64_t bytes; /* of memory */
 };
 
 struct receiver {

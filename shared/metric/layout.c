@@ -91,7 +91,8 @@ static struct layout *layout_alloc(enum layout_type type, struct str bytes, size
                               .references = 1,
                               .bytes_len = bytes.len,
                               .bytes = copy,
-                              .whole_bytes = bytes.len};
+                              .whole_bytes = bytes.len,
+                              .whole_memory = sizeof(*layout) + extra + bytes.len};
     return layout;
 }
 
@@ -275,7 +276,8 @@ static int decode_targets(struct str bytes, struct layout **ret_layout)
         return -ENOMEM;
     struct labels **targets = (struct labels **)(list + 1);
     list->targets = targets;
-    while (list->count < count) { /* counted one by one: a half-built list can be freed */
+    list->whole_memory = sizeof(*list) + 3 * bytes.len; /* its label sets are about twice their bytes */
+    while (list->count < count) {                       /* counted one by one: a half-built list can be freed */
         targets[list->count] = read_target(&reader);
         if (!targets[list->count])
             return -EBADMSG;
@@ -389,23 +391,25 @@ struct layout *layout_family_new(const struct layout_family_spec *spec)
 }
 
 /* NULL where the page would be past a limit or name a family twice. */
-static bool page_is_fine(struct layout *const *families, uint32_t count, uint64_t *ret_bytes)
+static bool page_is_fine(struct layout *const *families, uint32_t count, uint64_t *ret_bytes, uint64_t *ret_memory)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, memory = 0;
     CLEANUP_FREE struct str *hashes = mem_array(count, sizeof(*hashes));
     for (uint32_t i = 0; i < count; i++) {
         ASSERT(families[i]->type == LAYOUT_FAMILY);
         hashes[i] = str_of(families[i]->hash.bytes, sizeof(families[i]->hash.bytes));
         bytes += families[i]->bytes_len;
+        memory += families[i]->whole_memory;
     }
     *ret_bytes = bytes;
+    *ret_memory = memory;
     return bytes <= LAYOUT_PAGE_BYTES_MAX && refuse_doubles(hashes, count) == 0;
 }
 
 struct layout *layout_page_new(struct layout *const *families, uint32_t count)
 {
-    uint64_t family_bytes;
-    if (count > LAYOUT_FAMILIES_MAX || !page_is_fine(families, count, &family_bytes))
+    uint64_t family_bytes, family_memory;
+    if (count > LAYOUT_FAMILIES_MAX || !page_is_fine(families, count, &family_bytes, &family_memory))
         return NULL;
     CLEANUP(buf_done) struct buf blob = BUF_INIT(LAYOUT_BLOB_BYTES_MAX);
     buf_append_byte(&blob, TAG_PAGE);
@@ -419,6 +423,7 @@ struct layout *layout_page_new(struct layout *const *families, uint32_t count)
                             .references = 1,
                             .bytes_len = blob.len,
                             .whole_bytes = blob.len + family_bytes,
+                            .whole_memory = sizeof(*page) + count * sizeof(struct layout *) + family_memory,
                             .families = own,
                             .count = count};
     for (uint32_t i = 0; i < count; i++)
@@ -470,21 +475,8 @@ void layout_unref(struct layout *layout)
 
 uint64_t layout_memory_bytes(const struct layout *layout)
 {
-    uint64_t bytes = sizeof(*layout);
-    switch (layout->type) {
-    case LAYOUT_FAMILY:
-        bytes += layout->bytes_len + layout->count * sizeof(*layout->slots);
-        for (uint32_t i = 0; i < layout->count; i++)
-            bytes += layout->slots[i].label_count * sizeof(struct label);
-        break;
-    case LAYOUT_PAGE:
-        bytes += layout->count * sizeof(struct layout *);
-        break;
-    case LAYOUT_TARGETS:
-        bytes += 3 * layout->bytes_len; /* its label sets are about twice their bytes */
-        break;
-    }
-    return bytes;
+    return layout->type == LAYOUT_PAGE ? sizeof(*layout) + layout->count * sizeof(struct layout *)
+                                       : layout->whole_memory;
 }
 
 uint64_t layout_page_slots(const struct layout *page)

@@ -38,8 +38,9 @@ struct layout {
     struct hash128 hash;
     uint32_t references; /* counted atomically: layouts go from worker to main */
     size_t bytes_len;
-    const uint8_t *bytes; /* canonical form; NULL of a page, whose families say it */
-    uint64_t whole_bytes; /* bytes_len, of a page with that of its families */
+    const uint8_t *bytes;  /* canonical form; NULL of a page, whose families say it */
+    uint64_t whole_bytes;  /* bytes_len, of a page with that of its families */
+    uint64_t whole_memory; /* what it takes in memory, of a page with that of its families */
 
     /* LAYOUT_FAMILY */
     struct str name, unit, help;

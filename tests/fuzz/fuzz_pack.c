@@ -95,7 +95,7 @@ static void check_peer(struct real *real, struct str pack)
         ASSERT(layout && hash128_equal(layout->hash, take.held[i]));
         layout_table_release(table, take.held[i]);
     }
-    mem_free(take.held);
+    layout_take_done(&take);
     layout_table_release(table, real->world.pages[0]->hash);
     ASSERT(layout_table_held(table) == 0);
 }

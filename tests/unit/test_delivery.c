@@ -744,6 +744,109 @@ static void test_layouts_larger_than_requests(void **state)
     link_done(&link);
 }
 
+/* A page of many small slots, in memory a dozen times its text. */
+static struct layout *dense_page(unsigned number)
+{
+    enum { NAMES = 100, VALUES = 60 };
+    static char names[NAMES][8];
+    static struct label labels[NAMES * VALUES];
+    static struct layout_slot slots[NAMES * VALUES];
+    static char values[VALUES][2];
+    for (unsigned i = 0; i < NAMES * VALUES; i++) {
+        snprintf(names[i / VALUES], sizeof(names[0]), "n%02u", i / VALUES);
+        values[i % VALUES][0] = (char)('0' + i % VALUES);
+        labels[i] = (struct label){str_from(names[i / VALUES]), str_from(values[i % VALUES])};
+        slots[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
+    char name[32];
+    snprintf(name, sizeof(name), "dense_%u", number);
+    struct layout_family_spec spec = {.name = str_from(name), .slots = slots, .count = NAMES * VALUES};
+    CLEANUP(layout_unrefp) struct layout *family = layout_family_new(&spec);
+    assert_non_null(family);
+    return layout_page_new(&family, 1);
+}
+
+/* Layouts whose batches never come, request by request: what is held for them is bounded by memory, not by text. */
+static void test_layouts_without_batches(void **state)
+{
+    (void)state;
+    static struct link link;
+    link_init(&link, 18);
+    struct layout_table *table = spool_layouts(link.upper.spool);
+    uint64_t held_max = layout_table_cache_bytes_max(table) / 2, each = 0, text = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        CLEANUP(layout_unrefp) struct layout *page = dense_page(i);
+        CLEANUP(hop_layouts_done) struct hop_layouts layouts = hop_layouts_new(1);
+        layout_unref(layouts.page);
+        layouts.page = layout_ref(page);
+        CLEANUP(buf_done) struct buf body = BUF_INIT(16 * MIB);
+        for (unsigned j = 0; j < 3; j++) /* the same again is held once */
+            hop_pack(&layouts, &body);
+        CLEANUP(reply_done) struct reply reply;
+        ask(&link, &body, NULL, &reply);
+        assert_int_equal(reply.status, 200);
+        each = page->whole_memory;
+        text += page->whole_bytes;
+    }
+    assert_true(each > 8 * text / 200);
+    assert_true(2 * 200 * each > 3 * held_max && text < held_max);
+    /* In the ring: a page and a small list for each request. */
+    assert_in_range(layout_table_held(table), held_max / each / 2, held_max / each + 1);
+    assert_true(layout_table_cache_bytes(table) <= layout_table_cache_bytes_max(table));
+    link_done(&link);
+}
+
+/* Said in so few bytes that one request may not make them all: the rest is asked for, and the batch arrives. */
+static void test_layouts_past_what_a_request_may_make(void **state)
+{
+    (void)state;
+    enum { BITS = 14, PAGES = 12000 };
+    static struct link link;
+    static struct hash128 pages[PAGES];
+    link_init(&link, 19);
+    struct layout_table *table = spool_layouts(link.lower.spool);
+    CLEANUP(hop_layouts_done) struct hop_layouts small = hop_layouts_new(1);
+    struct layout *families[BITS];
+    for (unsigned i = 0; i < BITS; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "family_%u", i);
+        struct layout_family_spec spec = {.name = str_from(name)};
+        families[i] = layout_family_new(&spec);
+    }
+    for (unsigned i = 0; i < PAGES; i++) {
+        struct layout *some[BITS];
+        uint32_t count = 0;
+        for (unsigned bit = 0; bit < BITS; bit++)
+            if ((i + 1) >> bit & 1)
+                some[count++] = families[bit];
+        CLEANUP(layout_unrefp) struct layout *page = layout_page_new(some, count);
+        pages[i] = page->hash;
+        assert_int_equal(layout_table_hold(table, page), 0);
+    }
+    for (unsigned i = 0; i < BITS; i++)
+        layout_unref(families[i]);
+    assert_int_equal(layout_table_hold(table, small.targets), 0);
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(1 * MIB);
+    struct hop_batch batch = {{STR("dc1"), STR("rack-1"), spool_incarnation(link.lower.spool)}, link.epoch, 1, 0, 0};
+    struct envelope envelope;
+    hop_batch_make(&batch, &small, &envelope, &bytes);
+    envelope.pages = pages;
+    envelope.page_count = PAGES;
+    buf_reset(&bytes);
+    assert_int_equal(envelope_encode(&envelope, &bytes), 0);
+    uint64_t id;
+    assert_int_equal(spool_append(link.lower.spool, &envelope, buf_view(&bytes), &id), 0);
+    loop_advance(link.world.seams.loop, 5 * 60000);
+    struct sender_stats stats;
+    struct receiver_stats upper;
+    sender_stats(link.sender, &stats);
+    receiver_stats(link.receiver, &upper);
+    assert_int_equal(stats.batches_stored_total, 1);
+    assert_in_range(upper.missing_total, 1, 4);
+    assert_true(stats.layouts_total < 2 * PAGES);
+    link_done(&link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -759,6 +862,8 @@ int main(void)
         cmocka_unit_test(test_many_asks),
         cmocka_unit_test(test_full_disk_above),
         cmocka_unit_test(test_layouts_larger_than_requests),
+        cmocka_unit_test(test_layouts_without_batches),
+        cmocka_unit_test(test_layouts_past_what_a_request_may_make),
         cmocka_unit_test(test_bases_that_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

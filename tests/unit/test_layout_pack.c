@@ -444,8 +444,8 @@ static int take(struct layout_table *table, struct str pack, unsigned *ret_count
     int error = layout_table_take(table, pack, &taken);
     for (uint32_t i = 0; i < taken.held_count; i++)
         layout_table_release(table, taken.held[i]);
-    mem_free(taken.held);
     *ret_count = taken.held_count;
+    layout_take_done(&taken);
     return error;
 }
 
@@ -590,6 +590,247 @@ static void what_a_pack_makes_is_bounded(void **state)
     assert_true(layout_table_cache_bytes(table) < LAYOUT_PACK_COPIED_MAX + 16 * MIB);
     layout_table_release(table, base->hash);
     layout_table_free(table);
+}
+
+static void take_over(struct layout_table *table, struct layout_take *taken)
+{
+    for (uint32_t i = 0; i < taken->held_count; i++)
+        layout_table_release(table, taken->held[i]);
+    assert_int_equal(layout_table_held(table), 0);
+    layout_take_done(taken);
+    layout_table_free(table);
+}
+
+static void pack_of(const struct buf *raw, struct buf *out)
+{
+    buf_append_byte(out, 1);
+    uint8_t *room = buf_reserve(out, ZSTD_compressBound(raw->len));
+    buf_added(out, ZSTD_compress(room, ZSTD_compressBound(raw->len), raw->data, raw->len, 3));
+}
+
+/* Packs of some bytes that make 2,048 empty pages each: 65,536 of them fit into one request. */
+static void packs_share_what_they_may_make(void **state)
+{
+    (void)state;
+    enum { PACKS = 65536 };
+    struct layout_table *table = layout_table_new(CACHE_BYTES, CACHE_BYTES);
+    CLEANUP(buf_done) struct buf raw = BUF_INIT(MIB), pack = BUF_INIT(MIB);
+    buf_append_uvarint(&raw, 0);
+    buf_append_uvarint(&raw, LAYOUT_PACK_ITEMS_MAX);
+    for (unsigned i = 0; i < LAYOUT_PACK_ITEMS_MAX; i++)
+        buf_append(&raw, "P\0\0", 3);
+    pack_of(&raw, &pack);
+    assert_true(pack.len < 64);
+    unsigned missing = 0;
+    struct layout_take taken = {.missing = ignore_missing, .arg = &missing};
+    for (unsigned i = 0; i < PACKS; i++)
+        assert_int_equal(layout_table_take(table, buf_view(&pack), &taken), 0);
+    assert_true(taken.is_over);
+    assert_int_equal(taken.held_count, 1);
+    assert_int_equal(layout_table_held(table), 1);
+    assert_true(taken.items_total >= LAYOUT_PACK_ITEMS_MAX && taken.items_total < 2 * LAYOUT_PACK_ITEMS_MAX);
+    assert_true(taken.raw_bytes <= 2 * raw.len);
+    take_over(table, &taken);
+    /* Nothing in them: what is free before zstd is shared, too. */
+    table = layout_table_new(CACHE_BYTES, CACHE_BYTES);
+    taken = (struct layout_take){.missing = ignore_missing, .arg = &missing};
+    buf_reset(&raw);
+    buf_reset(&pack);
+    buf_append(&raw, "\0\1P\0", 4);
+    buf_append_uvarint(&raw, 60000);
+    uint8_t *room = buf_reserve(&raw, 60000);
+    memset(room, 0, 60000);
+    buf_added(&raw, 60000);
+    pack_of(&raw, &pack);
+    assert_true(pack.len < 64);
+    for (unsigned i = 0; i < PACKS; i++) {
+        int error = layout_table_take(table, buf_view(&pack), &taken);
+        assert_true(error == (taken.item_count > 0 ? -EBADMSG : 0));
+    }
+    assert_true(taken.is_over && taken.items_total < 20);
+    take_over(table, &taken);
+    /* By bytes that are sent everything is paid for: the ceiling of items. */
+    table = layout_table_new(CACHE_BYTES, CACHE_BYTES);
+    taken = (struct layout_take){.missing = ignore_missing, .arg = &missing};
+    for (unsigned i = 0, next = 0; i < 2 * LAYOUT_TAKE_ITEMS_MAX / LAYOUT_PACK_ITEMS_MAX; i++) {
+        buf_reset(&raw);
+        buf_append(&raw, "\0\0", 2); /* under no compression, no bases */
+        buf_append_uvarint(&raw, LAYOUT_PACK_ITEMS_MAX);
+        for (unsigned j = 0; j < LAYOUT_PACK_ITEMS_MAX; j++, next++) {
+            char name[16];
+            snprintf(name, sizeof(name), "%07u", next);
+            buf_append(&raw,
+                       "P\0\x0f\x3a"
+                       "F\0\7",
+                       7);
+            buf_append(&raw, name, 7);
+            buf_append(&raw, "\0\0\0\0", 4);
+        }
+        assert_int_equal(layout_table_take(table, buf_view(&raw), &taken), 0);
+        if (i == 0)
+            assert_int_equal(taken.held_count, LAYOUT_PACK_ITEMS_MAX);
+    }
+    assert_true(taken.is_over);
+    assert_true(taken.items_total <= LAYOUT_TAKE_ITEMS_MAX && taken.held_count <= taken.items_total);
+    take_over(table, &taken);
+}
+
+/* What is made for nothing is one item of a request: those behind it are not even begun. */
+static void what_is_past_the_copies_is_not_made(void **state)
+{
+    (void)state;
+    enum { TARGETS = 16000, NAMES = 60000 };
+    for (unsigned kind = 0; kind < 3; kind++) {
+        struct layout_table *table = layout_table_new(CACHE_BYTES, 4 * GIB);
+        CLEANUP(buf_done) struct buf pack = BUF_INIT(MIB), operations = BUF_INIT(KIB);
+        CLEANUP(layout_unrefp) struct layout *base = NULL;
+        if (kind == 0) {
+            base = large_base(table); /* all slots but one */
+            buf_append_uvarint(&operations, 1 << 2 | 3);
+            buf_append_uvarint(&operations, 4999 << 2);
+        } else if (kind == 1) { /* all targets but one */
+            struct labels **targets = mem_array(TARGETS, sizeof(struct labels *));
+            for (unsigned i = 0; i < TARGETS; i++) {
+                char text[64];
+                snprintf(text, sizeof(text), "a-target-with-a-long-name-%u", i);
+                struct label label = {STR("instance"), str_from(text)};
+                targets[i] = labels_new(&label, 1);
+            }
+            base = layout_targets_new(targets, TARGETS);
+            for (unsigned i = 0; i < TARGETS; i++)
+                labels_unref(targets[i]);
+            mem_free(targets);
+            assert_int_equal(layout_table_hold(table, base), 0);
+            buf_append_uvarint(&operations, (TARGETS - 1) << 2);
+        } else { /* all families but one */
+            struct layout **families = mem_array(NAMES, sizeof(struct layout *));
+            for (unsigned i = 0; i < NAMES; i++) {
+                char name[16];
+                snprintf(name, sizeof(name), "f%u", i);
+                struct layout_family_spec spec = {.name = str_from(name)};
+                families[i] = layout_family_new(&spec);
+            }
+            base = layout_page_new(families, NAMES);
+            for (unsigned i = 0; i < NAMES; i++)
+                layout_unref(families[i]);
+            mem_free(families);
+            assert_int_equal(layout_table_hold(table, base), 0);
+            buf_append_uvarint(&operations, (NAMES - 1) << 2);
+        }
+        struct layout_pack_writer writer;
+        layout_pack_writer_init(&writer, false);
+        uint32_t named = layout_pack_writer_name(&writer, base->hash);
+        for (unsigned i = 0; i < LAYOUT_PACK_ITEMS_MAX; i++) {
+            struct layout_pack_item item = {
+                .type = base->type, .base_count = 1, .bases = {named << 1}, .operations = buf_view(&operations)};
+            layout_pack_writer_add(&writer, &item);
+        }
+        assert_int_equal(layout_pack_writer_finish(&writer, &pack), 0);
+        layout_pack_writer_done(&writer);
+        unsigned missing = 0;
+        struct layout_take taken = {.missing = ignore_missing, .arg = &missing};
+        uint32_t begun = 0, made = 0;
+        for (unsigned i = 0; i < 10; i++) {
+            assert_int_equal(layout_table_take(table, buf_view(&pack), &taken), 0);
+            begun += taken.item_count;
+            for (uint32_t j = 0; j < taken.item_count; j++)
+                made += layout_table_has(table, taken.items[j], base->type);
+            assert_true(i > 0 || taken.is_over);
+        }
+        assert_int_equal(begun, taken.items_total);
+        assert_int_equal(begun, made + 1);
+        assert_true(made > 10 && taken.spent.copied <= LAYOUT_PACK_COPIED_MAX);
+        assert_int_equal(taken.held_count, 1);
+        layout_table_release(table, base->hash);
+        take_over(table, &taken);
+    }
+}
+
+/* Whoever prints a pack tells its items apart, those that were passed over too. */
+static void what_each_item_made_is_told(void **state)
+{
+    (void)state;
+    struct layout_table *table = layout_table_new(CACHE_BYTES, CACHE_BYTES);
+    CLEANUP(buf_done) struct buf pack = BUF_INIT(KIB);
+    unsigned missing = 0;
+    struct layout_take taken = {.missing = ignore_missing, .arg = &missing};
+    buf_append(&pack,
+               "\0\1"
+               "0123456789abcdef"
+               "\4P\1\0\0"
+               "T\0\0"
+               "P\1\1\0"
+               "P\0\0",
+               33);
+    assert_int_equal(layout_table_take(table, buf_view(&pack), &taken), 0);
+    assert_int_equal(missing, 1);
+    assert_int_equal(taken.item_count, 4);
+    static const struct hash128 nothing;
+    assert_true(hash128_equal(taken.items[0], nothing) && hash128_equal(taken.items[2], nothing));
+    assert_true(layout_table_has(table, taken.items[1], LAYOUT_TARGETS));
+    assert_true(layout_table_has(table, taken.items[3], LAYOUT_PAGE));
+    assert_int_equal(taken.held_count, 2);
+    take_over(table, &taken);
+}
+
+/* ---- What writing may cost ---- */
+
+static struct layout *numbered_family(unsigned from, unsigned count)
+{
+    char(*values)[12] = mem_array(count, sizeof(*values));
+    struct label *labels = mem_array(count, sizeof(*labels));
+    struct layout_slot *slots = mem_array(count, sizeof(*slots));
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(values[i], sizeof(values[i]), "%u", from + i);
+        labels[i] = (struct label){STR("s"), str_from(values[i])};
+        slots[i] = (struct layout_slot){.labels = &labels[i], .label_count = 1};
+    }
+    struct layout_family_spec spec = {.name = STR("m"), .slots = slots, .count = count};
+    struct layout *family = layout_family_new(&spec);
+    assert_non_null(family);
+    mem_free(slots);
+    mem_free(labels);
+    mem_free(values);
+    return family;
+}
+
+/* The bytes of the edit of a page of families of one name, `count` slots each, rising by one, over a page of one. */
+static size_t edit_bytes(unsigned base_slots, unsigned families, unsigned count, bool *ret_used, size_t *ret_text)
+{
+    CLEANUP(layout_unrefp) struct layout *large = numbered_family(0, base_slots);
+    CLEANUP(layout_unrefp) struct layout *base = layout_page_new(&large, 1);
+    CLEANUP(buf_done) struct buf operations = BUF_INIT(16 * MIB);
+    struct layout **own = mem_array(families, sizeof(struct layout *));
+    for (unsigned i = 0; i < families; i++)
+        own[i] = numbered_family(base_slots - count - i - 1, count);
+    CLEANUP(layout_unrefp) struct layout *page = layout_page_new(own, families);
+    *ret_text = 0;
+    for (unsigned i = 0; i < families; i++) {
+        *ret_text += own[i]->bytes_len;
+        layout_unref(own[i]);
+    }
+    mem_free(own);
+    struct layout_bases bases = {.items = {base}, .count = 1};
+    assert_int_equal(layout_item_encode(page, &bases, &operations, ret_used), 0);
+    return operations.len;
+}
+
+/* To say an edit the base's slots are gone through: a base's family serves one, and none that is far smaller. */
+static void a_base_is_gone_through_once(void **state)
+{
+    (void)state;
+    bool used;
+    size_t text;
+    /* Each of 300 families has its only slot in the base, far behind: said whole, at once. */
+    assert_true(edit_bytes(20000, 300, 1, &used, &text) > text);
+    assert_false(used);
+    /* Of three that are like it one is an edit, in some bytes. */
+    size_t bytes = edit_bytes(1000, 3, 990, &used, &text);
+    assert_true(used);
+    assert_in_range(bytes, text * 2 / 3, text * 2 / 3 + 32);
+    assert_true(edit_bytes(1000, 1, 990, &used, &text) < 16);
+    /* One that has lost most of its slots is still one. */
+    assert_true(edit_bytes(4000, 1, 100, &used, &text) < 16);
 }
 
 /* A kibibyte that claims as much as it can by itself. */
@@ -762,6 +1003,10 @@ int main(void)
         cmocka_unit_test(copies_are_bounded),
         cmocka_unit_test(what_a_pack_makes_is_bounded),
         cmocka_unit_test(what_a_small_pack_claims_is_bounded),
+        cmocka_unit_test(packs_share_what_they_may_make),
+        cmocka_unit_test(what_is_past_the_copies_is_not_made),
+        cmocka_unit_test(what_each_item_made_is_told),
+        cmocka_unit_test(a_base_is_gone_through_once),
         cmocka_unit_test(a_very_regular_page_is_taken),
         cmocka_unit_test(malformed_packs_are_refused),
         cmocka_unit_test(the_bytes_are_as_documented),

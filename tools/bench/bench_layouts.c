@@ -125,7 +125,7 @@ static void receive(struct side *upper, const struct buf *pack)
     upper->taken_ns += now_ns() - from_ns;
     into_segment(upper, take.held[0]);
     layout_table_release(upper->table, take.held[0]);
-    mem_free(take.held);
+    layout_take_done(&take);
 }
 
 static void side_init(struct side *side)

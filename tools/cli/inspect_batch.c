@@ -50,6 +50,12 @@ static void print_envelope(const struct envelope *envelope)
     printf("    layouts: 1 target list, %u pages\n", envelope->page_count);
     printf("    body: version %u, %" PRIu64 " bytes, %" PRIu64 " unpacked\n", envelope->body_version,
            envelope->body_bytes, envelope->body_raw_bytes);
+    if (envelope->replaces_count > 0)
+        printf("    replaces: seq");
+    for (uint32_t i = 0; i < envelope->replaces_count; i++)
+        printf(" %" PRIu64, envelope->replaces[i]);
+    if (envelope->replaces_count > 0)
+        printf("\n");
     print_reasons("failed", envelope->failed, envelope->failed_count);
     print_reasons("dropped", envelope->dropped, envelope->dropped_count);
 }

@@ -12,13 +12,10 @@ static void ignore_missing(void *arg, struct hash128 hash)
 }
 
 /* Of a pack that does not say its hashes, or whose layouts are listed: made, and held until they are printed. */
-static struct hash128 *make_all(struct inspect *inspect, struct str payload, uint32_t *ret_count)
+static void make_all(struct inspect *inspect, struct str payload, struct layout_take *take)
 {
-    struct layout_take take = {.missing = ignore_missing};
-    if (layout_table_take(inspect->layouts, payload, &take) < 0)
+    if (layout_table_take(inspect->layouts, payload, take) < 0)
         inspect_problem(inspect, "not all of its layouts can be made");
-    *ret_count = take.held_count;
-    return take.held;
 }
 
 static void print_item(struct inspect *inspect, const struct layout_pack_item *item, const struct hash128 *hash)
@@ -47,22 +44,23 @@ void inspect_pack(struct inspect *inspect, struct str payload, uint64_t offset)
         inspect_problem(inspect, "layouts at %" PRIu64 ": malformed", offset);
         return;
     }
-    uint32_t held_count = 0, number = 0;
-    struct hash128 *held = inspect->frames ? make_all(inspect, payload, &held_count) : NULL;
+    struct layout_take take = {.missing = ignore_missing};
     struct layout_pack_item item;
     if (inspect->frames)
+        make_all(inspect, payload, &take);
+    if (inspect->frames)
         printf("layouts, %zu bytes, %zu unpacked\n", payload.len, layout_pack_raw_bytes(pack));
-    for (; layout_pack_next(pack, &item) > 0; number++) {
+    for (uint32_t number = 0; layout_pack_next(pack, &item) > 0; number++) {
         inspect->totals.layouts++;
         inspect->totals.edits += item.base_count > 0;
         const struct hash128 *hash = layout_pack_has_hashes(pack) ? &item.hash
-                                     : number < held_count        ? &held[number]
+                                     : number < take.item_count   ? &take.items[number]
                                                                   : NULL;
         if (inspect->frames)
             print_item(inspect, &item, hash);
     }
     inspect->totals.layout_bytes += payload.len;
-    for (uint32_t i = 0; i < held_count; i++)
-        layout_table_release(inspect->layouts, held[i]);
-    mem_free(held);
+    for (uint32_t i = 0; i < take.held_count; i++)
+        layout_table_release(inspect->layouts, take.held[i]);
+    layout_take_done(&take);
 }
