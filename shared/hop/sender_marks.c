@@ -59,7 +59,12 @@ void sender_take_marks(const struct sender_request *request, const struct answer
     struct sender *sender = request->sender;
     if (sender->stored_lost_turn > request->turn)
         return;
-    for (uint32_t i = 0; i < answer->mark_count; i++)
-        spool_set_delivered(sender->spool, sender->consumer, &answer->marks[i].source, answer->marks[i].epoch,
-                            answer->marks[i].delivered_seq, except, except_count);
+    for (uint32_t i = 0; i < answer->mark_count; i++) {
+        const struct spool_mark mark = {.source = answer->marks[i].source,
+                                        .epoch = answer->marks[i].epoch,
+                                        .seq = answer->marks[i].delivered_seq,
+                                        .except = except,
+                                        .except_count = except_count};
+        spool_set_delivered(sender->spool, sender->consumer, &mark);
+    }
 }

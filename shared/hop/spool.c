@@ -269,24 +269,20 @@ void spool_drop_before(struct spool *spool, int64_t time_ms)
 
 struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes)
 {
+    uint64_t from_seq = envelope->seq;
+    for (uint32_t i = 0; i < envelope->replaces_count; i++)
+        from_seq = MIN(from_seq, envelope->replaces[i]);
     return (struct spool_batch){
         .source = envelope->source,
         .epoch = envelope->epoch,
         .seq = envelope->seq,
         .seq_end = envelope->seq,
+        .from_seq = from_seq,
         .replaces = envelope->replaces_count > 0,
         .window_start_ms = envelope->window_start_ms,
         .window_end_ms = envelope->window_start_ms + envelope->span_ms,
         .bytes = bytes,
     };
-}
-
-uint64_t spool_from_seq(const struct envelope *envelope)
-{
-    uint64_t least = envelope->seq;
-    for (uint32_t i = 0; i < envelope->replaces_count; i++)
-        least = MIN(least, envelope->replaces[i]);
-    return least;
 }
 
 /* A segment to append to, with old ones gone where a bound says so. */
@@ -303,8 +299,7 @@ static int prepare(struct spool *spool, size_t bytes)
 }
 
 /* One frame, indexed once it is written. */
-static int write_entry(struct spool *spool, enum frame_type type, struct spool_batch *batch, uint64_t from_seq,
-                       struct str payload)
+static int write_entry(struct spool *spool, enum frame_type type, struct spool_batch *batch, struct str payload)
 {
     uint32_t offset = (uint32_t)segment_newest(spool)->bytes;
     int error = frame_append(&spool->frames, type, payload.ptr, payload.len);
@@ -313,7 +308,7 @@ static int write_entry(struct spool *spool, enum frame_type type, struct spool_b
     if (error < 0)
         return error;
     struct segment *segment = segment_newest(spool);
-    index_add(spool, segment, batch, from_seq, offset, 0);
+    index_add(spool, segment, batch, offset, 0);
     batch->id = entry_id(segment, &segment->entries[segment->entry_count - 1]);
     count_appended(spool, payload.len);
     tell_listeners(spool);
@@ -340,7 +335,7 @@ int spool_append(struct spool *spool, const struct envelope *envelope, struct st
     error = segment_write_layouts(spool, envelope);
     struct spool_batch entry = spool_batch_of(envelope, batch.len);
     if (!error)
-        error = write_entry(spool, FRAME_BATCH, &entry, spool_from_seq(envelope), batch);
+        error = write_entry(spool, FRAME_BATCH, &entry, batch);
     if (error < 0) {
         seqlog_remove(spool->seen, &envelope->source, envelope->epoch, envelope->seq, envelope->seq);
         return error;
@@ -361,7 +356,7 @@ int spool_append_gap(struct spool *spool, const struct spool_batch *gap, uint64_
     struct spool_batch entry = *gap;
     entry.is_gap = true;
     entry.bytes = payload.len;
-    error = write_entry(spool, FRAME_GAP, &entry, entry.seq, buf_view(&payload));
+    error = write_entry(spool, FRAME_GAP, &entry, buf_view(&payload));
     if (error < 0)
         return error;
     /* Where there is no room to remember it, it may come once more. */

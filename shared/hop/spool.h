@@ -41,6 +41,7 @@ struct spool_batch {
     bool replaces; /* other batches, see the envelope */
     struct source_id source;
     uint64_t epoch, seq, seq_end; /* a gap covers seq..seq_end */
+    uint64_t from_seq;            /* the least whose data a batch to be appended has: of those it replaces. 0: seq */
     int64_t window_start_ms, window_end_ms;
     size_t bytes; /* of the batch, or of the encoded gap */
 };
@@ -92,10 +93,14 @@ void spool_set_in_flight(struct spool *spool, size_t consumer, uint64_t id, bool
 void spool_set_stored(struct spool *spool, size_t consumer, uint64_t id);
 /* Never to be sent again to this consumer: refused for good, or not readable here. */
 void spool_set_refused(struct spool *spool, size_t consumer, uint64_t id);
-/* What the consumer stored of this source and epoch up to seq needs no longer be kept for it. What is pending stays so,
- * and so do those of `except` (ascending ids): who said seq did not know of them. */
-void spool_set_delivered(struct spool *spool, size_t consumer, const struct source_id *source, uint64_t epoch,
-                         uint64_t seq, const uint64_t *except, size_t except_count);
+struct spool_mark {
+    struct source_id source;
+    uint64_t epoch, seq;
+    const uint64_t *except; /* ids in ascending order that it does not speak of: who said it did not know of them */
+    size_t except_count;
+};
+/* What the consumer stored up to the mark needs no longer be kept for it. What is pending stays so. */
+void spool_set_delivered(struct spool *spool, size_t consumer, const struct spool_mark *mark);
 /* Whom the consumer's upstream says to be (spool_incarnation there). Another than before: it lost its disk or is
  * another machine, so what was stored but not delivered is pending again. Kept on disk with the position. True: it was
  * another. */

@@ -166,10 +166,8 @@ int gaps_write(struct spool *spool, struct gap_list *gaps)
     }
     if (!error && gaps->count > 0)
         error = segment_sync(spool);
-    for (size_t i = 0; !error && i < gaps->count; i++) {
-        const struct spool_batch *gap = &gaps->items[i].gap;
-        index_add(spool, segment_newest(spool), gap, gap->seq, gaps->items[i].offset, gaps->items[i].states);
-    }
+    for (size_t i = 0; !error && i < gaps->count; i++)
+        index_add(spool, segment_newest(spool), &gaps->items[i].gap, gaps->items[i].offset, gaps->items[i].states);
     for (size_t i = 0; !error && i < gaps->count; i++)
         for (size_t j = 0; j < ARRAY_LEN(gaps->items[i].absorbed); j++)
             index_give_up(spool, gaps->items[i].absorbed[j]);

@@ -241,8 +241,8 @@ static uint32_t length_ms(const struct spool_batch *batch)
     return (uint32_t)MAX((int64_t)0, MIN(length, (int64_t)UINT32_MAX));
 }
 
-void index_add(struct spool *spool, struct segment *segment, const struct spool_batch *batch, uint64_t from_seq,
-               uint32_t offset, uint32_t states)
+void index_add(struct spool *spool, struct segment *segment, const struct spool_batch *batch, uint32_t offset,
+               uint32_t states)
 {
     if (segment->entry_count == segment->entry_capacity) {
         segment->entry_capacity = MAX(segment->entry_capacity * 2, (size_t)16);
@@ -270,7 +270,8 @@ void index_add(struct spool *spool, struct segment *segment, const struct spool_
     if (!entry_is_delivered(spool, entry)) {
         segment->undelivered++;
         if (spool->consumer_count > 0)
-            stream_insert(spool, entry->stream, from_seq, entry_id(segment, entry));
+            stream_insert(spool, entry->stream, batch->from_seq ? batch->from_seq : batch->seq,
+                          entry_id(segment, entry));
     }
     bool is_first = segment->entry_count == 1;
     int64_t end_ms = entry->window_start_ms + entry->window_ms;
@@ -425,22 +426,21 @@ static int by_id(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-void spool_set_delivered(struct spool *spool, size_t consumer, const struct source_id *source, uint64_t epoch,
-                         uint64_t seq, const uint64_t *except, size_t except_count)
+void spool_set_delivered(struct spool *spool, size_t consumer, const struct spool_mark *mark)
 {
     ASSERT(consumer < spool->consumer_count);
-    struct stream *stream = stream_get(spool, source, epoch);
+    struct stream *stream = stream_get(spool, &mark->source, mark->epoch);
     if (!stream || stream->stored[consumer] == 0)
         return;
     /* From the newest down until all that is stored was met: what is before them may be long, where another consumer
      * takes nothing. */
-    for (size_t i = items_through(stream, seq); i > 0 && stream->stored[consumer] > 0; i--) {
+    for (size_t i = items_through(stream, mark->seq); i > 0 && stream->stored[consumer] > 0; i--) {
         struct segment *segment;
         uint64_t id = stream->items[stream->head + i - 1].id;
         struct spool_entry *entry = index_find(spool, id, &segment);
-        if (except_count > 0 && bsearch(&id, except, except_count, sizeof(id), by_id))
+        if (mark->except_count > 0 && bsearch(&id, mark->except, mark->except_count, sizeof(id), by_id))
             continue;
-        if (entry && entry->seq_end <= seq && entry_state(entry, consumer) == BATCH_STORED)
+        if (entry && entry->seq_end <= mark->seq && entry_state(entry, consumer) == BATCH_STORED)
             index_set_state(spool, segment, entry, consumer, BATCH_DELIVERED);
     }
     position_moved(spool, consumer);

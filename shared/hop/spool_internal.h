@@ -134,9 +134,6 @@ struct spool {
 
 /* ---- spool.c ---- */
 struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes);
-/* The least seq whose data is in the batch. */
-uint64_t spool_from_seq(const struct envelope *envelope);
-
 /* ---- spool_replaced.c: those that a batch replaces were seen, too, once it is on disk ---- */
 void replaced_see(struct spool *spool, const struct envelope *envelope);
 /* The batch was appended at offset of the newest segment. */
@@ -185,10 +182,9 @@ static inline enum batch_state entry_state(const struct spool_entry *entry, size
 {
     return (enum batch_state)(entry->states >> (2 * consumer) & 3);
 }
-/* Adds what batch says at its end, pending for all but for those whose bits in states say otherwise. from_seq: the
- * least whose data it has: of those that it replaces, or its own. */
-void index_add(struct spool *spool, struct segment *segment, const struct spool_batch *batch, uint64_t from_seq,
-               uint32_t offset, uint32_t states);
+/* Adds what batch says at its end, pending for all but for those whose bits in states say otherwise. */
+void index_add(struct spool *spool, struct segment *segment, const struct spool_batch *batch, uint32_t offset,
+               uint32_t states);
 void index_cut(struct spool *spool, struct segment *segment, size_t entry_count); /* entries from there on go */
 struct spool_entry *index_find(const struct spool *spool, uint64_t id, struct segment **ret_segment);
 void index_set_state(struct spool *spool, struct segment *segment, struct spool_entry *entry, size_t consumer,

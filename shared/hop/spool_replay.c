@@ -134,7 +134,7 @@ static int take_batch(struct replay *replay, const struct frame *frame, uint32_t
         log_debug("spool %s: too many sources or holes to remember", spool->dir);
     replaced_see(spool, &envelope);
     struct spool_batch batch = spool_batch_of(&envelope, frame->payload.len);
-    index_add(spool, replay->segment, &batch, spool_from_seq(&envelope), offset, 0);
+    index_add(spool, replay->segment, &batch, offset, 0);
     return visit(replay, frame);
 }
 
@@ -146,7 +146,7 @@ static int take_gap(struct replay *replay, const struct frame *frame, uint32_t o
         return -EBADMSG;
     if (seqlog_add_range(spool->seen, &gap.source, gap.epoch, gap.seq, gap.seq_end) < 0)
         log_debug("spool %s: too many sources or holes to remember", spool->dir);
-    index_add(spool, replay->segment, &gap, gap.seq, offset, 0);
+    index_add(spool, replay->segment, &gap, offset, 0);
     return visit(replay, frame);
 }
 

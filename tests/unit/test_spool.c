@@ -209,12 +209,13 @@ static void test_lanes_and_states(void **state)
     struct source_id source = hop_source("rack-1");
     for (uint64_t seq = 1; seq <= 6; seq++)
         spool_set_stored(spool, 0, ids[seq]);
-    spool_set_delivered(spool, 0, &source, 1, 8, NULL, 0); /* 7 and 8 are pending: they stay so */
+    spool_set_delivered(
+        spool, 0, &(struct spool_mark){.source = source, .epoch = 1, .seq = 8}); /* 7 and 8 are pending: they stay so */
     assert_int_equal(spool_next_pending(spool, 0, false), ids[7]);
     assert_int_equal(spool_delivered_through(spool, &source, 1), 0); /* the other has none of them */
     for (uint64_t seq = 1; seq <= 3; seq++)
         spool_set_stored(spool, 1, ids[seq]);
-    spool_set_delivered(spool, 1, &source, 1, 2, NULL, 0);
+    spool_set_delivered(spool, 1, &(struct spool_mark){.source = source, .epoch = 1, .seq = 2});
     assert_int_equal(spool_delivered_through(spool, &source, 1), 2);
     spool_set_refused(spool, 1, ids[3]);
     assert_int_equal(spool_delivered_through(spool, &source, 1), 3);
@@ -237,7 +238,7 @@ static void test_positions_over_opens(void **state)
     for (uint64_t seq = 1; seq <= 5; seq++)
         spool_set_stored(spool, 0, ids[seq]);
     spool_set_stored(spool, 0, ids[8]);
-    spool_set_delivered(spool, 0, &source, 1, 2, NULL, 0);
+    spool_set_delivered(spool, 0, &(struct spool_mark){.source = source, .epoch = 1, .seq = 2});
     loop_advance(world.seams.loop, 2 * SPOOL_POSITION_MS);
     assert_int_equal(sync_now(&world, spool), 0);
     /* A crash: what was synced stays. */
@@ -281,16 +282,16 @@ static void test_delivered_segments_go(void **state)
         spool_set_stored(spool, 1, id);
         if (seq > 100)
             continue;
-        spool_set_delivered(spool, 0, &source, 1, seq, NULL, 0);
-        spool_set_delivered(spool, 1, &source, 1, seq, NULL, 0);
+        spool_set_delivered(spool, 0, &(struct spool_mark){.source = source, .epoch = 1, .seq = seq});
+        spool_set_delivered(spool, 1, &(struct spool_mark){.source = source, .epoch = 1, .seq = seq});
     }
     spool_stats(spool, &stats);
     uint64_t kept = stats.bytes;
     assert_true(kept > 100 * 1000 && kept < 150 * 1000);
-    spool_set_delivered(spool, 0, &source, 1, 200, NULL, 0);
+    spool_set_delivered(spool, 0, &(struct spool_mark){.source = source, .epoch = 1, .seq = 200});
     spool_stats(spool, &stats);
     assert_int_equal(stats.bytes, kept); /* one of two */
-    spool_set_delivered(spool, 1, &source, 1, 200, NULL, 0);
+    spool_set_delivered(spool, 1, &(struct spool_mark){.source = source, .epoch = 1, .seq = 200});
     spool_stats(spool, &stats);
     assert_int_equal(stats.segments, 1);
     assert_int_equal(stats.dropped_batches_total, 0);

@@ -197,13 +197,16 @@ static void test_two_consumers_apart(void **state)
     struct spool_stats stats;
     for (uint64_t seq = 1; seq <= 1000; seq++) {
         spool_set_stored(spool, 0, append_gap(spool, seq));
-        spool_set_delivered(spool, 0, &source, 1, seq - seq % 2, NULL, 0); /* each second time the mark is one behind */
+        spool_set_delivered(spool, 0,
+                            &(struct spool_mark){.source = source,
+                                                 .epoch = 1,
+                                                 .seq = seq - seq % 2}); /* each second time the mark is one behind */
         assert_int_equal(spool_delivered_through(spool, &source, 1), 0);
     }
     uint64_t through = 0;
     for (uint64_t id; (id = spool_next_pending(spool, 1, false)) != 0;) {
         spool_set_stored(spool, 1, id);
-        spool_set_delivered(spool, 1, &source, 1, ++through, NULL, 0);
+        spool_set_delivered(spool, 1, &(struct spool_mark){.source = source, .epoch = 1, .seq = ++through});
         assert_int_equal(spool_delivered_through(spool, &source, 1), through);
     }
     assert_int_equal(through, 1000);
@@ -357,11 +360,11 @@ static void test_mark_stays_before_replaced(void **state)
     }
     id = spool_next_pending(spool, 0, false);
     spool_set_stored(spool, 0, id);
-    spool_set_delivered(spool, 0, &source, 1, 19, NULL, 0);
+    spool_set_delivered(spool, 0, &(struct spool_mark){.source = source, .epoch = 1, .seq = 19});
     assert_int_equal(spool_delivered_through(spool, &source, 1), 2);
-    spool_set_delivered(spool, 0, &source, 1, 20, &id, 1); /* who said so did not know of it */
+    spool_set_delivered(spool, 0, &(struct spool_mark){source, 1, 20, &id, 1}); /* who said so did not know of it */
     assert_int_equal(spool_delivered_through(spool, &source, 1), 2);
-    spool_set_delivered(spool, 0, &source, 1, 20, NULL, 0);
+    spool_set_delivered(spool, 0, &(struct spool_mark){.source = source, .epoch = 1, .seq = 20});
     assert_int_equal(spool_delivered_through(spool, &source, 1), 20);
     spool_close(spool);
     hop_world_done(&world);

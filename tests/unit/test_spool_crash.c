@@ -89,7 +89,7 @@ static void deliver_one(struct disk *disk, struct spool *spool)
     unsigned number = number_of(batch.epoch, batch.seq);
     struct source_id source = {STR("dc1"), STR("rack-1"), 1};
     spool_set_stored(spool, 0, id);
-    spool_set_delivered(spool, 0, &source, batch.epoch, batch.seq, NULL, 0);
+    spool_set_delivered(spool, 0, &(struct spool_mark){.source = source, .epoch = batch.epoch, .seq = batch.seq});
     disk->marks[number] |= DELIVERED;
 }
 
