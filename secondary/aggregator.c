@@ -272,9 +272,11 @@ static void tell(struct aggregator *aggregator, const struct open_window *open, 
         window_free(window);
 }
 
-static void tell_window(struct aggregator *aggregator, struct open_window window, struct pipeline_sealed *ret_sealed)
+/* cut: the end of all scraping, not of the window; what was not scraped in it yet may live on. */
+static void tell_window(struct aggregator *aggregator, struct open_window window, bool cut,
+                        struct pipeline_sealed *ret_sealed)
 {
-    bool shared = is_shared(aggregator, &window);
+    bool shared = cut || is_shared(aggregator, &window);
     *ret_sealed = (struct pipeline_sealed){.writer = batch_writer_new(),
                                            .window_start_ms = window.start_ms,
                                            .resolution_ms = window.resolution_ms,
@@ -331,7 +333,7 @@ bool aggregator_next(struct aggregator *aggregator, int64_t through_ms, struct p
         struct open_window window = aggregator->windows[at];
         aggregator->windows[at] = aggregator->windows[--aggregator->window_count];
         if (!says_nothing(aggregator, &window, through_ms)) {
-            tell_window(aggregator, window, ret_sealed);
+            tell_window(aggregator, window, through_ms == INT64_MAX, ret_sealed);
             return true;
         }
         aggregate_free(window.aggregate);
@@ -339,7 +341,7 @@ bool aggregator_next(struct aggregator *aggregator, int64_t through_ms, struct p
     if (!is_silent(aggregator, through_ms))
         return false;
     struct open_window nothing = {aggregator->end_ms, aggregator->resolution_ms, aggregate_new()};
-    tell_window(aggregator, nothing, ret_sealed);
+    tell_window(aggregator, nothing, false, ret_sealed);
     return true;
 }
 

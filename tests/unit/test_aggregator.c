@@ -345,6 +345,21 @@ static void what_is_to_come_is_not_told_at_the_end(void **state)
     scene_done(&scene);
 }
 
+/* As with single series: who stops in a window ends nothing. */
+static void the_end_of_scraping_ends_no_series(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_init(&scene);
+    take(&scene, T0 - FINE_MS, FINE_MS, "a b");
+    assert_int_equal(tell(&scene, T0), 1);
+    take(&scene, T0, FINE_MS, "a"); /* b was not scraped in it yet */
+    assert_int_equal(tell(&scene, INT64_MAX), 1);
+    expect_alive(&scene, SUM("a"));
+    expect_none_ended(&scene);
+    scene_done(&scene);
+}
+
 struct announced {
     size_t count;
     int64_t start_ms[4], resolution_ms[4];
@@ -434,6 +449,7 @@ int main(void)
         cmocka_unit_test(a_change_that_no_series_outlives_ends_all),
         cmocka_unit_test(workers_that_change_at_different_times),
         cmocka_unit_test(what_is_to_come_is_not_told_at_the_end),
+        cmocka_unit_test(the_end_of_scraping_ends_no_series),
         cmocka_unit_test(a_change_of_rules_announces_windows),
         cmocka_unit_test(values_go_to_the_groups_of_a_page_that_stays),
     };
