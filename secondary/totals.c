@@ -85,6 +85,7 @@ double totals_add(struct totals *totals, struct labels *labels, double increase,
 static void forget_oldest(struct totals *totals)
 {
     struct total *total = totals->oldest;
+    ASSERT(total);
     unlink_total(totals, total);
     totals->label_bytes -= labels_bytes(total->labels);
     ASSERT(map_remove(&totals->map, labels_hash(total->labels), is_total, total->labels) == total);

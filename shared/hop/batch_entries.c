@@ -44,7 +44,8 @@ static void find_before(const struct batch_entry *entries, size_t count, uint32_
         before[i] = BATCH_NONE;
     if (count == 0 || entries[0].round == entries[count - 1].round)
         return;
-    CLEANUP_FREE uint32_t *order = mem_resize(NULL, 2 * count, sizeof(*order));
+    CLEANUP_FREE uint32_t *order = mem_array(2 * count, sizeof(*order));
+    ASSERT(order);
     uint32_t *by_page = order + count;
     sort_by(entries, count, false, NULL, by_page);
     sort_by(entries, count, true, by_page, order);

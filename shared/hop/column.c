@@ -100,9 +100,9 @@ static void unpack_bits(const uint8_t *in, size_t len, size_t count, unsigned bi
 static void append_patches(const int64_t *values, size_t count, const struct plan *plan, struct buf *payload)
 {
     size_t last = 0, left = plan->packing.patches;
+    ASSERT(plan->packing.bits < 64 || left == 0);
     for (size_t i = 0; left > 0 && i < count; i++) {
-        uint64_t high =
-            residual_of(plan, values[i]) >> plan->packing.bits; /* with patches fewer than 64 bits are packed */
+        uint64_t high = residual_of(plan, values[i]) >> plan->packing.bits;
         if (high == 0)
             continue;
         buf_append_uvarint(payload, i - last);
