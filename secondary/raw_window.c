@@ -150,7 +150,7 @@ void raw_window_add(struct raw_window *raw, struct page *page, const struct page
     for (uint32_t i = 0; i < page->slot_count; i++) {
         uint32_t slot = joined ? to[i] : i;
         scrape->values[slot] = values->values[i];
-        if (values->any_time && values->times[i] != INT64_MIN)
+        if (scrape->times && values->times[i] != INT64_MIN)
             scrape->times[slot] = own_time(raw, i, values->times[i], time_ms);
     }
 }

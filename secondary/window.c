@@ -114,6 +114,7 @@ static int compare_extras(const void *a, const void *b)
 static void move_extras(struct window *window, const uint32_t *to)
 {
     size_t kept = 0;
+    ASSERT(to);
     for (size_t i = 0; i < window->extra_count; i++) {
         uint32_t slot = to[window->extras[i].index];
         if (slot == PAGE_SLOT_NONE)

@@ -258,6 +258,7 @@ static int64_t common_multiple(int64_t a, int64_t b)
         x = y;
         y = rest;
     }
+    ASSERT(x > 0);
     return a / x * b; /* both at most an hour and a period at most: no overflow */
 }
 

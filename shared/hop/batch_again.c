@@ -49,6 +49,7 @@ static void take_extra(struct again *again, const struct batch_block *block, con
         again->extras = mem_resize(again->extras, again->extra_capacity, sizeof(*again->extras));
         again->extra_entries = mem_resize(again->extra_entries, again->extra_capacity, sizeof(uint32_t));
     }
+    ASSERT(block->entry_count > 0);
     uint32_t member = extra->index % block->entry_count, slot = extra->index / block->entry_count;
     again->extra_entries[again->extra_count] = block->entries[member];
     again->extras[again->extra_count++] =
