@@ -39,6 +39,8 @@ static void take_extras(struct batch_records *records, const struct batch_item *
 
 void batch_records_take(struct batch_records *records, const struct batch_item *item, size_t slots)
 {
+    if (slots == 0)
+        return;
     records->lasts =
         grown(records->lasts, records->last_count, slots, sizeof(*records->lasts), &records->last_capacity);
     records->ranges =
@@ -59,8 +61,7 @@ void batch_records_take(struct batch_records *records, const struct batch_item *
                                                                            .sum = record->sum};
     }
     records->last_count += slots;
-    if (slots > 0)
-        take_extras(records, item);
+    take_extras(records, item);
 }
 
 void batch_records_done(struct batch_records *records)

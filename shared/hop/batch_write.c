@@ -317,14 +317,14 @@ static struct batch_member member_at(const struct batch_writer *writer, const st
     const struct batch_entry *entry = &entries->items[place->entry];
     size_t range = mark->range + place->range, odd = mark->odd + place->odd, extra = mark->extra + place->extra;
     uint32_t before = entries->before[place->entry], behind = place->base + (uint32_t)slots;
-    struct batch_member member = {.time_ms = entry->time_ms,
-                                  .count = entry->count,
-                                  .round = entry->round,
-                                  .lasts = records->lasts + mark->last + place->base,
-                                  .ranges = records->ranges + range,
-                                  .odds = records->odds + odd,
-                                  .extras = records->extras + extra,
-                                  .base = place->base};
+    struct batch_member member = {
+        .time_ms = entry->time_ms, .count = entry->count, .round = entry->round, .base = place->base};
+    if (records->last_count == 0)
+        return member; /* pages without series: nothing was kept of them, not even room */
+    member.lasts = records->lasts + mark->last + place->base;
+    member.ranges = records->ranges + range;
+    member.odds = records->odds + odd;
+    member.extras = records->extras ? records->extras + extra : NULL;
     if (before != BATCH_NONE)
         member.before = records->lasts + writer->marks[before].last + place->base;
     for (; range < end->range && records->ranges[range].index < behind; range++)

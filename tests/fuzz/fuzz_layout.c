@@ -13,6 +13,7 @@ static struct layout *make_again(const struct layout *layout)
         .unit = layout->unit,
         .help = layout->help,
         .metric_type = layout->metric_type,
+        .last_only = layout->last_only,
         .slots = layout->slots,
         .count = layout->count,
     };
