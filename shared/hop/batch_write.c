@@ -321,6 +321,7 @@ static struct batch_member member_at(const struct batch_writer *writer, const st
         .time_ms = entry->time_ms, .count = entry->count, .round = entry->round, .base = place->base};
     if (records->last_count == 0)
         return member; /* pages without series: nothing was kept of them, not even room */
+    ASSERT(records->lasts && records->ranges && records->odds);
     member.lasts = records->lasts + mark->last + place->base;
     member.ranges = records->ranges + range;
     member.odds = records->odds + odd;
@@ -331,7 +332,7 @@ static struct batch_member member_at(const struct batch_writer *writer, const st
         member.range_count++;
     for (; odd < end->odd && records->odds[odd].index < behind; odd++)
         member.odd_count++;
-    for (; extra < end->extra && records->extras[extra].index < behind; extra++)
+    for (; member.extras && extra < end->extra && records->extras[extra].index < behind; extra++)
         member.extra_count++;
     return member;
 }
