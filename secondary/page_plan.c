@@ -71,16 +71,11 @@ struct plan_family *page_plan_family(struct page_plan *plan, struct str name)
 
 /* ---- series ---- */
 
-static bool same_class(const struct window_class *a, const struct window_class *b)
-{
-    return a->resolution_ms == b->resolution_ms && a->aggregate == b->aggregate;
-}
-
 /* A series that is folded into aggregates needs no window of its own: by which rule is all that counts. */
 static uint32_t class_of(struct page_plan *plan, const struct window_class *class)
 {
     for (uint32_t i = 0; i < plan->class_count; i++)
-        if (same_class(&plan->classes[i], class))
+        if (window_class_equal(&plan->classes[i], class))
             return i;
     plan->classes = mem_resize(plan->classes, plan->class_count + 1, sizeof(*plan->classes));
     plan->classes[plan->class_count] = *class;

@@ -231,8 +231,7 @@ static uint32_t new_on(const struct page *old, const struct page *page)
 static const struct page *part_of(const struct page *page, const struct window_class *class)
 {
     for (uint32_t i = 0; page && i < page->part_count; i++)
-        if (page->parts[i].class.resolution_ms == class->resolution_ms &&
-            page->parts[i].class.aggregate == class->aggregate)
+        if (window_class_equal(&page->parts[i].class, class))
             return page->parts[i].page;
     return NULL;
 }

@@ -2,11 +2,6 @@
 #include "base/fail.h"
 #include "pipeline_internal.h"
 
-static int64_t floor_ms(int64_t time_ms, int64_t step_ms)
-{
-    return window_start_ms(time_ms, step_ms);
-}
-
 /* The length of the windows that hold these records: those of scrapes as they are go out with the default windows. */
 static int64_t window_ms(const struct pipeline *pipeline, int64_t resolution_ms)
 {
@@ -24,7 +19,7 @@ static struct pipeline_sealed *part_of(struct pipeline *pipeline, int64_t resolu
     pipeline->parts = mem_resize(pipeline->parts, pipeline->part_count + 1, sizeof(*pipeline->parts));
     struct pipeline_sealed *part = &pipeline->parts[pipeline->part_count++];
     *part = (struct pipeline_sealed){
-        .window_start_ms = floor_ms(beat_start_ms, span_ms), .resolution_ms = resolution_ms, .span_ms = span_ms};
+        .window_start_ms = window_start_ms(beat_start_ms, span_ms), .resolution_ms = resolution_ms, .span_ms = span_ms};
     return part;
 }
 
@@ -96,7 +91,7 @@ static void close_fold(struct pipeline_target *target, struct class_window *clas
 static bool is_over(const struct pipeline *pipeline, int64_t resolution_ms, int64_t beat_start_ms, int64_t next_due_ms)
 {
     int64_t length_ms = window_ms(pipeline, resolution_ms);
-    return next_due_ms >= floor_ms(beat_start_ms, length_ms) + length_ms;
+    return next_due_ms >= window_start_ms(beat_start_ms, length_ms) + length_ms;
 }
 
 static void close_classes(struct pipeline_target *target, struct window_set *set, int64_t beat_start_ms,

@@ -28,6 +28,11 @@ struct window_class {
     int32_t aggregate;     /* the rule by which it is folded into aggregates; -1: the series itself is sent */
 };
 
+static inline bool window_class_equal(const struct window_class *a, const struct window_class *b)
+{
+    return a->resolution_ms == b->resolution_ms && a->aggregate == b->aggregate;
+}
+
 struct window_decision {
     struct window_class class;
     bool last_only;

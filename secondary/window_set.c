@@ -49,15 +49,10 @@ struct page *window_set_page(const struct window_set *set)
 
 /* ---- Values ---- */
 
-static bool is_class(const struct class_window *window, const struct window_class *class)
-{
-    return window->class.resolution_ms == class->resolution_ms && window->class.aggregate == class->aggregate;
-}
-
 static struct class_window *class_of(struct window_set *set, const struct window_class *class, int64_t resolution_ms)
 {
     for (size_t i = 0; i < set->class_count; i++)
-        if (is_class(&set->classes[i], class))
+        if (window_class_equal(&set->classes[i].class, class))
             return &set->classes[i];
     set->classes = mem_resize(set->classes, set->class_count + 1, sizeof(*set->classes));
     struct class_window *made = &set->classes[set->class_count++];
@@ -84,7 +79,7 @@ static void add_to(struct class_window *class, struct page *page, const struct p
 static const struct page_part *part_of(const struct page *page, const struct class_window *class)
 {
     for (uint32_t i = 0; i < page->part_count; i++)
-        if (is_class(class, &page->parts[i].class))
+        if (window_class_equal(&class->class, &page->parts[i].class))
             return &page->parts[i];
     return NULL;
 }

@@ -1,6 +1,7 @@
 #include "metric/selector.h"
 #include "base/arena.h"
 #include "base/fail.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,20 +65,6 @@ static int hex_digit(char byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-static size_t put_utf8(uint32_t code, char *out)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const uint8_t heads[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = len - 1; i > 0; i--, code >>= 6)
-        out[i] = (char)(0x80 | (code & 0x3f));
-    out[0] = (char)(heads[len] | code);
-    return len;
-}
-
 /* \ooo, \xhh, \uhhhh, \Uhhhhhhhh: digits of `base`; -1 when they are not there. */
 static int64_t take_code(struct parse *parse, unsigned digits, unsigned base)
 {
@@ -115,7 +102,7 @@ static int take_escape(struct parse *parse, char quote, char *out)
     if (code < 0 || (is_byte && code > 0xff) || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
         return fail_at(parse, start, "a backslash in a string that begins nothing known");
     if (!is_byte)
-        return (int)put_utf8((uint32_t)code, out);
+        return (int)utf8_encode((uint32_t)code, out);
     *out = (char)code;
     return 1;
 }
