@@ -1,0 +1,58 @@
+#pragma once
+/* A block on disk, opened to be read: immutable, counted references, any number of threads. Nothing of it is mapped:
+ * a failing disk or a file cut short is an error that is returned (-EIO, -EBADMSG), never a signal. In memory are
+ * meta, every 32nd symbol and posting as Prometheus keeps them, and the dictionary of `windows`.
+ *
+ * Blocks of Prometheus 2.42 and Thanos' raw blocks are read as well: plain samples, tombstones applied. */
+#include "store/block_meta.h"
+#include "store/block_write.h"
+#include "store/postings.h"
+
+struct block;
+
+/* Checks what can be checked without reading it all: meta, magic and versions, checksums of TOC, symbols, offset table
+ * and windows, names and sizes of files. -EBADMSG, -ENOENT, -EIO ... with the reason, which names the file. */
+MUST_CHECK int block_open(const struct block_dirs *dirs, const struct ulid *ulid,
+                          char ret_reason[static BLOCK_REASON_BYTES], struct block **ret_block);
+struct block *block_ref(struct block *block);
+void block_unref(struct block *block); /* NULL allowed; from any thread */
+DEFINE_CLEANUP(struct block *, block_unref)
+const struct block_meta *block_meta_of(const struct block *block);
+uint64_t block_disk_bytes(const struct block *block); /* with its aggregates */
+size_t block_memory_bytes(const struct block *block);
+/* Reads everything and checks every checksum, every series and every chunk (samples in order and in their range).
+ * 0, or the error and the reason. cancelled may be NULL, asked every MiB or so: -ECANCELED. */
+MUST_CHECK int block_verify(struct block *block, postings_cancelled_fn *cancelled, void *arg,
+                            char ret_reason[static BLOCK_REASON_BYTES]);
+
+/* ---- Finding series: ids, whose order is that of labels ---- */
+/* As postings_select of the head. -ECANCELED, -EBADMSG, -EIO. */
+MUST_CHECK int block_select(struct block *block, const struct postings_query *query, roaring_bitmap_t **ret_ids);
+/* Names of labels, or values of one, that series of ids have (NULL: all); each once, sorted. */
+MUST_CHECK int block_names(struct block *block, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg);
+MUST_CHECK int block_values(struct block *block, struct str name, const roaring_bitmap_t *ids, postings_each_fn *each,
+                            void *arg);
+
+/* ---- Reading series: a cursor keeps buffers, so that ids in order cost few reads; one thread ---- */
+struct block_cursor;
+struct block_cursor *block_cursor_new(struct block *block); /* with a reference */
+void block_cursor_free(struct block_cursor *cursor);        /* NULL allowed */
+DEFINE_CLEANUP(struct block_cursor *, block_cursor_free)
+
+struct block_chunk {
+    int64_t min_time_ms, max_time_ms; /* both inclusive */
+    uint64_t ref;                     /* segment << 32 | offset */
+};
+struct block_series {      /* arrays are the cursor's, valid until its next block_cursor_series */
+    struct labels *labels; /* a reference of the cursor's */
+    enum series_kind kind;
+    const struct block_chunk *chunks; /* ascending; after tombstones some may have no samples left */
+    size_t chunk_count;
+    uint32_t id;
+    uint32_t windows_code, aggregates_id; /* block.c's: place in the dictionary of `windows`; 0 or id there */
+};
+MUST_CHECK int block_cursor_series(struct block_cursor *cursor, uint32_t id, struct block_series *ret_series);
+/* Appends the entries of chunks [first, first + count) of the series. with_aggregates: joined in from the aggregates
+ * block; else no entry has ENTRY_AGGREGATES. An error leaves what was read before it. */
+MUST_CHECK int block_cursor_entries(struct block_cursor *cursor, const struct block_series *series, size_t first,
+                                    size_t count, bool with_aggregates, struct entries *entries);
