@@ -50,6 +50,8 @@ MUST_CHECK int blocks_remove(struct blocks *blocks, const struct ulid *ulids, si
 /* A reader or a check found damage: the block is set aside, in memory even where the disk refuses all. Once; later
  * calls for the same block do nothing. */
 void blocks_set_aside(struct blocks *blocks, struct block *block, const char *reason);
+/* The error is of the machine (descriptors, memory), not of a block: it will go, or hits all. */
+bool blocks_error_is_passing(int error);
 /* A damaged block is given up: no warnings any more. Its directory stays in damaged/. -ENOENT: not a damaged one. */
 MUST_CHECK int blocks_forget(struct blocks *blocks, const struct ulid *ulid);
 /* Deletes what was replaced and is read by nobody any more, and tries again what failed. Each change does it too; the

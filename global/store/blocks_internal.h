@@ -64,9 +64,6 @@ void blocks_print_catalog(const struct blocks *blocks, const struct blocks_items
 /* To damaged/. */
 MUST_CHECK int blocks_move_aside(struct blocks *blocks, const struct ulid *ulid);
 void blocks_sweep_locked(struct blocks *blocks);
-/* The error is of the machine, not of the block: it will go, or hits all. */
-bool blocks_error_is_passing(int error);
-
 void blocks_tell(struct blocks *blocks, const char *format, ...) PRINTF_LIKE(2, 3); /* an event, to be told later */
 void blocks_tell_all(struct blocks *blocks);                                        /* no lock held */
 

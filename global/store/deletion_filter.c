@@ -72,15 +72,27 @@ uint64_t deletion_filter_newest(const struct deletion_filter *filter)
     return filter->newest;
 }
 
-bool deletion_filter_meets(const struct deletion_filter *filter, uint64_t after, int64_t start_ms, int64_t end_ms)
+const struct deletion_rule *deletion_filter_next(const struct deletion_filter *filter, uint64_t after, int64_t start_ms,
+                                                 int64_t end_ms)
 {
-    for (size_t i = 0; filter && i < filter->count; i++) {
+    for (size_t i = 0; filter && i < filter->count; i++) { /* ascending by id */
         const struct deletion_rule *rule = filter->rules[i];
         if (rule->id > after && rule->range.start_ms <= end_ms && rule->range.end_ms >= start_ms) {
-            return true;
+            return rule;
         }
     }
-    return false;
+    return NULL;
+}
+
+uint64_t deletion_filter_oldest(const struct deletion_filter *filter, uint64_t after, int64_t start_ms, int64_t end_ms)
+{
+    const struct deletion_rule *rule = deletion_filter_next(filter, after, start_ms, end_ms);
+    return rule ? rule->id : 0;
+}
+
+bool deletion_filter_meets(const struct deletion_filter *filter, uint64_t after, int64_t start_ms, int64_t end_ms)
+{
+    return deletion_filter_next(filter, after, start_ms, end_ms) != NULL;
 }
 
 static int compare_ranges(const void *a, const void *b)

@@ -1,5 +1,6 @@
 #pragma once
-/* Making of deletion filters, for deletions.c alone; what others do with them is in deletions.h. */
+/* Making of deletion filters, for deletions.c, and their rules one by one, for compaction; what others do with filters
+ * is in deletions.h. */
 #include "metric/selector.h"
 #include "store/deletions.h"
 
@@ -14,6 +15,9 @@ struct deletion_rule *deletion_rule_new(uint64_t id, struct time_range range, st
 struct deletion_rule *deletion_rule_ref(struct deletion_rule *rule);
 void deletion_rule_unref(struct deletion_rule *rule); /* NULL allowed */
 
-/* References are taken; count <= DELETIONS_MAX. */
+/* References are taken; ascending by id; count <= DELETIONS_MAX. */
 struct deletion_filter *deletion_filter_new(struct deletion_rule *const *rules, size_t count);
 struct deletion_filter *deletion_filter_ref(struct deletion_filter *filter);
+/* The rule of the lowest id above `after` that meets samples of [start, end]; NULL: none. filter may be NULL. */
+const struct deletion_rule *deletion_filter_next(const struct deletion_filter *filter, uint64_t after, int64_t start_ms,
+                                                 int64_t end_ms);

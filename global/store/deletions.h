@@ -54,6 +54,8 @@ DEFINE_CLEANUP(struct deletion_filter *, deletion_filter_unref)
 uint64_t deletion_filter_newest(const struct deletion_filter *filter);
 /* Some deletion with an id above `after` may cover samples of [start, end] of some series. filter may be NULL. */
 bool deletion_filter_meets(const struct deletion_filter *filter, uint64_t after, int64_t start_ms, int64_t end_ms);
+/* The id of the oldest such; 0: none. */
+uint64_t deletion_filter_oldest(const struct deletion_filter *filter, uint64_t after, int64_t start_ms, int64_t end_ms);
 /* The ranges of this series that are deleted: merged, ascending, both ends inclusive; how many. Room for
  * DELETIONS_MAX. */
 struct time_range {
