@@ -245,6 +245,11 @@ void block_unref(struct block *block)
     mem_free(block);
 }
 
+bool block_is_shared(const struct block *block)
+{
+    return atomic_load_explicit(&block->references, memory_order_acquire) > 1;
+}
+
 const struct block_meta *block_meta_of(const struct block *block)
 {
     return &block->raw.meta;

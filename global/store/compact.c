@@ -154,12 +154,27 @@ static void step_done(struct step *step)
     compact_units_done(&step->units);
 }
 
+/* A block that was found to have native histograms stays as it is: they would be lost. */
+static void list_blocks(struct step *step)
+{
+    blocks_in_range(step->compact->options.blocks, INT64_MIN, INT64_MAX, &step->list);
+    size_t kept = 0;
+    for (size_t i = 0; i < step->list.count; i++) {
+        if (block_has_histograms(step->list.items[i])) {
+            block_unref(step->list.items[i]);
+        } else {
+            step->list.items[kept++] = step->list.items[i];
+        }
+    }
+    step->list.count = kept;
+}
+
 static void look(struct step *step, struct compact *compact)
 {
     const struct compact_options *options = &compact->options;
     *step = (struct step){.compact = compact};
     step->filter = options->deletions ? deletions_filter(options->deletions) : NULL;
-    blocks_in_range(options->blocks, INT64_MIN, INT64_MAX, &step->list);
+    list_blocks(step);
     prune_cleared(compact, &step->list);
     step->sources = mem_array(step->list.count, sizeof(*step->sources));
     for (size_t i = 0; i < step->list.count; i++) {
@@ -409,7 +424,10 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
     } else if (report.unreadable) {
         check_source(step, report.unreadable, reason);
     } else {
-        snprintf(reason, BLOCK_REASON_BYTES, "%s", r == -ESTALE ? "a source went meanwhile" : strerror(-r));
+        snprintf(reason, BLOCK_REASON_BYTES, "%s",
+                 r == -ESTALE    ? "a source went meanwhile"
+                 : r == -ENOTSUP ? "a source has native histograms and stays as it is"
+                                 : strerror(-r));
     }
     return r;
 }

@@ -285,6 +285,17 @@ static int write_series(struct merging *merging, struct block_writer *writer)
     return block_writer_add(writer, newest->labels, newest->kind, merging->all.items, merging->all.count);
 }
 
+/* Known once all has been read. */
+static bool some_have_histograms(const struct compact_merge_options *options)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        if (block_has_histograms(options->sources[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int compact_merge(const struct compact_merge_options *options, struct compact_merge_report *ret_report)
 {
     *ret_report = (struct compact_merge_report){0};
@@ -309,6 +320,9 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
     r = r < 0 ? r : walk_init(&merging.walk, options, ret_report);
     while (r >= 0 && (r = walk_next(&merging.walk)) > 0) {
         r = write_series(&merging, writer);
+    }
+    if (r >= 0 && some_have_histograms(options)) {
+        return -ENOTSUP;
     }
     return r < 0 ? r : block_writer_finish(writer);
 }

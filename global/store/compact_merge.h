@@ -21,6 +21,7 @@ struct compact_merge_report {
     struct block *unreadable;
 };
 
-/* Writes the block under its final name. -ENODATA: nothing is left of the sources, and there is no block. -ECANCELED;
- * errors of reading and writing. After an error nothing is left. report is set in all cases. */
+/* Writes the block under its final name. -ENODATA: nothing is left of the sources, and there is no block. -ENOTSUP: a
+ * source has native histograms, which are not read here and would be lost. -ECANCELED; errors of reading and writing.
+ * After an error nothing is left. report is set in all cases. */
 MUST_CHECK int compact_merge(const struct compact_merge_options *options, struct compact_merge_report *ret_report);
