@@ -31,6 +31,7 @@ struct block_writer {
     struct entries aggregated; /* entries of the series that have aggregates */
     int error;                 /* the first */
     bool finished;
+    char reason[BLOCK_REASON_BYTES];
 };
 
 /* ---- Begin and end ---- */
@@ -187,8 +188,8 @@ static int add_raw_chunk(struct block_writer *writer, const struct entry *entrie
     }
     buf_reset(&writer->chunk);
     xor_print(writer->samples, count, &writer->chunk);
-    int error = note_add_chunk(&writer->note, entries, count);
-    return error ? error : part_add_chunk(writer, &writer->raw, CHUNK_XOR, entries, count);
+    note_add_chunk(&writer->note, entries, count);
+    return part_add_chunk(writer, &writer->raw, CHUNK_XOR, entries, count);
 }
 
 static int add_aggregates_chunk(struct block_writer *writer, const struct entry *entries, size_t count)
@@ -250,6 +251,7 @@ int block_writer_add(struct block_writer *writer, const struct labels *labels, e
     note_begin(&writer->note, kind);
     writer->raw.chunk_count = 0;
     error = error ? error : add_chunks(writer, add_raw_chunk, entries, count);
+    error = error ? error : note_end(&writer->note);
     error = error ? error : add_aggregates(writer, labels, entries, count, &aggregates_id);
     error = error ? error : part_add_series(&writer->raw, labels, &id);
     error = error ? error : windows_writer_add(writer->windows, id, buf_view(&writer->note.note), aggregates_id);
@@ -326,7 +328,6 @@ static int write_all(struct block_writer *writer)
 /* Everything as a reader will see it. */
 static int read_back(struct block_writer *writer)
 {
-    char reason[BLOCK_REASON_BYTES];
     struct block_place place = {
         .fs = writer->dirs.fs,
         .dir = writer->raw.temporary,
@@ -334,8 +335,13 @@ static int read_back(struct block_writer *writer)
         .ulid = writer->raw.meta.ulid,
     };
     CLEANUP(block_unrefp) struct block *block = NULL;
-    int error = block_open_at(&place, reason, &block);
-    return error ? error : block_verify(block, NULL, NULL, reason);
+    int error = block_open_at(&place, writer->reason, &block);
+    return error ? error : block_verify(block, NULL, NULL, writer->reason);
+}
+
+const char *block_writer_reason(const struct block_writer *writer)
+{
+    return writer->reason;
 }
 
 static int put_in_place(struct block_writer *writer, struct part *part)
