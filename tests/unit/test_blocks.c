@@ -9,6 +9,9 @@
 
 #include "base/str.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #define HOUR_MS INT64_C(3600000)
 #define NOW_MS  INT64_C(1790000000000)
 #define DIR     "/data"
@@ -608,6 +611,93 @@ static void test_failing_start(void **state)
     check_aside(rig, &bad, "index");
 }
 
+/* ---- many threads ---- */
+
+#define REPLACEMENTS 150
+
+struct crowd {
+    struct rig *rig;
+    _Atomic bool ends;
+    _Atomic uint64_t looks;
+};
+
+/* One block is replaced by another again and again: a reader sees one of them, whole, at any time. */
+static void *look_on(void *arg)
+{
+    struct crowd *crowd = arg;
+    while (!atomic_load(&crowd->ends)) {
+        struct blocks_list list;
+        struct blocks_stats stats;
+        CLEANUP(buf_done) struct buf warnings = BUF_INIT(MIB);
+        blocks_in_range(crowd->rig->blocks, 0, HOUR_MS, &list);
+        ASSERT(list.count == 1);
+        struct block_read *read = mem_zalloc(sizeof(*read));
+        ASSERT(block_rows_read_block(list.items[0], NULL, NULL, read) == 0);
+        ASSERT(read->series[0].count == 120 && read->series[2].count == 120);
+        block_read_free(read);
+        blocks_list_free(&list);
+        blocks_warnings(crowd->rig->blocks, 0, HOUR_MS, &warnings);
+        blocks_stats(crowd->rig->blocks, &stats);
+        ASSERT(warnings.len == 0 && stats.served >= 1);
+        atomic_fetch_add(&crowd->looks, 1);
+    }
+    return NULL;
+}
+
+/* Others come and are set aside, checked, and listed. */
+static void *disturb(void *arg)
+{
+    struct crowd *crowd = arg;
+    while (!atomic_load(&crowd->ends)) {
+        struct blocks_list list;
+        blocks_in_range(crowd->rig->blocks, 10 * HOUR_MS, 12 * HOUR_MS - 1, &list);
+        for (size_t i = 0; i < list.count; i++) {
+            blocks_set_aside(crowd->rig->blocks, list.items[i], "test");
+        }
+        blocks_list_free(&list);
+        int r = blocks_scrub_step(crowd->rig->blocks, NULL, NULL);
+        ASSERT(r >= 0);
+        struct block_status *status;
+        size_t count;
+        blocks_status(crowd->rig->blocks, &status, &count);
+        blocks_status_free(status, count);
+        blocks_sweep(crowd->rig->blocks);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct crowd crowd = {.rig = *state};
+    struct rig *rig = *state;
+    pthread_t threads[3];
+    blocks_on_event(rig->blocks, NULL, NULL);
+    struct ulid present = add_block(rig, 0);
+    assert_int_equal(pthread_create(&threads[0], NULL, look_on, &crowd), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, look_on, &crowd), 0);
+    assert_int_equal(pthread_create(&threads[2], NULL, disturb, &crowd), 0);
+    for (int i = 0; i < REPLACEMENTS; i++) {
+        struct ulid next = write_block(rig, 0, &present);
+        struct block *block = find(rig, &present);
+        assert_int_equal(blocks_publish(rig->blocks, &next, &block, 1, NULL), 0);
+        block_unref(block);
+        present = next;
+        if (i % 20 == 0) {
+            add_block(rig, 10);
+        }
+    }
+    atomic_store(&crowd.ends, true);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_true(atomic_load(&crowd.looks) > 0);
+    blocks_sweep(rig->blocks);
+    assert_int_equal(stats_of(rig).leaving, 0);
+    blocks_on_event(rig->blocks, hear, rig);
+    rig_reopen(rig);
+    assert_true(is_served(rig, &present));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
@@ -616,7 +706,7 @@ int main(void)
         TEST(test_others),         TEST(test_set_aside),   TEST(test_restored),          TEST(test_damage_at_start),
         TEST(test_damage_unnamed), TEST(test_scrub),       TEST(test_catalog_lost),      TEST(test_catalog_damaged),
         TEST(test_catalog_newer),  TEST(test_catalog_old), TEST(test_failing_publish),   TEST(test_failing_set_aside),
-        TEST(test_failing_start),
+        TEST(test_failing_start),  TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include "store/deletions.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -345,12 +346,50 @@ static void test_ranges_model(void **state)
     entries_done(&entries);
 }
 
+/* ---- many threads ---- */
+
+/* A number that is seen as the newest is in the filter that is taken after it. */
+static void *look_on(void *arg)
+{
+    struct rig *rig = arg;
+    for (int i = 0; i < 3000; i++) {
+        uint64_t newest = deletions_newest(rig->deletions);
+        struct deletion_filter *filter = deletions_filter(rig->deletions);
+        ASSERT(newest < 5 || (filter && deletion_filter_newest(filter) >= newest));
+        deletion_filter_unref(filter);
+        struct deletion *items;
+        size_t count;
+        deletions_list(rig->deletions, &items, &count);
+        deletions_list_free(items, count);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct rig *rig = *state;
+    pthread_t threads[2];
+    for (int i = 0; i < 4; i++) {
+        accepted(rig, "up", 1, 2);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, look_on, rig), 0);
+    }
+    for (uint64_t i = 5; i < 60; i++) { /* the newest is never done */
+        assert_int_equal(accepted(rig, "up{host=~\"a.*\"}", 1, 2), i);
+        assert_int_equal(deletions_done(rig->deletions, i - 4), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_refused), TEST(test_life),    TEST(test_ceilings),     TEST(test_damaged),
-        TEST(test_by_hand), TEST(test_failing), TEST(test_ranges_model),
+        TEST(test_by_hand), TEST(test_failing), TEST(test_ranges_model), TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
