@@ -12,7 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FAILING_MAX 256 /* units that wait; past it the oldest is tried again early */
+/* Of merged blocks: larger chunks cost fewer bytes a sample in index and chunk headers; readers decode a whole chunk
+ * for one sample (docs/benchmarks.md). */
+#define COMPACT_CHUNK_SAMPLES 240
+
+#define FAILING_MAX           256 /* units that wait; past it the oldest is tried again early */
 
 struct failing {         /* a unit that failed */
     uint64_t key;        /* hash of its sources: it is another unit when they change */
@@ -406,6 +410,7 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
         .count = unit->count,
         .filter = step->filter,
         .meta = &meta,
+        .chunk_samples = COMPACT_CHUNK_SAMPLES,
         .cancelled = compact->options.cancelled,
         .cancelled_arg = compact->options.cancelled_arg,
     };

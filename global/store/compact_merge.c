@@ -7,10 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Larger chunks cost fewer bytes a sample in index and chunk headers; readers decode a whole chunk for one sample
- * (docs/benchmarks.md). */
-#define COMPACT_CHUNK_SAMPLES 240
-
 /* ---- walking all sources in order of labels ---- */
 
 struct walker { /* one source */
@@ -314,7 +310,7 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
         .meta = options->meta,
         .symbols = symbols.sorted,
         .symbol_count = symbols.count,
-        .chunk_samples = COMPACT_CHUNK_SAMPLES,
+        .chunk_samples = options->chunk_samples,
     };
     r = block_writer_new(&writer_options, &writer);
     r = r < 0 ? r : walk_init(&merging.walk, options, ret_report);

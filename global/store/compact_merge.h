@@ -11,6 +11,7 @@ struct compact_merge_options {
     size_t count;
     const struct deletion_filter *filter; /* may be NULL */
     const struct block_meta *meta;        /* of the result, as block_writer_options takes it */
+    uint32_t chunk_samples;               /* as block_writer_options takes it */
     postings_cancelled_fn *cancelled;     /* may be NULL */
     void *cancelled_arg;
 };
