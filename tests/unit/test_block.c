@@ -278,6 +278,22 @@ static void leftovers_go_and_nothing_else(void **state)
     file_system_free(fs);
 }
 
+static void a_name_is_taken_once(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    world_init(&world, 31, 12, 60);
+    assert_int_equal(world_write(&world, &dirs, 20), 0);
+    assert_int_equal(world_write(&world, &dirs, 20), -EEXIST);
+    assert_true(check_after_crash(&dirs, &world));
+    assert_int_equal(block_delete(&dirs, &world.ulid), 0);
+    assert_int_equal(names_in(fs, dirs.blocks) + names_in(fs, dirs.aggregates), 0);
+    world_done(&world);
+    file_system_free(fs);
+}
+
 /* ---- Blocks of others ---- */
 
 static void put_file(struct file_system *fs, const char *path, struct str text)
@@ -508,6 +524,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_crash_leaves_no_block_or_all_of_it),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_nothing),
         cmocka_unit_test(leftovers_go_and_nothing_else),
+        cmocka_unit_test(a_name_is_taken_once),
         cmocka_unit_test(blocks_of_others_are_plain_samples),
         cmocka_unit_test(the_golden_block_is_read_as_ever),
     };
