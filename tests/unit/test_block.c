@@ -8,6 +8,7 @@
 #include "base/crc.h"
 #include "store/be.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -73,6 +74,92 @@ static void random_series_come_back(void **state)
     round_trip(100, 1, 1, 120);
     round_trip(101, 1000, 5, 1);
     round_trip(102, 3, 2000, 65535);
+}
+
+struct reading {
+    const struct world *world;
+    struct block *block;
+    int result;
+};
+
+static void *read_in_a_thread(void *arg)
+{
+    struct reading *reading = arg;
+    reading->result = 1;
+    for (int i = 0; i < 3 && reading->result == 1; i++) {
+        reading->result = world_compare(reading->world, reading->block, true);
+    }
+    block_unref(reading->block);
+    return NULL;
+}
+
+static void threads_read_one_block(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    struct reading readings[4];
+    pthread_t threads[4];
+    world_init(&world, 51, 60, 200);
+    assert_int_equal(world_write(&world, &dirs, 60), 0);
+    struct block *block = open_good(&dirs, &world.ulid);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        readings[i] = (struct reading){&world, block_ref(block), 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_in_a_thread, &readings[i]), 0);
+    }
+    block_unref(block);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(readings[i].result, 1);
+    }
+    world_done(&world);
+    file_system_free(fs);
+}
+
+/* Some chunks of a series, asked for alone, and with what lay in the list before. */
+static void parts_of_series_are_read_alone(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    world_init(&world, 61, 20, 300);
+    assert_int_equal(world_write(&world, &dirs, 13), 0);
+    struct block *block = open_good(&dirs, &world.ulid);
+    struct block_cursor *cursor = block_cursor_new(block);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *ids = NULL;
+    struct postings_query query = {0};
+    struct random random;
+    struct entries entries = {0};
+    uint32_t id_of[20];
+    random_seed(&random, 1);
+    assert_int_equal(block_select(block, &query, &ids), 0);
+    roaring_bitmap_to_uint32_array(ids, id_of);
+    for (int i = 0; i < 500; i++) {
+        size_t which = random_below(&random, world.count), at = 0, before = entries.count;
+        const struct world_series *expected = &world.series[which];
+        struct block_series series;
+        assert_int_equal(block_cursor_series(cursor, id_of[which], &series), 0);
+        size_t first = random_below(&random, series.chunk_count + 1);
+        size_t count = random_below(&random, series.chunk_count - first + 1);
+        bool with_aggregates = random_below(&random, 2);
+        assert_int_equal(block_cursor_entries(cursor, &series, first, count, with_aggregates, &entries), 0);
+        while (count > 0 && expected->entries.items[at].sample.time_ms < series.chunks[first].min_time_ms) {
+            at++;
+        }
+        for (size_t k = before; k < entries.count; k++) {
+            assert_true(world_same_entry(&expected->entries.items[at++], &entries.items[k], with_aggregates));
+        }
+        bool to_the_end = first + count == series.chunk_count && count > 0;
+        assert_true(!to_the_end || at == expected->entries.count);
+        assert_true(count > 0 || entries.count == before);
+    }
+    entries_done(&entries);
+    block_cursor_free(cursor);
+    block_unref(block);
+    world_done(&world);
+    file_system_free(fs);
 }
 
 /* ---- What is refused ---- */
@@ -520,6 +607,8 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_series_come_back),
+        cmocka_unit_test(threads_read_one_block),
+        cmocka_unit_test(parts_of_series_are_read_alone),
         cmocka_unit_test(what_is_no_block_is_refused_and_leaves_nothing),
         cmocka_unit_test(a_crash_leaves_no_block_or_all_of_it),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_nothing),
