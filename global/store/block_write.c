@@ -18,6 +18,7 @@ struct part {
     struct block_chunk *chunks; /* of the series being added */
     size_t chunk_count, chunk_capacity;
     bool is_open;
+    bool is_placed; /* it has its final name */
 };
 
 struct block_writer {
@@ -106,7 +107,8 @@ int block_writer_new(const struct block_writer_options *options, struct block_wr
     CLEANUP_FREE char *windows_path = mem_printf("%s/windows", writer->raw.temporary);
     int error = file_make_dirs(options->dirs.fs, options->dirs.blocks);
     error = error ? error : file_make_dirs(options->dirs.fs, options->dirs.aggregates);
-    if (!error && file_exists(options->dirs.fs, writer->raw.temporary) != 0) {
+    if (!error && (file_exists(options->dirs.fs, writer->raw.temporary) != 0 ||
+                   file_exists(options->dirs.fs, writer->raw.final) != 0)) {
         error = -EEXIST; /* another's: free must not remove it */
         writer->finished = true;
     }
@@ -120,11 +122,14 @@ int block_writer_new(const struct block_writer_options *options, struct block_wr
     return 0;
 }
 
+/* What cannot be removed now is a leftover, which the next start takes away. */
 static void remove_written(struct block_writer *writer)
 {
-    /* What cannot be removed now is a leftover, which the next start takes away. */
     (void)!block_remove_dir(writer->dirs.fs, writer->raw.temporary);
     (void)!block_remove_dir(writer->dirs.fs, writer->aggregates.temporary);
+    if (writer->raw.is_placed || writer->aggregates.is_placed) {
+        (void)!block_delete(&writer->dirs, &writer->raw.meta.ulid);
+    }
 }
 
 void block_writer_free(struct block_writer *writer)
@@ -347,6 +352,7 @@ const char *block_writer_reason(const struct block_writer *writer)
 static int put_in_place(struct block_writer *writer, struct part *part)
 {
     int error = file_rename(writer->dirs.fs, part->temporary, part->final);
+    part->is_placed = !error;
     return error ? error : file_sync_dir(writer->dirs.fs, part->parent);
 }
 
