@@ -236,16 +236,19 @@ static struct failing *find_failing(struct compact *compact, uint64_t key)
 static void prune_failing(const struct step *step)
 {
     struct compact *compact = step->compact;
-    struct failing kept[FAILING_MAX];
+    bool planned[FAILING_MAX] = {false};
     size_t count = 0;
     for (size_t i = 0; i < step->units.count && compact->failing_count > 0; i++) {
-        uint64_t key = unit_key(step, &step->units.items[i]);
-        struct failing *failing = find_failing(compact, key);
-        if (failing && count < FAILING_MAX) {
-            kept[count++] = *failing;
+        const struct failing *failing = find_failing(compact, unit_key(step, &step->units.items[i]));
+        if (failing) {
+            planned[failing - compact->failing] = true;
         }
     }
-    memcpy(compact->failing, kept, count * sizeof(*kept));
+    for (size_t i = 0; i < compact->failing_count; i++) {
+        if (planned[i]) {
+            compact->failing[count++] = compact->failing[i];
+        }
+    }
     compact->failing_count = count;
     pthread_mutex_lock(&compact->lock);
     compact->stats.failing = count;
@@ -416,6 +419,9 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
     };
     struct compact_merge_report report;
     int r = compact_merge(&merge, &report);
+    if (r < 0) {
+        blocks_discard(compact->options.blocks, &meta.ulid);
+    }
     if (r == 0 || r == -ENODATA) {
         r = blocks_publish(compact->options.blocks, r == 0 ? &meta.ulid : NULL, sources, unit->count,
                            "all samples in it are deleted");
@@ -429,10 +435,11 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
     } else if (report.unreadable) {
         check_source(step, report.unreadable, reason);
     } else {
-        snprintf(reason, BLOCK_REASON_BYTES, "%s",
+        snprintf(reason, BLOCK_REASON_BYTES, "%s%s%s",
                  r == -ESTALE    ? "a source went meanwhile"
                  : r == -ENOTSUP ? "a source has native histograms and stays as it is"
-                                 : strerror(-r));
+                                 : strerror(-r),
+                 report.reason[0] ? ": " : "", report.reason);
     }
     return r;
 }
@@ -461,10 +468,9 @@ static int try_unit(const struct step *step, const struct compact_unit *unit)
     return 1;
 }
 
-int compact_step(struct compact *compact, int64_t head_start_ms)
+static int do_next(struct compact *compact, int64_t head_start_ms)
 {
     const struct compact_options *options = &compact->options;
-    blocks_sweep(options->blocks);
     CLEANUP(step_done) struct step step;
     look(&step, compact);
     const struct compact_plan_options plan = {
@@ -484,4 +490,11 @@ int compact_step(struct compact *compact, int64_t head_start_ms)
         }
     }
     return 0;
+}
+
+int compact_step(struct compact *compact, int64_t head_start_ms)
+{
+    int r = do_next(compact, head_start_ms);
+    blocks_sweep(compact->options.blocks); /* the sources, now that nobody here has them any more */
+    return r;
 }

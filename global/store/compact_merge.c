@@ -5,6 +5,7 @@
 #include "base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- walking all sources in order of labels ---- */
@@ -320,5 +321,9 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
     if (r >= 0 && some_have_histograms(options)) {
         return -ENOTSUP;
     }
-    return r < 0 ? r : block_writer_finish(writer);
+    r = r < 0 ? r : block_writer_finish(writer);
+    if (r < 0) {
+        snprintf(ret_report->reason, sizeof(ret_report->reason), "%s", block_writer_reason(writer));
+    }
+    return r;
 }

@@ -20,6 +20,7 @@ struct compact_merge_report {
     uint64_t entries_in, entries_out;
     /* After an error: the source that could not be read; NULL: it was something else. */
     struct block *unreadable;
+    char reason[200]; /* the writer's, where it has one: what was read back is not what was written */
 };
 
 /* Writes the block under its final name. -ENODATA: nothing is left of the sources, and there is no block. -ENOTSUP: a
