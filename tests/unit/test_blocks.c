@@ -76,15 +76,15 @@ static bool heard(struct rig *rig, const char *text)
     return strstr((const char *)rig->events.data, text) != NULL;
 }
 
-/* A block of three series over [hour, hour + 2), written, not published. parent may be NULL. */
-static struct ulid write_block(struct rig *rig, int hour, const struct ulid *parent)
+/* A block of three series over [hour, hour + 2), written, not published. Of meta what is not zero is taken. */
+static struct ulid write_as(struct rig *rig, int hour, struct block_meta meta)
 {
-    struct block_meta meta = {.min_time_ms = hour * HOUR_MS, .max_time_ms = (hour + 2) * HOUR_MS, .level = 1};
+    meta.min_time_ms = hour * HOUR_MS;
+    meta.max_time_ms = (hour + 2) * HOUR_MS;
+    meta.level = 1;
     clock_simulated_advance(rig->clock, 1);
-    meta.ulid = ulid_new(clock_wall_ms(rig->clock), &rig->random);
+    meta.ulid = meta.ulid.text[0] ? meta.ulid : ulid_new(clock_wall_ms(rig->clock), &rig->random);
     snprintf(meta.class, sizeof(meta.class), "default");
-    meta.parents = (struct ulid *)parent;
-    meta.parent_count = parent ? 1 : 0;
     struct block_rows rows = {0};
     for (uint32_t series = 0; series < 3; series++) {
         for (int i = 0; i < 120; i++) {
@@ -101,6 +101,13 @@ static struct ulid write_block(struct rig *rig, int hour, const struct ulid *par
     assert_int_equal(block_rows_write(blocks_dirs(rig->blocks), &meta, &rows), 0);
     block_rows_done(&rows);
     return meta.ulid;
+}
+
+/* parent may be NULL. */
+static struct ulid write_block(struct rig *rig, int hour, const struct ulid *parent)
+{
+    struct block_meta meta = {.parents = (struct ulid *)parent, .parent_count = parent ? 1 : 0};
+    return write_as(rig, hour, meta);
 }
 
 static struct ulid add_block(struct rig *rig, int hour)
@@ -427,6 +434,100 @@ static void test_damage_unnamed(void **state)
     warned(rig, 90000 * HOUR_MS, INT64_MAX, "of the beginning to the end is damaged");
 }
 
+/* Set aside, restored by a copy while the damaged one stays in its place, and set aside once more. */
+static void test_damaged_twice(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid ulid = add_block(rig, 2);
+    for (int round = 0; round < 2; round++) {
+        struct block *block = find(rig, &ulid);
+        blocks_set_aside(rig->blocks, block, "test");
+        block_unref(block);
+        check_aside(rig, &ulid, "test");
+        assert_true(exists(rig, "damaged", &ulid) && !exists(rig, "blocks", &ulid) &&
+                    !exists(rig, "aggregates", &ulid));
+        write_as(rig, 2, (struct block_meta){.ulid = ulid});
+        rig_reopen(rig);
+        assert_true(is_served(rig, &ulid) && exists(rig, "damaged", &ulid));
+    }
+}
+
+/* A damaged one that was to be deleted when the disk failed: at the next start it goes. */
+static void test_damaged_leaving(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid bad = add_block(rig, 2);
+    struct block *block = find(rig, &bad);
+    blocks_set_aside(rig->blocks, block, "test");
+    block_unref(block);
+    for (uint64_t nth = 5; exists(rig, "damaged", &bad); nth--) { /* the rename of its deletion, in the end */
+        assert_true(nth > 0);
+        file_system_failing_at(rig->fs, nth, -EIO, false);
+        int r = blocks_remove(rig->blocks, &bad, 1, "test");
+        if (nth == 5) {
+            assert_int_equal(r, 0);
+            assert_true(exists(rig, "damaged", &bad));
+        }
+        assert_int_equal(stats_of(rig).damaged, 0);
+        file_system_failing_at(rig->fs, 0, -EIO, false);
+        rig_reopen(rig);
+        assert_int_equal(stats_of(rig).damaged, 0);
+    }
+    assert_false(exists(rig, "damaged/aggregates", &bad));
+}
+
+/* The process ended before a block was published, and one that it was made of is damaged meanwhile: no loss. */
+static void test_damaged_parent(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid before = add_block(rig, 2), after = write_block(rig, 2, &before);
+    flip(rig, &before, "index", 0);
+    rig_reopen(rig);
+    assert_true(is_served(rig, &after) && !exists(rig, "blocks", &before) && !exists(rig, "damaged", &before));
+    warned(rig, INT64_MIN, INT64_MAX, NULL);
+}
+
+/* Two that name each other as what they were made of: both stay. */
+static void test_mutual_parents(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid a = {"01ARYZ6S41TSV4RRFFQ69G5FAV"}, b = {"01ARYZ6S41TSV4RRFFQ69G5FAW"};
+    write_as(rig, 2, (struct block_meta){.ulid = a, .parents = &b, .parent_count = 1});
+    write_as(rig, 4, (struct block_meta){.ulid = b, .parents = &a, .parent_count = 1});
+    rig_reopen(rig);
+    assert_true(is_served(rig, &a) && is_served(rig, &b));
+}
+
+/* What is known to be missing in a block that is served. */
+static void test_missing(void **state)
+{
+    struct rig *rig = *state;
+    struct block_missing gap = {3 * HOUR_MS, 3 * HOUR_MS + 5, "the log was damaged"};
+    struct ulid ulid = write_as(rig, 2, (struct block_meta){.missing = &gap, .missing_count = 1});
+    assert_int_equal(blocks_publish(rig->blocks, &ulid, NULL, 0, NULL), 0);
+    warned(rig, 0, 3 * HOUR_MS - 1, NULL);
+    warned(rig, 3 * HOUR_MS + 5, INT64_MAX, NULL);
+    warned(rig, 0, 3 * HOUR_MS, "lacks data of 1970-01-01T03:00:00Z to 1970-01-01T03:00:00.005Z (the log was damaged)");
+    warned(rig, 3 * HOUR_MS + 4, INT64_MAX, ulid.text);
+}
+
+/* The writing of a block failed, and it stands there all the same. */
+static void test_discard(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid served = add_block(rig, 2), ulid = write_block(rig, 4, NULL), none = {"01ARYZ6S41TSV4RRFFQ69G5FAV"};
+    blocks_discard(rig->blocks, &none);
+    blocks_discard(rig->blocks, &served);
+    file_system_failing_at(rig->fs, 1, -EIO, false);
+    blocks_discard(rig->blocks, &ulid);
+    file_system_failing_at(rig->fs, 0, -EIO, false);
+    assert_true(exists(rig, "blocks", &ulid));
+    add_block(rig, 8);
+    rig_reopen(rig);
+    assert_true(is_served(rig, &served) && !is_served(rig, &ulid) && !exists(rig, "blocks", &ulid));
+    assert_int_equal(rig->events.len, 0);
+}
+
 static void test_scrub(void **state)
 {
     struct rig *rig = *state;
@@ -530,6 +631,17 @@ static void test_catalog_old(void **state)
     rig_reopen(rig);
     warned(rig, INT64_MIN, INT64_MAX, NULL);
     assert_true(is_served(rig, &second));
+    /* And merged again: what it is made of is known by its sources. */
+    struct block_meta made = {.parents = &second, .parent_count = 1, .sources = &first, .source_count = 1};
+    struct ulid third = write_as(rig, 2, made);
+    block = find(rig, &second);
+    assert_int_equal(blocks_publish(rig->blocks, &third, &block, 1, NULL), 0);
+    block_unref(block);
+    blocks_sweep(rig->blocks);
+    assert_int_equal(file_write_whole(rig->memory, DIR "/blocks.json", bytes.data, bytes.len), 0);
+    rig_reopen(rig);
+    warned(rig, INT64_MIN, INT64_MAX, NULL);
+    assert_true(is_served(rig, &third));
 }
 
 /* ---- failing disks ---- */
@@ -702,11 +814,30 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_publish),        TEST(test_replace),     TEST(test_replaced_at_start), TEST(test_removed_stays_gone),
-        TEST(test_others),         TEST(test_set_aside),   TEST(test_restored),          TEST(test_damage_at_start),
-        TEST(test_damage_unnamed), TEST(test_scrub),       TEST(test_catalog_lost),      TEST(test_catalog_damaged),
-        TEST(test_catalog_newer),  TEST(test_catalog_old), TEST(test_failing_publish),   TEST(test_failing_set_aside),
-        TEST(test_failing_start),  TEST(test_threads),
+        TEST(test_publish),
+        TEST(test_replace),
+        TEST(test_replaced_at_start),
+        TEST(test_removed_stays_gone),
+        TEST(test_others),
+        TEST(test_set_aside),
+        TEST(test_restored),
+        TEST(test_damage_at_start),
+        TEST(test_damage_unnamed),
+        TEST(test_damaged_twice),
+        TEST(test_damaged_leaving),
+        TEST(test_damaged_parent),
+        TEST(test_mutual_parents),
+        TEST(test_missing),
+        TEST(test_discard),
+        TEST(test_scrub),
+        TEST(test_catalog_lost),
+        TEST(test_catalog_damaged),
+        TEST(test_catalog_newer),
+        TEST(test_catalog_old),
+        TEST(test_failing_publish),
+        TEST(test_failing_set_aside),
+        TEST(test_failing_start),
+        TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
