@@ -90,6 +90,19 @@ static void part_done(struct part *part)
     mem_free(part->chunks);
 }
 
+static int check_absent(const struct block_writer *writer)
+{
+    const char *names[] = {writer->raw.temporary, writer->raw.final, writer->aggregates.temporary,
+                           writer->aggregates.final};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        int exists = file_exists(writer->dirs.fs, names[i]);
+        if (exists != 0) {
+            return exists < 0 ? exists : -EEXIST;
+        }
+    }
+    return 0;
+}
+
 int block_writer_new(const struct block_writer_options *options, struct block_writer **ret_writer)
 {
     ASSERT(options->chunk_samples > 0 && options->chunk_samples <= UINT16_MAX);
@@ -107,11 +120,8 @@ int block_writer_new(const struct block_writer_options *options, struct block_wr
     CLEANUP_FREE char *windows_path = mem_printf("%s/windows", writer->raw.temporary);
     int error = file_make_dirs(options->dirs.fs, options->dirs.blocks);
     error = error ? error : file_make_dirs(options->dirs.fs, options->dirs.aggregates);
-    if (!error && (file_exists(options->dirs.fs, writer->raw.temporary) != 0 ||
-                   file_exists(options->dirs.fs, writer->raw.final) != 0)) {
-        error = -EEXIST; /* another's: free must not remove it */
-        writer->finished = true;
-    }
+    error = error ? error : check_absent(writer);
+    writer->finished = error != 0; /* what is there is another's: free must not remove it */
     error = error ? error : part_open(writer, &writer->raw);
     error = error ? error : windows_writer_new(options->dirs.fs, windows_path, &writer->windows);
     if (error) {
@@ -161,8 +171,10 @@ static int check_entries(const struct block_writer *writer, const struct entry *
         entries[count - 1].sample.time_ms >= meta->max_time_ms) {
         return -EINVAL;
     }
-    for (size_t i = 1; i < count; i++) {
-        if (entries[i].sample.time_ms <= entries[i - 1].sample.time_ms) {
+    for (size_t i = 0; i < count; i++) {
+        uint16_t both = ENTRY_EXTRA | ENTRY_AGGREGATES; /* extras have none */
+        bool is_late = i > 0 && entries[i].sample.time_ms <= entries[i - 1].sample.time_ms;
+        if (is_late || (entries[i].flags & both) == both) {
             return -EINVAL;
         }
     }

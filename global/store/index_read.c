@@ -6,10 +6,10 @@
 
 #include <errno.h>
 
-#define ENTRY_HEAD_BYTES 5    /* of a series: its length takes at most */
-#define LIST_HEAD_BYTES  8    /* length and count */
-#define LIST_PIECE       4096 /* ids at once */
-#define TEXTS_BYTES_MAX  (2 * LABELS_MAX * INDEX_SYMBOL_BYTES_MAX)
+#define ENTRY_HEAD_BYTES 5          /* of a series: its length takes at most */
+#define LIST_HEAD_BYTES  8          /* length and count */
+#define LIST_PIECE       4096       /* ids at once */
+#define TEXTS_BYTES_MAX  (16 * MIB) /* of one series; the wire form takes some 8 */
 
 /* ---- Opening ---- */
 
@@ -201,7 +201,9 @@ static int copy_texts(struct index_cursor *cursor, size_t ret_lens[static 2 * LA
         if (error) {
             return error;
         }
-        buf_append_str(&cursor->texts, text);
+        if (buf_append_str(&cursor->texts, text) < 0) {
+            return -EBADMSG; /* one large text, referred to by many labels */
+        }
         ret_lens[i] = text.len;
     }
     return 0;

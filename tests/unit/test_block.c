@@ -200,17 +200,16 @@ static void what_is_no_block_is_refused_and_leaves_nothing(void **state)
     struct block_dirs dirs = dirs_of(fs);
     const struct str symbols[] = {STR("a"), STR("b"), STR("c")};
     struct labels *first = one_label("a", "b"), *second = one_label("a", "c"), *other = one_label("a", "x");
-    const struct entry entries[] = {{.sample = {1000, 1}, .count = 1},
-                                    {.sample = {1999, 2}, .count = 1},
-                                    {.sample = {1999, 2}, .count = 1},
-                                    {.sample = {2000, 2}, .count = 1},
-                                    {.sample = {999, 2}, .count = 1}};
+    const struct entry entries[] = {
+        {.sample = {1000, 1}, .count = 1}, {.sample = {1999, 2}, .count = 1},
+        {.sample = {1999, 2}, .count = 1}, {.sample = {2000, 2}, .count = 1},
+        {.sample = {999, 2}, .count = 1},  {.sample = {1500, 2}, .flags = ENTRY_EXTRA | ENTRY_AGGREGATES}};
     const struct {
         struct labels *before, *labels;
         size_t at, count;
     } cases[] = {
-        {NULL, first, 0, 0}, {NULL, first, 1, 2},  {NULL, first, 2, 2},   {NULL, first, 4, 1},
-        {NULL, other, 0, 2}, {first, first, 0, 2}, {second, first, 0, 2},
+        {NULL, first, 0, 0}, {NULL, first, 1, 2}, {NULL, first, 2, 2},  {NULL, first, 4, 1},
+        {NULL, first, 5, 1}, {NULL, other, 0, 2}, {first, first, 0, 2}, {second, first, 0, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct block_writer *writer = new_writer(&dirs, symbols, 3);
@@ -237,6 +236,33 @@ static void what_is_no_block_is_refused_and_leaves_nothing(void **state)
     labels_unref(first);
     labels_unref(second);
     labels_unref(other);
+    file_system_free(fs);
+}
+
+static bool give_up(void *arg)
+{
+    return --*(int *)arg == 0;
+}
+
+static void a_check_can_be_given_up(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    char reason[BLOCK_REASON_BYTES] = "";
+    world_init(&world, 71, 300, 300);
+    assert_int_equal(world_write(&world, &dirs, 120), 0);
+    struct block *block = open_good(&dirs, &world.ulid);
+    int asked = 0;
+    assert_int_equal(block_verify(block, give_up, &asked, reason), 0);
+    assert_true(asked < -5);
+    for (int left = 1; left <= -asked; left++) {
+        int countdown = left;
+        assert_int_equal(block_verify(block, give_up, &countdown, reason), -ECANCELED);
+    }
+    block_unref(block);
+    world_done(&world);
     file_system_free(fs);
 }
 
@@ -610,6 +636,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(threads_read_one_block),
         cmocka_unit_test(parts_of_series_are_read_alone),
         cmocka_unit_test(what_is_no_block_is_refused_and_leaves_nothing),
+        cmocka_unit_test(a_check_can_be_given_up),
         cmocka_unit_test(a_crash_leaves_no_block_or_all_of_it),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_nothing),
         cmocka_unit_test(leftovers_go_and_nothing_else),
