@@ -8,6 +8,7 @@
 #include "store/deletion_filter.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -397,6 +398,25 @@ static void count_unit(const struct step *step, const struct compact_unit *unit,
     pthread_mutex_unlock(&compact->lock);
 }
 
+/* The result may be as large as its sources together, which stay until it is there. -ENOSPC before anything is written:
+ * a disk that is full of a half-written block is full for the log too. */
+static int check_room(const struct step *step, const struct compact_unit *unit, char reason[static BLOCK_REASON_BYTES])
+{
+    const struct compact_options *options = &step->compact->options;
+    const struct block_dirs *dirs = blocks_dirs(options->blocks);
+    uint64_t needed = options->free_bytes_min, free_bytes;
+    for (size_t i = 0; i < unit->count; i++) {
+        needed += step->sources[unit->sources[i]].bytes;
+    }
+    int r = file_free_bytes(dirs->fs, dirs->blocks, &free_bytes);
+    if (r == 0 && free_bytes < needed) {
+        snprintf(reason, BLOCK_REASON_BYTES, "needs %" PRIu64 " bytes on the disk, of which %" PRIu64 " are free",
+                 needed, free_bytes);
+        return -ENOSPC;
+    }
+    return 0; /* where the disk does not say, it is tried */
+}
+
 /* Merges and publishes. After an error reason says what it was. */
 static int do_unit(const struct step *step, const struct compact_unit *unit, char reason[static BLOCK_REASON_BYTES])
 {
@@ -457,7 +477,8 @@ static int try_unit(const struct step *step, const struct compact_unit *unit)
     if (r < 0 && r != -ECANCELED) {
         check_source(step, first, reason);
     } else if (r > 0) {
-        r = do_unit(step, unit, reason);
+        r = check_room(step, unit, reason);
+        r = r < 0 ? r : do_unit(step, unit, reason);
     }
     if (r == -ECANCELED) {
         return r;

@@ -370,6 +370,29 @@ static void test_failing_everywhere(void **state)
     }
 }
 
+/* Where there is not enough room for the result, nothing is begun. */
+static void test_no_room(void **state)
+{
+    struct rig *rig = *state;
+    add_hours(rig, 0, 2, 1);
+    add_hours(rig, 1, 2, 1);
+    const struct compact_options options = {.blocks = rig->blocks,
+                                            .clock = rig->clock,
+                                            .random = &rig->random,
+                                            .levels_ms = {2 * HOUR_MS},
+                                            .level_count = 1,
+                                            .unit_bytes_max = GIB,
+                                            .free_bytes_min = (uint64_t)1 << 50};
+    CLEANUP(compact_freep) struct compact *compact = compact_new(&options);
+    uint64_t before = file_system_failing_count(rig->fs);
+    assert_int_equal(compact_step(compact, INT64_MAX), 1);
+    assert_int_equal(file_system_failing_count(rig->fs), before);
+    struct compact_stats stats;
+    compact_stats(compact, &stats);
+    assert_true(stats.failed_total == 1 && served(rig) == 2);
+    assert_non_null(strstr(stats.last_failure, "are free"));
+}
+
 /* A damaged source is set aside by the unit that met it; the others are merged without it. */
 static void test_damaged_source(void **state)
 {
@@ -425,9 +448,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_meta),           TEST(test_age),       TEST(test_deleted),      TEST(test_all_deleted),
-        TEST(test_not_concerned),  TEST(test_of_head),   TEST(test_failing_unit), TEST(test_failing_everywhere),
-        TEST(test_damaged_source), TEST(test_cancelled),
+        TEST(test_meta),          TEST(test_age),
+        TEST(test_deleted),       TEST(test_all_deleted),
+        TEST(test_not_concerned), TEST(test_of_head),
+        TEST(test_failing_unit),  TEST(test_failing_everywhere),
+        TEST(test_no_room),       TEST(test_damaged_source),
+        TEST(test_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
