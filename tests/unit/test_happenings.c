@@ -114,7 +114,7 @@ static void expect(struct scene *scene, const char *name, const char *wanted)
     while (select_next(select, &series) > 0) {
         CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
         struct sample samples[64];
-        assert_int_equal(sample_reader_open(select, &series, &reader), 0);
+        assert_int_equal(sample_reader_open(select, &reader), 0);
         size_t count = (size_t)sample_reader_read(reader, samples, 64);
         for (size_t i = 0; i < count; i++) {
             buf_printf(&text, value_is_stale(samples[i].value) ? "stale" : "%g", samples[i].value);

@@ -102,7 +102,7 @@ static size_t samples_of(struct world *world, const char *i, struct sample sampl
     if (select_next(select, &series) > 0) {
         CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
         CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
-        assert_int_equal(sample_reader_open(select, &series, &reader), 0);
+        assert_int_equal(sample_reader_open(select, &reader), 0);
         count = (size_t)sample_reader_read(reader, samples, 16);
         labels_print(series.labels, &text);
         memcpy(name, text.data, text.len);

@@ -189,7 +189,7 @@ static void check_field(struct store *store, const struct operation **winners, s
     struct select_series series;
     while (select_next(select, &series) > 0) {
         CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-        assert_int_equal(sample_reader_open(select, &series, &reader), 0);
+        assert_int_equal(sample_reader_open(select, &reader), 0);
         CLEANUP(labels_unrefp) struct labels *labels = labels_for(winners[at]->series);
         assert_true(labels_equal(labels, series.labels));
         uint32_t which = winners[at]->series;
