@@ -17,6 +17,8 @@ MUST_CHECK int block_open(const struct block_dirs *dirs, const struct ulid *ulid
 struct block *block_ref(struct block *block);
 void block_unref(struct block *block); /* NULL allowed; from any thread */
 DEFINE_CLEANUP(struct block *, block_unref)
+/* Somebody besides the caller holds a reference. Once a block can be found no more, false is for good. */
+bool block_is_shared(const struct block *block);
 const struct block_meta *block_meta_of(const struct block *block);
 uint64_t block_disk_bytes(const struct block *block); /* with its aggregates */
 size_t block_memory_bytes(const struct block *block);
