@@ -263,8 +263,9 @@ static int take_all(struct intake *intake)
     return more;
 }
 
-int ingest_batch(struct ingest *ingest, struct layout_table *table, struct str batch, int64_t now_ms)
+int ingest_batch(struct ingest *ingest, struct layout_table *table, uint64_t id, struct str batch, int64_t now_ms)
 {
+    store_set_position(ingest->store, id);
     CLEANUP(batch_reader_freep) struct batch_reader *reader = NULL;
     int error = batch_reader_open(batch.ptr, batch.len, table, &reader);
     if (error < 0) {

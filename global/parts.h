@@ -17,7 +17,9 @@ struct global {
     struct store *store;
     struct ingest *ingest;
     struct coverage *coverage;
-    struct executor *workers; /* the server's */
+    struct executor *workers;    /* the server's */
+    struct executor *background; /* one thread: the store's work */
+    bool working, work_more;
     struct http_server *server;
     struct loop_timer upkeep;
     struct log_limit refusals;

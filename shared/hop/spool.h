@@ -116,8 +116,8 @@ uint64_t spool_delivered_through(const struct spool *spool, const struct source_
 void spool_on_append(struct spool *spool, loop_fn *fn, void *arg);
 void spool_off_append(struct spool *spool, loop_fn *fn, void *arg);
 
-/* The global's: segments whose newest window ended before time_ms go. */
-void spool_drop_before(struct spool *spool, int64_t time_ms);
+/* The global's: segments of which all batches have ids below this go. */
+void spool_drop_before(struct spool *spool, uint64_t id);
 
 struct spool_stats {
     uint64_t batches, bytes, segments, appended_total, appended_bytes_total, synced_total;

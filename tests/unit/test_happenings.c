@@ -23,6 +23,7 @@ struct scene {
     struct clock *clock;
     struct store *store;
     struct ingest *ingest;
+    uint64_t batches; /* taken in so far */
     struct layout_table *table;
     struct pipeline *pipeline;
     struct pipeline_target *target;
@@ -39,7 +40,7 @@ static void on_sealed(void *arg, struct pipeline_sealed *sealed)
                                 .resolution_ms = sealed->resolution_ms,
                                 .span_ms = sealed->span_ms};
     assert_int_equal(batch_writer_finish(sealed->writer, &envelope, scene->table, &batch), 0);
-    assert_int_equal(ingest_batch(scene->ingest, scene->table, buf_view(&batch), T0), 0);
+    assert_int_equal(ingest_batch(scene->ingest, scene->table, ++scene->batches, buf_view(&batch), T0), 0);
     batch_writer_release(sealed->writer, scene->table);
     pipeline_sealed_done(sealed);
 }
