@@ -6,6 +6,7 @@
  * Blocks of Prometheus 2.42 and Thanos' raw blocks are read as well: plain samples, tombstones applied. */
 #include "store/block_meta.h"
 #include "store/block_write.h"
+#include "store/index_format.h"
 #include "store/postings.h"
 
 struct block;
@@ -20,6 +21,8 @@ DEFINE_CLEANUP(struct block *, block_unref)
 /* Somebody besides the caller holds a reference. Once a block can be found no more, false is for good. */
 bool block_is_shared(const struct block *block);
 const struct block_meta *block_meta_of(const struct block *block);
+/* A chunk of native histograms (of Prometheus' blocks) was met since it was opened, and left out. */
+bool block_has_histograms(const struct block *block);
 uint64_t block_disk_bytes(const struct block *block); /* with its aggregates */
 size_t block_memory_bytes(const struct block *block);
 /* Reads everything and checks every checksum, every series and every chunk (samples in order and in their range).
@@ -41,17 +44,14 @@ struct block_cursor *block_cursor_new(struct block *block); /* with a reference 
 void block_cursor_free(struct block_cursor *cursor);        /* NULL allowed */
 DEFINE_CLEANUP(struct block_cursor *, block_cursor_free)
 
-struct block_chunk {
-    int64_t min_time_ms, max_time_ms; /* both inclusive */
-    uint64_t ref;                     /* segment << 32 | offset */
-};
+/* struct block_chunk is in index_format.h. */
 struct block_series {      /* arrays are the cursor's, valid until its next block_cursor_series */
     struct labels *labels; /* a reference of the cursor's */
     enum series_kind kind;
     const struct block_chunk *chunks; /* ascending; after tombstones some may have no samples left */
     size_t chunk_count;
     uint32_t id;
-    uint32_t windows_code, aggregates_id; /* block.c's: place in the dictionary of `windows`; 0 or id there */
+    uint32_t aggregates_id; /* block.c's: of the same series in the block of aggregates, or 0 */
 };
 MUST_CHECK int block_cursor_series(struct block_cursor *cursor, uint32_t id, struct block_series *ret_series);
 /* Appends the entries of chunks [first, first + count) of the series. with_aggregates: joined in from the aggregates

@@ -25,10 +25,14 @@ struct block_meta {
     size_t source_count;
     struct ulid *parents; /* blocks it was made of and replaces; owned */
     size_t parent_count;
-    bool from_late; /* hints: "from-out-of-order" */
+    bool from_late;      /* hints: "from-out-of-order" */
+    bool is_aggregates;  /* the second block itself: it has Thanos' section */
+    bool is_downsampled; /* Thanos' section says so: not read here, never written */
+    bool should_be_ours; /* meta.json says that a tributary.json stands beside it */
 
     /* From here on tributary.json. */
-    bool ours; /* there is one; else the block is of Prometheus or Thanos: class "default", plain samples */
+    bool ours;      /* there is one; else the block is of Prometheus or Thanos: class "default", plain samples */
+    uint32_t check; /* CRC32C of what block_meta_print gave when it was written: block_meta_check */
     char class[BLOCK_CLASS_BYTES_MAX + 1];
     bool has_aggregates;           /* a second block of the same name lies in the aggregates directory */
     uint64_t aggregate_count;      /* windows in there */
@@ -52,5 +56,8 @@ MUST_CHECK int block_meta_parse_ours(struct str json, struct block_meta *meta,
                                      char ret_reason[static BLOCK_REASON_BYTES]);
 void block_meta_print(const struct block_meta *meta, struct buf *out);
 void block_meta_print_ours(const struct block_meta *meta, struct buf *out);
+/* CRC32C of what block_meta_print gives: of all of meta.json that is known here, however it is laid out. */
+uint32_t block_meta_check(const struct block_meta *meta);
+void block_meta_add_file(struct block_meta *meta, const struct block_file *file);
 void block_meta_copy(const struct block_meta *from, struct block_meta *ret_to); /* deep */
 void block_meta_done(struct block_meta *meta);

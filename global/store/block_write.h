@@ -41,6 +41,8 @@ MUST_CHECK int block_writer_add(struct block_writer *writer, const struct labels
                                 const struct entry *entries, size_t count);
 /* -ENODATA: no series were added, and nothing is left. -EBADMSG: what was read back is not what was written. */
 MUST_CHECK int block_writer_finish(struct block_writer *writer);
+/* Why reading back failed, else "". */
+const char *block_writer_reason(const struct block_writer *writer);
 
 /* At start: temporary directories, of writing and of deleting, and aggregates without their block. */
 MUST_CHECK int block_remove_leftovers(const struct block_dirs *dirs);

@@ -16,16 +16,18 @@
 
 /* ---- Notes: bytes in, bytes out ---- */
 
-/* What a note is made with: begin, each chunk, and it is in `note`. */
-struct note_writer { /* zeroed is empty */
-    struct buf note, chunk;
-    size_t last; /* where the note of the last chunk begins */
+/* What a note is made with: begin, each chunk, end, and it is in `note`. */
+struct note_writer {
+    struct buf note;
+    struct buf chunk, last; /* runs of a chunk, and of those before that say the same */
+    uint64_t repeat;        /* chunks that `last` speaks of */
 };
 void note_writer_init(struct note_writer *writer);
 void note_writer_done(struct note_writer *writer);
 void note_begin(struct note_writer *writer, enum series_kind kind);
+void note_add_chunk(struct note_writer *writer, const struct entry *entries, size_t count);
 /* -EMSGSIZE: the note has become too long. */
-MUST_CHECK int note_add_chunk(struct note_writer *writer, const struct entry *entries, size_t count);
+MUST_CHECK int note_end(struct note_writer *writer);
 
 /* -EBADMSG: no note. The readers below take checked ones. */
 MUST_CHECK int note_check(struct str note);
@@ -33,8 +35,9 @@ enum series_kind note_kind(struct str note);
 
 struct note_reader {
     struct reader chunks; /* what comes behind the current chunk */
+    struct reader again;  /* the runs of the current chunk, for those that say the same */
+    uint64_t chunks_left; /* that say the same; UINT64_MAX: all that come */
     struct reader runs;   /* of the current chunk, from the next on */
-    struct reader again;  /* all of the current chunk, for those behind the last */
     uint64_t left;        /* samples of the current run; UINT64_MAX: all that come */
     uint32_t count, resolution_ms;
     uint16_t flags;

@@ -10,20 +10,24 @@
 
 void note_writer_init(struct note_writer *writer)
 {
-    *writer = (struct note_writer){.note = BUF_INIT(WINDOWS_NOTE_BYTES_MAX), .chunk = BUF_INIT(WINDOWS_NOTE_BYTES_MAX)};
+    *writer = (struct note_writer){.note = BUF_INIT(WINDOWS_NOTE_BYTES_MAX),
+                                   .chunk = BUF_INIT(WINDOWS_NOTE_BYTES_MAX),
+                                   .last = BUF_INIT(WINDOWS_NOTE_BYTES_MAX)};
 }
 
 void note_writer_done(struct note_writer *writer)
 {
     buf_done(&writer->note);
     buf_done(&writer->chunk);
+    buf_done(&writer->last);
 }
 
 void note_begin(struct note_writer *writer, enum series_kind kind)
 {
     buf_reset(&writer->note);
+    buf_reset(&writer->last);
+    writer->repeat = 0;
     buf_append_byte(&writer->note, (uint8_t)kind);
-    writer->last = writer->note.len;
 }
 
 static bool same_window(const struct entry *a, const struct entry *b)
@@ -32,7 +36,13 @@ static bool same_window(const struct entry *a, const struct entry *b)
            (a->flags & FLAGS_KEPT) == (b->flags & FLAGS_KEPT);
 }
 
-int note_add_chunk(struct note_writer *writer, const struct entry *entries, size_t count)
+static void put_last(struct note_writer *writer, uint64_t repeat)
+{
+    buf_append_uvarint(&writer->note, repeat);
+    buf_append_str(&writer->note, buf_view(&writer->last));
+}
+
+void note_add_chunk(struct note_writer *writer, const struct entry *entries, size_t count)
 {
     struct buf *chunk = &writer->chunk;
     buf_reset(chunk);
@@ -47,13 +57,23 @@ int note_add_chunk(struct note_writer *writer, const struct entry *entries, size
         buf_append_uvarint(chunk, entries[at].flags & FLAGS_KEPT);
         at = end;
     }
-    /* What the chunk before says holds for all behind it. */
-    struct str last = str_of(writer->note.data + writer->last, writer->note.len - writer->last);
-    if (!str_equal(last, buf_view(chunk))) {
-        writer->last = writer->note.len;
-        buf_append_str(&writer->note, buf_view(chunk));
+    ASSERT(!chunk->full); /* 65,535 samples take less than a MiB */
+    if (writer->repeat > 0 && !str_equal(buf_view(&writer->last), buf_view(chunk))) {
+        put_last(writer, writer->repeat);
+        writer->repeat = 0;
     }
-    return chunk->full || writer->note.full ? -EMSGSIZE : 0;
+    if (writer->repeat++ == 0) {
+        struct buf swap = writer->last;
+        writer->last = *chunk;
+        *chunk = swap;
+    }
+}
+
+int note_end(struct note_writer *writer)
+{
+    ASSERT(writer->repeat > 0);
+    put_last(writer, 0);
+    return writer->note.full ? -EMSGSIZE : 0;
 }
 
 /* ---- Reading ---- */
@@ -75,6 +95,13 @@ static bool read_run(struct reader *reader, struct note_reader *run)
     return repeat > 0 && !reader->bad;
 }
 
+static void pass_runs(struct reader *reader)
+{
+    struct note_reader run;
+    while (read_run(reader, &run)) {
+    }
+}
+
 int note_check(struct str note)
 {
     struct reader reader = reader_of(note.ptr, note.len);
@@ -82,12 +109,12 @@ int note_check(struct str note)
     if (kind > KIND_LAST || reader_left(&reader) == 0) {
         return -EBADMSG;
     }
-    while (reader_left(&reader) > 0) {
-        struct note_reader run;
-        while (read_run(&reader, &run)) {
-        }
+    bool is_last = false;
+    while (reader_left(&reader) > 0 && !is_last) {
+        is_last = reader_uvarint(&reader) == 0;
+        pass_runs(&reader);
     }
-    return reader.bad ? -EBADMSG : 0;
+    return reader.bad || !is_last || reader_left(&reader) > 0 ? -EBADMSG : 0;
 }
 
 enum series_kind note_kind(struct str note)
@@ -108,12 +135,13 @@ void note_reader_next_run(struct note_reader *reader)
 
 void note_reader_next_chunk(struct note_reader *reader)
 {
-    if (reader_left(&reader->chunks) > 0) {
-        struct note_reader run;
+    if (reader->chunks_left == 0) {
+        uint64_t repeat = reader_uvarint(&reader->chunks);
+        reader->chunks_left = repeat > 0 ? repeat : UINT64_MAX;
         reader->again = reader->chunks;
-        while (read_run(&reader->chunks, &run)) {
-        }
+        pass_runs(&reader->chunks);
     }
+    reader->chunks_left -= reader->chunks_left != UINT64_MAX;
     reader->runs = reader->again;
     note_reader_next_run(reader);
 }

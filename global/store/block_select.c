@@ -1,0 +1,342 @@
+/* Finding series of a block: matchers on the postings of its index, by the rules of postings.c. */
+#include "base/fail.h"
+#include "store/block_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Reading a series and its labels costs about as much as matching so many values and reading their lists. */
+#define SERIES_COST 4
+/* With so few series their labels say sooner which names they have than lists do. */
+#define NAMES_SERIES_MAX 1024
+
+struct selection {
+    struct index_cursor *cursor;
+    const struct postings_query *query;
+    roaring_bitmap_t *ids; /* NULL: nothing was said yet, all series */
+    uint32_t steps;
+};
+
+static bool is_cancelled(struct selection *selection)
+{
+    const struct postings_query *query = selection->query;
+    return ++selection->steps % POSTINGS_STEPS == 0 && query->cancelled && query->cancelled(query->cancelled_arg);
+}
+
+/* The series of one value, none when there is none. */
+static int read_value(struct index_cursor *cursor, struct str name, struct str value, roaring_bitmap_t *into)
+{
+    uint64_t list;
+    int error = index_list_find(cursor, name, value, &list);
+    if (error == -ENOENT) {
+        return 0;
+    }
+    return error ? error : index_list_read(cursor, list, into);
+}
+
+static int read_all(struct index_cursor *cursor, roaring_bitmap_t **ret_ids)
+{
+    CLEANUP(bitmap_freep) roaring_bitmap_t *ids = bitmap_new();
+    int error = read_value(cursor, STR(""), STR(""), ids);
+    if (!error) {
+        *ret_ids = STEAL(ids);
+    }
+    return error;
+}
+
+/* Takes set: keeps what is in it, or (without) what is not. */
+static int narrow(struct selection *selection, roaring_bitmap_t *set, bool without)
+{
+    int error = 0;
+    if (without) {
+        error = selection->ids ? 0 : read_all(selection->cursor, &selection->ids);
+        if (!error) {
+            roaring_bitmap_andnot_inplace(selection->ids, set);
+        }
+    } else if (selection->ids) {
+        roaring_bitmap_and_inplace(selection->ids, set);
+    } else {
+        selection->ids = set;
+        return 0;
+    }
+    bitmap_free(set);
+    return error;
+}
+
+/* = and != name one value. */
+static int narrow_by_value(struct selection *selection, const struct matcher *matcher)
+{
+    CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
+    int error = read_value(selection->cursor, matcher->name, matcher->value, set);
+    return error ? error : narrow(selection, STEAL(set), matcher->type == MATCH_NOT_EQUAL);
+}
+
+/* The value that a series has of a name, STR_NULL when it has none; *labels holds it. */
+static int value_of(struct index_cursor *cursor, uint32_t id, struct str name, struct labels **labels,
+                    struct str *ret_value)
+{
+    labels_unref(STEAL(*labels));
+    int error = index_series_read(cursor, id);
+    error = error ? error : index_series_labels(cursor, labels);
+    if (!error) {
+        *ret_value = labels_get(*labels, name);
+    }
+    return error;
+}
+
+/* Few series are left: look at their labels, which costs a match per series instead of one per value. */
+static int narrow_by_series(struct selection *selection, const struct matcher *matcher)
+{
+    CLEANUP(bitmap_freep) roaring_bitmap_t *kept = bitmap_new();
+    CLEANUP(labels_unrefp) struct labels *labels = NULL;
+    roaring_uint32_iterator_t at;
+    for (roaring_init_iterator(selection->ids, &at); at.has_value; roaring_advance_uint32_iterator(&at)) {
+        struct str value;
+        int error = is_cancelled(selection) ? -ECANCELED : 0;
+        error = error ? error : value_of(selection->cursor, at.current_value, matcher->name, &labels, &value);
+        if (error) {
+            return error;
+        }
+        if (matcher_matches(matcher, value)) {
+            roaring_bitmap_add(kept, at.current_value);
+        }
+    }
+    bitmap_free(selection->ids);
+    selection->ids = STEAL(kept);
+    return 0;
+}
+
+/* Over all values of the label. A matcher that takes the empty value takes also the series without the label: so it is
+ * said by what it does not take. */
+static int narrow_by_values(struct selection *selection, size_t name, const struct matcher *matcher)
+{
+    bool without = matcher_matches_empty(matcher);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
+    struct table_values values;
+    struct str value;
+    uint64_t list;
+    int result;
+    table_values_init(&values, &selection->cursor->index->table, name, &selection->cursor->table);
+    while ((result = table_values_next(&values, &value, &list)) > 0) {
+        if (is_cancelled(selection)) {
+            return -ECANCELED;
+        }
+        if (matcher_matches(matcher, value) != without) {
+            result = index_list_read(selection->cursor, list, set);
+        }
+        if (result < 0) {
+            break;
+        }
+    }
+    return result < 0 ? result : narrow(selection, STEAL(set), without);
+}
+
+static int narrow_by(struct selection *selection, const struct matcher *matcher)
+{
+    const struct offset_table *table = &selection->cursor->index->table;
+    bool one_value = matcher->type == MATCH_EQUAL || matcher->type == MATCH_NOT_EQUAL;
+    if (one_value && matcher->value.len > 0) {
+        return narrow_by_value(selection, matcher);
+    }
+    size_t name;
+    if (matcher->name.len == 0 || table_name_find(table, matcher->name, &name) < 0) {
+        return narrow(selection, bitmap_new(), matcher_matches_empty(matcher)); /* nobody has the label */
+    }
+    if (selection->ids && roaring_bitmap_get_cardinality(selection->ids) * SERIES_COST < table->names[name].values) {
+        return narrow_by_series(selection, matcher);
+    }
+    return narrow_by_values(selection, name, matcher);
+}
+
+static int select_ids(struct selection *selection)
+{
+    const struct postings_query *query = selection->query;
+    int error = 0;
+    /* The cheap and narrow ones first: what is left decides how the others are done. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < query->count && !error; i++) {
+            const struct matcher *matcher = &query->matchers[i];
+            bool is_first = matcher->type == MATCH_EQUAL && matcher->value.len > 0;
+            error = is_first == (pass == 0) ? narrow_by(selection, matcher) : 0;
+        }
+    }
+    return error || selection->ids ? error : read_all(selection->cursor, &selection->ids);
+}
+
+int block_select(struct block *block, const struct postings_query *query, roaring_bitmap_t **ret_ids)
+{
+    struct index_cursor cursor;
+    index_cursor_init(&cursor, &block->raw.index);
+    struct selection selection = {.cursor = &cursor, .query = query};
+    int error = select_ids(&selection);
+    index_cursor_done(&cursor);
+    if (error) {
+        bitmap_free(selection.ids);
+        return error;
+    }
+    *ret_ids = selection.ids;
+    return 0;
+}
+
+/* ---- Names and values ---- */
+
+/* Texts from labels, to be sorted and told once each. */
+struct texts { /* views of copies of its own */
+    struct str *views;
+    size_t count, capacity;
+};
+
+static void texts_add(struct texts *texts, struct str text)
+{
+    if (texts->count == texts->capacity) {
+        texts->capacity = MAX(texts->capacity * 2, (size_t)64);
+        texts->views = mem_resize(texts->views, texts->capacity, sizeof(*texts->views));
+    }
+    texts->views[texts->count++] = str_of(mem_strndup(text.ptr, text.len), text.len);
+}
+
+static int text_order(const void *a, const void *b)
+{
+    return str_compare(*(const struct str *)a, *(const struct str *)b);
+}
+
+static void texts_tell(struct texts *texts, postings_each_fn *each, void *arg)
+{
+    if (texts->count > 0) {
+        qsort(texts->views, texts->count, sizeof(*texts->views), text_order);
+    }
+    for (size_t i = 0; i < texts->count; i++) {
+        if (i == 0 || !str_equal(texts->views[i - 1], texts->views[i])) {
+            each(arg, texts->views[i]);
+        }
+    }
+}
+
+static void texts_done(struct texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        mem_free((void *)(uintptr_t)texts->views[i].ptr);
+    }
+    mem_free(texts->views);
+}
+
+/* Name, or value of one name (name.len > 0), of each series. */
+static int collect_texts(struct index_cursor *cursor, const roaring_bitmap_t *ids, struct str name, struct texts *texts)
+{
+    CLEANUP(labels_unrefp) struct labels *labels = NULL;
+    roaring_uint32_iterator_t at;
+    for (roaring_init_iterator(ids, &at); at.has_value; roaring_advance_uint32_iterator(&at)) {
+        struct str value;
+        int error = value_of(cursor, at.current_value, name, &labels, &value);
+        if (error) {
+            return error;
+        }
+        for (size_t i = 0; i < labels_count(labels) && name.len == 0; i++) {
+            texts_add(texts, labels_at(labels, i).name);
+        }
+        if (value.len > 0) {
+            texts_add(texts, value);
+        }
+    }
+    return 0;
+}
+
+static int tell_from_series(struct index_cursor *cursor, const roaring_bitmap_t *ids, struct str name,
+                            postings_each_fn *each, void *arg)
+{
+    CLEANUP(texts_done) struct texts texts = {0};
+    int error = collect_texts(cursor, ids, name, &texts);
+    if (!error) {
+        texts_tell(&texts, each, arg);
+    }
+    return error;
+}
+
+/* 1: a series of ids has the value of this list. */
+static int list_meets(struct index_cursor *cursor, uint64_t list, const roaring_bitmap_t *ids)
+{
+    CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
+    int error = index_list_read(cursor, list, set);
+    return error ? error : roaring_bitmap_intersect(set, ids);
+}
+
+/* 1: a series of ids has the name. */
+static int name_meets(struct index_cursor *cursor, size_t name, const roaring_bitmap_t *ids)
+{
+    struct table_values values;
+    struct str value;
+    uint64_t list;
+    int result;
+    table_values_init(&values, &cursor->index->table, name, &cursor->table);
+    while ((result = table_values_next(&values, &value, &list)) > 0) {
+        int meets = list_meets(cursor, list, ids);
+        if (meets != 0) {
+            return meets;
+        }
+    }
+    return result;
+}
+
+static int tell_names(struct index_cursor *cursor, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg)
+{
+    const struct offset_table *table = &cursor->index->table;
+    if (ids && roaring_bitmap_get_cardinality(ids) <= NAMES_SERIES_MAX) {
+        return tell_from_series(cursor, ids, STR(""), each, arg);
+    }
+    for (size_t i = 1; i < table->name_count; i++) {
+        int meets = ids ? name_meets(cursor, i, ids) : 1;
+        if (meets < 0) {
+            return meets;
+        }
+        if (meets > 0) {
+            each(arg, table_name_at(table, i));
+        }
+    }
+    return 0;
+}
+
+int block_names(struct block *block, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg)
+{
+    struct index_cursor cursor;
+    index_cursor_init(&cursor, &block->raw.index);
+    int error = tell_names(&cursor, ids, each, arg);
+    index_cursor_done(&cursor);
+    return error;
+}
+
+static int tell_values(struct index_cursor *cursor, size_t name, const roaring_bitmap_t *ids, postings_each_fn *each,
+                       void *arg)
+{
+    const struct offset_table *table = &cursor->index->table;
+    struct table_values values;
+    struct str value;
+    uint64_t list;
+    int result;
+    if (ids && roaring_bitmap_get_cardinality(ids) * SERIES_COST < table->names[name].values) {
+        return tell_from_series(cursor, ids, table_name_at(table, name), each, arg);
+    }
+    table_values_init(&values, table, name, &cursor->table);
+    while ((result = table_values_next(&values, &value, &list)) > 0) {
+        int meets = ids ? list_meets(cursor, list, ids) : 1;
+        if (meets < 0) {
+            return meets;
+        }
+        if (meets > 0) {
+            each(arg, value);
+        }
+    }
+    return result;
+}
+
+int block_values(struct block *block, struct str name, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg)
+{
+    size_t at;
+    if (name.len == 0 || table_name_find(&block->raw.index.table, name, &at) < 0) {
+        return 0;
+    }
+    struct index_cursor cursor;
+    index_cursor_init(&cursor, &block->raw.index);
+    int error = tell_values(&cursor, at, ids, each, arg);
+    index_cursor_done(&cursor);
+    return error;
+}
