@@ -2,6 +2,8 @@
 
 #include "base/conf_object.h"
 #include "base/fail.h"
+#include "store/compact.h"
+#include "store/retention.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +57,8 @@ static void check_tls(struct conf *conf, const struct conf_node *node, void *obj
         conf_error(conf, conf_child(node, "client_ca_file"), "client_ca_file: needs cert_file and key_file");
 }
 
+_Static_assert(GLOBAL_LEVELS_MAX == COMPACT_LEVELS_MAX, "lengths of blocks");
+
 static int make_retention(const struct global_config *config, char ret_error[static 256],
                           struct retention **ret_retention)
 {
@@ -88,13 +92,13 @@ static void check_retention(struct conf *conf, const struct conf_node *node, con
 static void fill_levels(struct conf *conf, const struct conf_node *node, void *field)
 {
     int64_t *levels_ms = field;
-    size_t *count = (size_t *)(levels_ms + COMPACT_LEVELS_MAX);
+    size_t *count = (size_t *)(levels_ms + GLOBAL_LEVELS_MAX);
     static const int64_t fallback_ms[] = {7200000, 28800000, 172800000};
     struct conf_strings texts = {0};
     conf_fill_strings(conf, "levels", node, &texts);
-    if (texts.count > COMPACT_LEVELS_MAX)
-        conf_error(conf, node, "levels: at most %d", COMPACT_LEVELS_MAX);
-    for (size_t i = 0; i < texts.count && i < COMPACT_LEVELS_MAX; i++) {
+    if (texts.count > GLOBAL_LEVELS_MAX)
+        conf_error(conf, node, "levels: at most %d", GLOBAL_LEVELS_MAX);
+    for (size_t i = 0; i < texts.count && i < GLOBAL_LEVELS_MAX; i++) {
         int64_t level_ms = 0;
         bool fits = str_to_duration_ms(str_from(texts.items[i]), &level_ms) == 0 && level_ms > 0 &&
                     level_ms <= LEVEL_MAX_MS && level_ms % (i == 0 ? fallback_ms[0] : levels_ms[i - 1]) == 0;

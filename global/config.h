@@ -2,8 +2,10 @@
 /* The global service's configuration: a plain struct that a table fills. Times are milliseconds; paths are as the
  * daemon opens them. docs/configuration.md is made from the tables. */
 #include "base/conf.h"
-#include "store/compact.h"
-#include "store/retention.h"
+
+#define GLOBAL_LEVELS_MAX 8 /* lengths of blocks */
+
+struct retention;
 
 struct global_config_tls { /* of its own server; NULL where not given */
     const char *cert_file, *key_file, *client_ca_file;
@@ -34,7 +36,7 @@ struct global_config {
     struct conf_list retention; /* struct global_config_class, the most important first; none: one of 30 days */
     struct {
         uint64_t bytes_max; /* of all classes; 0: none */
-        int64_t levels_ms[COMPACT_LEVELS_MAX];
+        int64_t levels_ms[GLOBAL_LEVELS_MAX];
         size_t level_count;
     } blocks;
     struct {

@@ -183,7 +183,7 @@ static int open_writer(struct cut *cut, size_t which)
                               .level = 1,
                               .from_late = cut->partition->late,
                               .ours = true,
-                              .deletion = deletion_filter_newest(cut->filter)};
+                              .deletion = cut->filter ? deletion_filter_newest(cut->filter) : 0};
     const char *name = retention_class_at(cut->partition->retention, which)->name;
     snprintf(meta.class, sizeof(meta.class), "%s", name);
     struct block_writer_options options = {.dirs = *blocks_dirs(store->blocks),

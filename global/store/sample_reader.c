@@ -153,7 +153,7 @@ void sample_reader_close(struct sample_reader *reader)
     mem_free(reader);
 }
 
-static int read_source(struct sample_reader *reader, const struct source *source, struct entries *entries)
+static int decode_source(struct sample_reader *reader, const struct source *source, struct entries *entries)
 {
     if (source->kind == SOURCE_BLOCK) {
         struct select_part *part = &reader->select->parts[source->owner];
@@ -173,6 +173,21 @@ static int read_source(struct sample_reader *reader, const struct source *source
         buf_printf(&reader->select->warnings, "incomplete: %s cannot be read: %s\n", copy->partition->spill_path,
                    strerror(-error));
     }
+    return error;
+}
+
+/* What is deleted takes no part in merging, so that it makes no difference which blocks were written anew already. */
+static int read_source(struct sample_reader *reader, const struct source *source, struct entries *entries)
+{
+    const struct select *select = reader->select;
+    if (select->deleted_count == 0) {
+        return decode_source(reader, source, entries);
+    }
+    struct entries decoded = {0};
+    int error = decode_source(reader, source, &decoded);
+    time_ranges_cut(select->deleted, select->deleted_count, &decoded);
+    entries_add_all(entries, decoded.items, decoded.count);
+    entries_done(&decoded);
     return error;
 }
 
@@ -239,9 +254,8 @@ static double field_of(const struct entry *entry, enum select_field field)
 
 static bool is_wanted(const struct select *select, const struct entry *entry)
 {
-    int64_t time_ms = entry->sample.time_ms;
-    return time_ms >= select->range.start_ms && (select->range.field == SELECT_LAST || !(entry->flags & ENTRY_EXTRA)) &&
-           !(select->deleted_count > 0 && time_ranges_have(select->deleted, select->deleted_count, time_ms));
+    return entry->sample.time_ms >= select->range.start_ms &&
+           (select->range.field == SELECT_LAST || !(entry->flags & ENTRY_EXTRA));
 }
 
 int64_t sample_reader_read(struct sample_reader *reader, struct sample *ret_samples, size_t max)

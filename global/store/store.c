@@ -112,9 +112,8 @@ static int open_parts(struct store *store, char ret_error[static 256])
     if (damaged) {
         store_event(store, "%s/marks is damaged: what the log has is stored once more, and merged", store->head_dir);
     }
-    result = deletions_open(options->fs, store->clock, options->data_dir, &store->deletions);
+    result = deletions_open(options->fs, store->clock, options->data_dir, ret_error, &store->deletions);
     if (result < 0) {
-        snprintf(ret_error, 256, "%s/deletions.json: %s", options->data_dir, strerror(-result));
         return result;
     }
     result = blocks_open(options->fs, store->clock, options->data_dir, &store->blocks);

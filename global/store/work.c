@@ -67,6 +67,40 @@ static int64_t head_start_ms(struct store *store)
     return start_ms;
 }
 
+/* True when neither the head nor a block can have what the deletion covers. */
+static bool is_applied(struct store *store, const struct deletion *deletion)
+{
+    bool applied = true;
+    int result = pthread_rwlock_rdlock(&store->head.data_lock);
+    ASSERT(result == 0);
+    for (size_t i = 0; i < store->partition_count && applied; i++) {
+        applied = !partition_meets(store->partitions[i], deletion->start_ms, deletion->end_ms);
+    }
+    pthread_rwlock_unlock(&store->head.data_lock);
+    struct blocks_list list;
+    blocks_in_range(store->blocks, deletion->start_ms, deletion->end_ms, &list);
+    for (size_t i = 0; i < list.count && applied; i++) {
+        applied = block_meta_of(list.items[i])->deletion >= deletion->id;
+    }
+    blocks_list_free(&list);
+    return applied;
+}
+
+static void finish_deletions(struct store *store)
+{
+    struct deletion *items = NULL;
+    size_t count = 0;
+    deletions_list(store->deletions, &items, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].done_ms == 0 && is_applied(store, &items[i]) &&
+            deletions_done(store->deletions, items[i].id) == 0) {
+            store_event(store, "deletion %llu, of %s, is applied everywhere", (unsigned long long)items[i].id,
+                        items[i].match);
+        }
+    }
+    deletions_list_free(items, count);
+}
+
 bool store_work(struct store *store)
 {
     int64_t now_ms = clock_wall_ms(store->clock);
@@ -86,7 +120,9 @@ bool store_work(struct store *store)
     }
     if (now_ms >= store->next_scrub_ms || store->next_scrub_ms - now_ms > SCRUB_PAUSE_MS) {
         store->next_scrub_ms = now_ms + SCRUB_PAUSE_MS;
-        (void)blocks_scrub_step(store->blocks, store_is_cancelled, store);
+        finish_deletions(store);
+        blocks_sweep(store->blocks);
+        done = blocks_scrub_step(store->blocks, store_is_cancelled, store);
     }
-    return false;
+    return done > 0;
 }
