@@ -104,7 +104,7 @@ static void series_come_in_order_of_labels_and_by_time(void **state)
         int first, last;
         const char *expected;
     } cases[] = {{true, 0, 40, "z a b c"}, {false, 0, 40, "a b c"}, {false, 0, 10, "b c"},
-                 {false, 21, 40, "a b"},   {false, 30, 40, ""},     {false, -50, 0, ""}};
+                 {false, 21, 40, "a b"},   {false, 30, 40, ""},     {false, -50, -1, ""}};
     CLEANUP(buf_done) struct buf text = BUF_INIT(KIB);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct select_range range = range_of(cases[i].first, cases[i].last);
