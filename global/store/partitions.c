@@ -14,10 +14,11 @@
 
 #define LATE_MAX        24 /* two days of backlogs at different places */
 #define LATE_BYTES_MAX  (1 * GIB)
+#define LATE_BYTES_END  (4 * GIB) /* past it, and with so many that wait to be cut, nothing more is taken in */
 #define LATE_QUIET_MS   (5 * 60 * INT64_C(1000))
 #define LATE_AGE_MAX_MS (3600 * INT64_C(1000))
 #define CLOSE_AFTER_MS  (3600 * INT64_C(1000))
-#define SEALED_MAX      16 /* that wait to be cut: something is wrong with the disk, and memory has an end */
+#define SEALED_MAX      16 /* that wait to be cut; then more late ones are open at once, max_age / 2 h at most */
 #define MARKS_KEPT_MS   (3 * 86400 * INT64_C(1000)) /* beyond max_age */
 
 static int64_t close_after_ms(const struct store *store)
@@ -62,6 +63,21 @@ static uint64_t late_bytes(const struct store *store)
         bytes += partition->late ? partition->chunk_bytes + partition->piece_count * sizeof(struct piece) : 0;
     }
     return bytes;
+}
+
+/* Before another late one begins. False: cutting does not keep up, and memory has an end. */
+static bool make_room(struct store *store)
+{
+    uint64_t bytes = late_bytes(store);
+    struct partition *quietest = quietest_late(store);
+    bool waiting = count_of(store, true, true) + count_of(store, true, false) >= SEALED_MAX;
+    if (waiting || !quietest) {
+        return bytes <= LATE_BYTES_END;
+    }
+    if (count_of(store, false, true) >= LATE_MAX || bytes > LATE_BYTES_MAX) {
+        seal(store, quietest);
+    }
+    return true;
 }
 
 static void insert(struct store *store, struct partition *partition)
@@ -116,11 +132,7 @@ struct partition *partitions_for(struct store *store, int64_t time_ms)
         if (!partition) {
             bool late = store->head_dir && (again || cut_marks_get(store->marks, start_ms) > 0 ||
                                             start_ms + PARTITION_MS + close_after_ms(store) <= store->now_ms);
-            if (late && (count_of(store, false, true) >= LATE_MAX || late_bytes(store) > LATE_BYTES_MAX) &&
-                quietest_late(store)) {
-                seal(store, quietest_late(store));
-            }
-            if (store->head_dir && count_of(store, true, true) + count_of(store, true, false) >= SEALED_MAX) {
+            if (late && !make_room(store)) {
                 return NULL;
             }
             partition = make(store, start_ms, late);
