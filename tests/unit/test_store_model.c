@@ -320,10 +320,6 @@ static void compare(const struct world *world, uint32_t series, const struct sam
     for (size_t i = 0; i < expected_count; i++) {
         bool same = at < got_count && got[at].time_ms == expected[i].time_ms &&
                     double_bits(got[at].value) == double_bits(expected[i].value);
-        if (!same && expected[i].time_ms >= kept_ms && getenv("DBG"))
-            for (size_t k = 0; k < world->log_count; k++)
-                if (world->log[k].series == series && world->log[k].window_ms == window_start_ms(expected[i].time_ms, step_of(series)))
-                    fprintf(stderr, "op %zu: count %u time %lld last %g extra %d %lld kind %d agg %g %g %g\n", k, world->log[k].record.count, (long long)world->log[k].record.time_ms, world->log[k].record.last, world->log[k].has_extra, (long long)world->log[k].extra.time_ms, world->log[k].record.kind, world->log[k].record.min, world->log[k].record.max, world->log[k].record.sum);
         if (!same && expected[i].time_ms >= kept_ms)
             fail_msg("series %u: expected %.17g at %lld, got %.17g at %lld", series, expected[i].value,
                      (long long)expected[i].time_ms, at < got_count ? got[at].value : 0,
@@ -343,9 +339,6 @@ static void look(struct world *world)
     got = got ? got : mem_array(SAMPLES_MAX, sizeof(struct sample));
     enum select_field field = random_below(&world->random, 2) ? SELECT_LAST : random_below(&world->random, 5);
     expected_samples(world, field, lists, counts);
-    if (getenv("DBG")) { struct store_stats st; struct blocks_stats bs; store_stats(world->store,&st); blocks_stats(store_blocks(world->store),&bs);
-      fprintf(stderr,"log %zu from %zu partitions %llu sealed %llu late %llu replayed %llu refused %llu old %llu new %llu blocks %llu cuts %llu fails %llu\n", world->log_count, world->log_from, (unsigned long long)st.partitions,(unsigned long long)st.sealed_partitions,(unsigned long long)st.late_partitions,(unsigned long long)st.replayed_total,(unsigned long long)st.refused_total,(unsigned long long)st.too_old_total,(unsigned long long)st.too_new_total,(unsigned long long)bs.served,(unsigned long long)st.cuts_total,(unsigned long long)st.cut_failures_total);
-      struct block_status *it; size_t n; blocks_status(store_blocks(world->store),&it,&n); for(size_t i=0;i<n;i++) fprintf(stderr," %s %lld-%lld %s n=%llu lvl %u parents %zu st %d\n", it[i].meta.ulid.text,(long long)it[i].meta.min_time_ms,(long long)it[i].meta.max_time_ms,it[i].meta.class,(unsigned long long)it[i].meta.sample_count,it[i].meta.level,it[i].meta.parent_count,it[i].state); blocks_status_free(it,n);}
     struct matcher matcher;
     char error[256];
     assert_int_equal(matcher_init(&matcher, MATCH_EQUAL, STR("__name__"), STR("m"), error), 0);
@@ -376,7 +369,6 @@ static void look(struct world *world)
 static void step(struct world *world)
 {
     uint64_t what = random_below(&world->random, 1000);
-    if (getenv("DBG")) fprintf(stderr, "step %llu at %lld log %zu\n", (unsigned long long)what, (long long)clock_wall_ms(world->clock), world->log_count);
     if (what < 500)
         append(world);
     else if (what < 700)
