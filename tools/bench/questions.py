@@ -8,6 +8,7 @@ from proc import BenchError
 ASKED = 7              # times each, after a first one
 STEP_SECONDS = 60      # of a range
 RATE_SPAN_SECONDS = 3600
+RATE_SECONDS = 300     # of [5m]: stores differ where data begin within it
 MARGIN_SECONDS = 3600  # a count reaches so much further back than the data
 ANSWER_SECONDS_MAX = 600
 
@@ -16,7 +17,7 @@ def questions(span):
     """(name, kind of query, its arguments) for data of this span: start, end and a window's seconds."""
     start, end, window = span
     one = 'node_load1{instance="host-0:9100"}'
-    hour = {"start": max(start, end - RATE_SPAN_SECONDS), "end": end, "step": STEP_SECONDS}
+    hour = {"start": max(start + RATE_SECONDS, end - RATE_SPAN_SECONDS), "end": end, "step": STEP_SECONDS}
     return (
         ("sum by (mode) of all hosts, now", "query",
          {"query": "sum by (mode) (node_cpu_seconds_total)", "time": end}),

@@ -100,20 +100,28 @@ static bool is_series(const void *item, const void *key)
            labels_equal(series->target, wanted->target);
 }
 
-static const struct series *series_of(struct remote_write *remote, const struct batch_reader *reader,
-                                      const struct batch_entry *entry, const struct batch_block *block, uint32_t slot,
+/* A batch that is being taken. */
+struct intake {
+    struct remote_write *remote;
+    const struct batch_reader *reader;
+    const struct batch_entry *entries;
+    const struct batch_block *block;
+};
+
+/* Of a slot of the block's family on an entry's target. */
+static const struct series *series_of(struct intake *intake, const struct batch_entry *entry, uint32_t slot,
                                       uint32_t page_slot)
 {
-    struct labels *target = batch_reader_targets(reader)->targets[entry->target];
-    struct series_key key = {target, batch_reader_page(reader, entry->page)->hash, page_slot};
+    struct remote_write *remote = intake->remote;
+    struct labels *target = batch_reader_targets(intake->reader)->targets[entry->target];
+    struct series_key key = {target, batch_reader_page(intake->reader, entry->page)->hash, page_slot};
     uint64_t parts[] = {labels_hash(target), hash128_low(key.page), page_slot};
     uint64_t hash = str_hash(str_of(parts, sizeof(parts)));
     struct series *series = map_get(&remote->series, hash, is_series, &key);
     if (series)
         return series;
-    CLEANUP(labels_unrefp)
-    struct labels *labels =
-        layout_series(block->family, slot, target, batch_reader_envelope(reader)->source.datacenter);
+    struct str datacenter = batch_reader_envelope(intake->reader)->source.datacenter;
+    CLEANUP(labels_unrefp) struct labels *labels = layout_series(intake->block->family, slot, target, datacenter);
     ASSERT(labels);
     buf_reset(&remote->labels);
     encode_labels(labels, &remote->labels);
@@ -141,9 +149,9 @@ static uint32_t make_spans(struct remote_write *remote, const struct batch_reade
     return points;
 }
 
-static void take_block(struct remote_write *remote, const struct batch_reader *reader,
-                       const struct batch_entry *entries, const struct batch_block *block)
+static void take_block(struct intake *intake)
 {
+    const struct batch_block *block = intake->block;
     uint32_t index = 0;
     ASSERT(block->round == 0 && block->extra_count == 0);
     for (uint32_t slot = 0; slot < block->family->count; slot++) {
@@ -153,8 +161,8 @@ static void take_block(struct remote_write *remote, const struct batch_reader *r
             if (record->count == 0 && !value_is_stale(record->last))
                 continue;
             ASSERT(record->count <= 1);
-            remote->points[remote->spans[entry].begin + page_slot] = (struct point){
-                series_of(remote, reader, &entries[entry], block, slot, page_slot), {record->time_ms, record->last}};
+            intake->remote->points[intake->remote->spans[entry].begin + page_slot] = (struct point){
+                series_of(intake, &intake->entries[entry], slot, page_slot), {record->time_ms, record->last}};
         }
     }
 }
@@ -162,15 +170,14 @@ static void take_block(struct remote_write *remote, const struct batch_reader *r
 uint32_t remote_write_take(struct remote_write *remote, struct batch_reader *reader)
 {
     size_t count;
-    const struct batch_entry *entries = batch_reader_entries(reader, &count);
-    uint32_t points = make_spans(remote, reader, entries, count);
+    struct batch_block block;
+    struct intake intake = {remote, reader, batch_reader_entries(reader, &count), &block};
+    uint32_t points = make_spans(remote, reader, intake.entries, count);
     mem_free(remote->points);
     remote->points = mem_array(points, sizeof(*remote->points));
-    memset(remote->points, 0, points * sizeof(*remote->points));
-    struct batch_block block;
     int more;
     while ((more = batch_reader_next(reader, &block)) > 0)
-        take_block(remote, reader, entries, &block);
+        take_block(&intake);
     ASSERT(more == 0);
     return batch_reader_targets(reader)->count;
 }

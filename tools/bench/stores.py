@@ -16,7 +16,7 @@ READY_SECONDS_MAX = 900
 READY_POLL_SECONDS = 0.01
 QUERY_SECONDS_MAX = 300
 IDLE_CORES_MAX = 0.05  # below it, for IDLE_SECONDS in a row, nothing goes on behind any more
-IDLE_SECONDS = 5
+IDLE_SECONDS = 12      # longer than what waits in memory until it is written (VictoriaMetrics: 5 s)
 IDLE_SECONDS_MAX = 600
 MEMORY_POLL_SECONDS = 0.1
 
@@ -86,8 +86,9 @@ class Store:
     def flush(self):
         """Makes visible what was acknowledged, where that takes a while of itself."""
 
-    def compacted_bytes(self):
-        """Bytes of all samples and their index in its final form, or None where it has none. Changes what is at rest."""
+    def block_bytes(self, _samples):
+        """Of samples and their index in their final form: (bytes, how many samples), or None where there is none. May
+        make it so, which changes what is at rest. _samples: all that were sent."""
         return None
 
     # ---- Questions ----
@@ -160,9 +161,9 @@ class Tributary(Store):
             raise BenchError(f"verdicts {verdicts}")
         return self.busy not in verdicts
 
-    def compacted_bytes(self):
-        blocks = os.path.join(self.data_dir, "blocks")
-        return disk_bytes(blocks) if os.path.isdir(blocks) and os.listdir(blocks) else None
+    def block_bytes(self, _samples):
+        """Of the blocks that there are, with their aggregates; what is in the head still is not among them."""
+        return bytes_of_blocks(os.path.join(self.data_dir, "blocks"), os.path.join(self.data_dir, "aggregates"))
 
     @classmethod
     def missing(cls, options):
@@ -196,15 +197,15 @@ class Prometheus(Store):
     def part_of(self, name):
         return "blocks" if name not in ("wal", "chunks_head", "snapshots") else name
 
-    def compacted_bytes(self):
+    def block_bytes(self, _samples):
         """A snapshot writes a block of what is in the head still."""
         request = urllib.request.Request(self.url + "/api/v1/admin/tsdb/snapshot", method="POST")
         with urllib.request.urlopen(request, timeout=QUERY_SECONDS_MAX) as answer:
             name = json.load(answer)["data"]["name"]
         path = os.path.join(self.data_dir, "snapshots", name)
-        size = disk_bytes(path)
+        found = bytes_of_blocks(path)
         shutil.rmtree(path)
-        return size
+        return found
 
 
 class VictoriaMetrics(Store):
@@ -220,10 +221,10 @@ class VictoriaMetrics(Store):
     def flush(self):
         fetch(self.url + "/internal/force_flush")
 
-    def compacted_bytes(self):
+    def block_bytes(self, samples):
         fetch(self.url + "/internal/force_merge")
         wait_idle(self.process)
-        return sum(disk_bytes(os.path.join(self.data_dir, part)) for part in ("data", "indexdb"))
+        return sum(disk_bytes(os.path.join(self.data_dir, part)) for part in ("data", "indexdb")), samples
 
 
 KINDS = {kind.name: kind for kind in (Tributary, TributaryWindows, VictoriaMetrics, Prometheus)}
@@ -254,6 +255,21 @@ def wait_flushed(store):
     process that has become idle must do; where a status tells (blocks written, compactions due), ask it here."""
     store.flush()
     wait_idle(store.process)
+
+
+def bytes_of_blocks(directory, *beside):
+    """Bytes and samples of all blocks of Prometheus' format in a directory, with what directories beside it have under
+    the same names; None where there are none."""
+    size = samples = 0
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
+        meta = os.path.join(directory, name, "meta.json")
+        if not os.path.exists(meta):
+            continue
+        with open(meta) as file:
+            samples += json.load(file)["stats"]["numSamples"]
+        size += sum(disk_bytes(path) for path in (os.path.join(place, name) for place in (directory, *beside))
+                    if os.path.exists(path))
+    return (size, samples) if samples else None
 
 
 def disk_bytes(path):
