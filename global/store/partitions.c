@@ -80,7 +80,7 @@ static bool make_room(struct store *store)
     return true;
 }
 
-static void insert(struct store *store, struct partition *partition)
+void partitions_insert(struct store *store, struct partition *partition)
 {
     if (store->partition_count == store->partition_capacity) {
         store->partition_capacity = 2 * store->partition_capacity + 16;
@@ -113,7 +113,7 @@ static struct partition *make(struct store *store, int64_t start_ms, bool late)
     partition->late = late;
     partition->began_ms = store->now_ms;
     partition->first_position = store->position;
-    insert(store, partition);
+    partitions_insert(store, partition);
     return partition;
 }
 
@@ -202,6 +202,22 @@ void partitions_close(struct store *store)
         partition_unref(store->partitions[i]);
     }
     mem_free(store->partitions);
+    store->partitions = NULL;
+    store->partition_count = store->partition_capacity = 0;
+    store->recent = NULL;
+}
+
+/* The file belongs to a partition that is there. */
+static bool is_in_use(const struct store *store, const char *name)
+{
+    for (size_t i = 0; i < store->partition_count; i++) {
+        char used[32];
+        snprintf(used, sizeof(used), "%08llu.spill", (unsigned long long)store->partitions[i]->number);
+        if (strcmp(used, name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int partitions_clean(struct store *store)
@@ -210,7 +226,7 @@ int partitions_clean(struct store *store)
     size_t count = 0;
     int result = file_list(store->options.fs, store->head_dir, &names, &count);
     for (size_t i = 0; result == 0 && i < count; i++) {
-        if (str_ends_with(str_from(names[i]), STR(".spill"))) {
+        if (str_ends_with(str_from(names[i]), STR(".spill")) && !is_in_use(store, names[i])) {
             CLEANUP_FREE char *path = mem_printf("%s/%s", store->head_dir, names[i]);
             result = file_unlink(store->options.fs, path);
         }

@@ -154,7 +154,7 @@ static void replay(struct world *world)
     for (size_t i = 0; i < SERIES; i++)
         world->refs[i] = SERIES_REF_NONE;
     world->generation = store_generation(world->store);
-    for (size_t from = world->log_from; from < world->log_count; from += BATCH_RECORDS) {
+    for (size_t from = MAX(world->log_from, (size_t)store_replay_from(world->store)); from < world->log_count; from += BATCH_RECORDS) {
         store_write_begin(world->store);
         for (size_t i = from; i < MIN(from + BATCH_RECORDS, world->log_count); i++)
             hand_over(world, i);
@@ -172,7 +172,7 @@ static void open_store(struct world *world)
                                     .retention = world->retention,
                                     .on_event = event};
     char error[256] = "";
-    int result = store_open(world->clock, &options, error, &world->store);
+    int result = store_open(world->clock, &options, error, NULL, &world->store);
     if (result < 0)
         fail_msg("store_open: %s", error);
     replay(world);
@@ -251,6 +251,12 @@ static void delete_some(struct world *world)
         map_remove(&world->winners, key_of(series, window_start_ms(at_ms, step_ms)), NULL, NULL);
 }
 
+static void snapshot(struct world *world)
+{
+    if (store_snapshot_begin(world->store))
+        (void)!store_snapshot(world->store, STR("model"));
+}
+
 static void restart(struct world *world, bool power_cut)
 {
     if (power_cut)
@@ -258,6 +264,13 @@ static void restart(struct world *world, bool power_cut)
     store_free(world->store);
     file_system_failing_at(world->fs, 0, -EIO, true);
     open_store(world);
+}
+
+static void clean_restart(struct world *world)
+{
+    if (random_below(&world->random, 2))
+        snapshot(world);
+    restart(world, false);
 }
 
 /* ---- Looking ---- */
@@ -377,10 +390,12 @@ static void step(struct world *world)
         work(world);
     else if (what < 960)
         store_prune(world->store);
-    else if (what < 966)
+    else if (what < 962)
         delete_some(world);
+    else if (what < 966)
+        snapshot(world);
     else if (what < 978)
-        restart(world, false);
+        clean_restart(world);
     else if (what < 990)
         restart(world, true);
     else
