@@ -19,6 +19,8 @@ MUST_CHECK int block_open(const struct block_dirs *dirs, const struct ulid *ulid
 struct block *block_ref(struct block *block);
 void block_unref(struct block *block); /* NULL allowed; from any thread */
 DEFINE_CLEANUP(struct block *, block_unref)
+/* Somebody besides the caller holds a reference. Once a block can be found no more, false is for good. */
+bool block_is_shared(const struct block *block);
 const struct block_meta *block_meta_of(const struct block *block);
 /* A chunk of native histograms (of Prometheus' blocks) was met since it was opened, and left out. */
 bool block_has_histograms(const struct block *block);

@@ -2,13 +2,15 @@
 /* The blocks of one store: which are there, which replace which, which are set aside as damaged.
  *
  * data_dir/blocks.json names all blocks with their ranges, so that one whose directory or meta.json has gone is known
- * to be missing. A block that is not named there but whole (one copied from Prometheus) is taken in.
+ * to be missing. A block that is not named there but whole (one copied from Prometheus) is taken in. When blocks.json
+ * itself is missing or damaged it is made anew from what there is.
  *
- * What is damaged is moved to data_dir/damaged/ULID (and stays there for people and for repair), named with its reason
- * in blocks.json, and every answer over its range carries a warning, also after a restart, until `forget` says
- * otherwise.
+ * What is damaged is moved to data_dir/damaged/ULID (its aggregates to data_dir/damaged/aggregates/ULID; there they
+ * stay for people and for repair), named with its reason in blocks.json, and every answer over its range carries a
+ * warning, also after a restart, until blocks_forget says otherwise or a whole one lies in its place at a start.
  *
- * Safe from any thread. The lock is held for copies of lists only, never during I/O of blocks that are read. */
+ * Safe from any thread. Two locks: changes come one at a time and wait for each other's I/O; the lock that readers take
+ * is held for copies of lists only. */
 #include "base/clock.h"
 #include "store/block.h"
 
@@ -16,10 +18,12 @@ struct blocks;
 
 #define BLOCKS_MAX 20000 /* of all classes: five years of 48 h blocks and the newer ones, of ten classes */
 
-/* Opens all, takes leftovers away. A damaged block is no error. -EIO and the like where nothing works. */
+/* Opens all, takes leftovers away. A damaged block is no error. -EIO and the like where nothing works, -EMFILE and
+ * -ENOMEM where it is not the block's fault; -ENOTSUP: blocks.json is of a later version, nothing was touched. */
 MUST_CHECK int blocks_open(struct file_system *fs, struct clock *clock, const char *data_dir,
                            struct blocks **ret_blocks);
-void blocks_close(struct blocks *blocks);
+/* Blocks that readers still hold live on until they let go. */
+void blocks_close(struct blocks *blocks); /* NULL allowed */
 DEFINE_CLEANUP(struct blocks *, blocks_close)
 const struct block_dirs *blocks_dirs(const struct blocks *blocks);
 
@@ -35,13 +39,30 @@ void blocks_list_free(struct blocks_list *list);
 void blocks_warnings(struct blocks *blocks, int64_t start_ms, int64_t end_ms, struct buf *out);
 
 /* Opens a block that was written and makes it visible, in one step with the disappearance of those it replaces, which
- * are deleted when their last reader has gone (a crash between: they are deleted at start, as parents of a block that
- * is there). ulid NULL: they only go (retention), for `why`. */
+ * are deleted when their last reader has gone (blocks_sweep; a crash between: at start). ulid NULL: they only go, for
+ * `why`. What is visible is durable before. -ESTALE: one of the replaced is not there any more (set aside, expired);
+ * -EMFILE: BLOCKS_MAX; or an error of the disk. After an error all is as it was, and the block that was written goes.
+ */
 MUST_CHECK int blocks_publish(struct blocks *blocks, const struct ulid *ulid, struct block *const *replaced,
                               size_t replaced_count, const char *why);
-/* A reader or a check found damage: the block is set aside. Once; later calls for the same block do nothing. */
+/* Deletes blocks, served or damaged, by name; what is not there any more is no error. */
+MUST_CHECK int blocks_remove(struct blocks *blocks, const struct ulid *ulids, size_t count, const char *why);
+/* A reader or a check found damage: the block is set aside, in memory even where the disk refuses all. Once; later
+ * calls for the same block do nothing. */
 void blocks_set_aside(struct blocks *blocks, struct block *block, const char *reason);
-/* Called (from any thread, no lock held) for whatever the daemon should log: a line of text. */
+/* The error is of the machine (descriptors, memory), not of a block: it will go, or hits all. */
+bool blocks_error_is_passing(int error);
+/* A damaged block is given up: no warnings any more. Its directory stays in damaged/. -ENOENT: not a damaged one. */
+MUST_CHECK int blocks_forget(struct blocks *blocks, const struct ulid *ulid);
+/* Deletes what was replaced and is read by nobody any more, and tries again what failed. Each change does it too; the
+ * owner calls it now and then. */
+void blocks_sweep(struct blocks *blocks);
+/* Reads the block whose last check is longest ago, if that is 24 h, and sets it aside where it is damaged. 1: read one,
+ * 0: none is due, -ECANCELED. When a block was checked is remembered over restarts as far as blocks.json was written
+ * since for another reason. */
+MUST_CHECK int blocks_scrub_step(struct blocks *blocks, postings_cancelled_fn *cancelled, void *arg);
+/* Called (from any thread, no lock held) for whatever the daemon should log: a line of text. What happened before,
+ * while they were opened, is told at once. fn must not change the blocks. */
 void blocks_on_event(struct blocks *blocks, void (*fn)(void *arg, const char *text), void *arg);
 
 enum block_state { BLOCK_SERVED, BLOCK_DAMAGED };
@@ -57,7 +78,8 @@ void blocks_status_free(struct block_status *items, size_t count);
 
 struct blocks_stats {
     uint64_t served, damaged, disk_bytes, memory_bytes, samples, series; /* series and samples: sums over blocks */
-    uint64_t published_total, replaced_total, set_aside_total;
+    uint64_t published_total, replaced_total, set_aside_total, scrubbed_total;
+    uint64_t leaving;                 /* replaced or expired, not deleted yet */
     int64_t min_time_ms, max_time_ms; /* INT64_MAX / INT64_MIN without blocks */
 };
 void blocks_stats(struct blocks *blocks, struct blocks_stats *ret_stats);

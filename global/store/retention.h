@@ -23,6 +23,8 @@ MUST_CHECK int retention_new(const struct retention_class *classes, size_t count
 struct retention *retention_ref(struct retention *retention);
 void retention_unref(struct retention *retention); /* NULL allowed */
 DEFINE_CLEANUP(struct retention *, retention_unref)
+/* The same classes with the same rules, ages and sizes. */
+bool retention_equal(const struct retention *a, const struct retention *b);
 size_t retention_class_count(const struct retention *retention);
 const struct retention_class *retention_class_at(const struct retention *retention, size_t index);
 size_t retention_class_of(const struct retention *retention, const struct labels *labels);
@@ -31,12 +33,17 @@ size_t retention_class_of(const struct retention *retention, const struct labels
  * the oldest of the least important class that has any. A block of a class that is no longer configured is of the last
  * class. */
 struct retention_victim {
-    struct block_status block; /* views into the list given; not to be freed */
-    char why[96];              /* "older than 30d", "class bulk is past its 2GiB", "all are past 10GiB" */
+    const struct block_status *block; /* of the list given */
+    char why[96];                     /* "older than 30d", "class bulk is past its 2GiB", "all are past 10GiB" */
+};
+struct retention_victims {
+    struct retention_victim *items; /* mem_free */
+    size_t count;
 };
 void retention_plan(const struct retention *retention, const struct block_status *blocks, size_t count, int64_t now_ms,
-                    struct retention_victim **ret_victims, size_t *ret_count); /* mem_free */
-/* Deletes what the plan says. Counts by class, for metrics. */
+                    struct retention_victims *ret_victims);
+/* Deletes what the plan says; damaged blocks take part by the class and times that are known of them. Adds to counts,
+ * by class, for metrics. An error of the disk: what could not be recorded stays, and is tried by the next call. */
 struct retention_counts {
     uint64_t blocks_total, bytes_total, samples_total;
 };

@@ -63,7 +63,6 @@ void conf_fill_list(struct conf *conf, const struct conf_option *option, const s
 void conf_value_fill(struct conf *conf, const struct conf_option *option, const struct conf_node *node, void *field);
 const char *conf_type_name(enum conf_type type); /* "a size such as 4GiB" */
 /* As a person writes it: 4GiB, 1h30m. */
-void conf_format_bytes(uint64_t bytes, char ret_text[static 32]);
 /* A bound of the option's type as text. */
 void conf_format_bound(enum conf_type type, int64_t bound, char ret_text[static 64]);
 
