@@ -1,6 +1,12 @@
 #include "config.h"
 
 #include "base/conf_object.h"
+#include "base/fail.h"
+#include "store/compact.h"
+#include "store/retention.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define SOURCES_MAX           1000
 #define HEAD_AGE_MIN_MS       3600000LL
@@ -14,6 +20,15 @@
 #define QUERY_MEMORY_MAX      (1LL << 40)
 #define LOOKBACK_MIN_MS       1000LL
 #define LOOKBACK_MAX_MS       86400000LL
+
+#define RETENTION_MIN_MS      3600000LL
+#define RETENTION_MAX_MS      (100 * 366 * 86400000LL)
+#define RETENTION_FALLBACK_MS (30 * 86400000LL)
+#define CLASS_BYTES_MIN       (1LL << 20)
+#define CLASS_BYTES_MAX       (1LL << 60)
+#define CLOSE_AFTER_MIN_MS    60000LL
+#define CLOSE_AFTER_MAX_MS    86400000LL
+#define LEVEL_MAX_MS          (31 * 86400000LL)
 
 #define FIELD(member)         offsetof(struct global_config, member)
 #define SECTION_FIELD(section, member)                                                                                 \
@@ -42,12 +57,74 @@ static void check_tls(struct conf *conf, const struct conf_node *node, void *obj
         conf_error(conf, conf_child(node, "client_ca_file"), "client_ca_file: needs cert_file and key_file");
 }
 
+_Static_assert(GLOBAL_LEVELS_MAX == COMPACT_LEVELS_MAX, "lengths of blocks");
+
+static int make_retention(const struct global_config *config, char ret_error[static 256],
+                          struct retention **ret_retention)
+{
+    struct retention_class classes[RETENTION_CLASSES_MAX] = {
+        {.name = RETENTION_DEFAULT, .keep_ms = RETENTION_FALLBACK_MS}};
+    const struct global_config_class *items = config->retention.items;
+    for (size_t i = 0; i < config->retention.count; i++) {
+        bool all = strcmp(items[i].match, "all") == 0;
+        classes[i] = (struct retention_class){
+            .match = all ? NULL : items[i].match, .keep_ms = items[i].samples_ms, .bytes_max = items[i].bytes_max};
+        snprintf(classes[i].name, sizeof(classes[i].name), "%s", items[i].name);
+    }
+    return retention_new(classes, MAX(config->retention.count, (size_t)1), config->blocks.bytes_max, ret_error,
+                         ret_retention);
+}
+
+static void check_retention(struct conf *conf, const struct conf_node *node, const struct global_config *config)
+{
+    const struct global_config_class *items = config->retention.items;
+    for (size_t i = 0; i < config->retention.count; i++)
+        if (!items[i].name || !items[i].match || any_failed(conf_child_at(node, i)))
+            return;
+    char error[256];
+    struct retention *retention = NULL;
+    if (make_retention(config, error, &retention) < 0)
+        conf_error(conf, node, "retention: %s", error);
+    retention_unref(retention);
+}
+
+/* A list of durations, each a multiple of the one before: the lengths of blocks. */
+static void fill_levels(struct conf *conf, const struct conf_node *node, void *field)
+{
+    int64_t *levels_ms = field;
+    size_t *count = (size_t *)(levels_ms + GLOBAL_LEVELS_MAX);
+    static const int64_t fallback_ms[] = {7200000, 28800000, 172800000};
+    struct conf_strings texts = {0};
+    conf_fill_strings(conf, "levels", node, &texts);
+    if (texts.count > GLOBAL_LEVELS_MAX)
+        conf_error(conf, node, "levels: at most %d", GLOBAL_LEVELS_MAX);
+    for (size_t i = 0; i < texts.count && i < GLOBAL_LEVELS_MAX; i++) {
+        int64_t level_ms = 0;
+        bool fits = str_to_duration_ms(str_from(texts.items[i]), &level_ms) == 0 && level_ms > 0 &&
+                    level_ms <= LEVEL_MAX_MS && level_ms % (i == 0 ? fallback_ms[0] : levels_ms[i - 1]) == 0;
+        if (!fits || (i == 0 ? level_ms != fallback_ms[0] : level_ms == levels_ms[i - 1])) {
+            conf_error(conf, conf_child_at(node, i),
+                       "levels: \"%s\": the first is 2h, each other one a multiple of the one "
+                       "before, the most 31d",
+                       texts.items[i]);
+            return;
+        }
+        levels_ms[i] = level_ms;
+        *count = i + 1;
+    }
+    if (texts.count == 0) {
+        memcpy(levels_ms, fallback_ms, sizeof(fallback_ms));
+        *count = ARRAY_LEN(fallback_ms);
+    }
+}
+
 static void check_global(struct conf *conf, const struct conf_node *root, void *object)
 {
     const struct global_config *config = object;
     const struct conf_node *nodes = conf_child(root, "sources");
     const struct global_config_source *sources = config->sources.items;
     bool certificates = conf_child(conf_child(root, "tls"), "client_ca_file") != NULL;
+    check_retention(conf, conf_child(root, "retention"), config);
     for (size_t i = 0; i < config->sources.count; i++) {
         const struct conf_node *node = conf_child_at(nodes, i);
         for (size_t j = 0; sources[i].datacenter && j < i; j++)
@@ -110,10 +187,80 @@ static const struct conf_table head_table = {
             {.name = "max_age",
              .type = CONF_DURATION,
              .offset = SECTION_FIELD(head, age_max_ms),
-             .fallback = "24h",
+             .fallback = "168h",
              .min = HEAD_AGE_MIN_MS,
              .max = HEAD_AGE_MAX_MS,
-             .help = "How far back the head in memory reaches and the log is kept."},
+             .help =
+                 "How old a record may be when it arrives; older ones are counted and left out. Late ones are merged "
+                 "into the blocks of their time."},
+            {.name = "close_after",
+             .type = CONF_DURATION,
+             .offset = SECTION_FIELD(head, close_after_ms),
+             .fallback = "1h",
+             .min = CLOSE_AFTER_MIN_MS,
+             .max = CLOSE_AFTER_MAX_MS,
+             .help =
+                 "Two hours are written to a block when all sources that are alive have told what they had of them, "
+                 "and at the latest so long after their end."},
+            {0},
+        },
+};
+
+static const struct conf_table class_table = {
+    .title = "retention class",
+    .struct_bytes = sizeof(struct global_config_class),
+    .options =
+        (const struct conf_option[]){
+            {.name = "class",
+             .type = CONF_NAME,
+             .offset = offsetof(struct global_config_class, name),
+             .required = true,
+             .help = "Its name: in lists of blocks, metrics, and later as a label in the archive."},
+            {.name = "match",
+             .type = CONF_STRING,
+             .offset = offsetof(struct global_config_class, match),
+             .fallback = "all",
+             .min = 1,
+             .max = SELECTOR_BYTES_MAX,
+             .help = "Which series: a selector, or `all`."},
+            {.name = "samples",
+             .type = CONF_DURATION,
+             .offset = offsetof(struct global_config_class, samples_ms),
+             .fallback = "30d",
+             .min = RETENTION_MIN_MS,
+             .max = RETENTION_MAX_MS,
+             .help = "How long they are kept; whole blocks go when their newest sample is older."},
+            {.name = "max_bytes",
+             .type = CONF_BYTES,
+             .offset = offsetof(struct global_config_class, bytes_max),
+             .fallback = "0",
+             .max = CLASS_BYTES_MAX,
+             .help = "Most bytes of the class on disk; past it its oldest blocks go. 0: no bound of its own."},
+            {.name = "5m", .type = CONF_REFUSED, .help = "comes with the downsampled tiers, not in this version"},
+            {.name = "1h", .type = CONF_REFUSED, .help = "comes with the downsampled tiers, not in this version"},
+            {.name = "local", .type = CONF_REFUSED, .help = "comes with the archive, not in this version"},
+            {0},
+        },
+};
+
+static const struct conf_table blocks_table = {
+    .title = "blocks",
+    .struct_bytes = SECTION_BYTES(blocks),
+    .options =
+        (const struct conf_option[]){
+            {.name = "max_bytes",
+             .type = CONF_BYTES,
+             .offset = SECTION_FIELD(blocks, bytes_max),
+             .fallback = "0",
+             .max = CLASS_BYTES_MAX,
+             .help = "Most bytes of all blocks; past it the oldest of the least important class go. 0: no bound."},
+            {.name = "levels",
+             .type = CONF_CUSTOM,
+             .offset = SECTION_FIELD(blocks, levels_ms),
+             .custom = fill_levels,
+             .names = (const char *const[]){"list of durations", NULL},
+             .fallback = "[2h, 8h, 48h]",
+             .help = "Lengths of blocks: they are cut at the first and merged to the next ones."},
             {0},
         },
 };
@@ -183,7 +330,7 @@ const struct conf_table global_config_table = {
              .type = CONF_PATH,
              .offset = FIELD(data_dir),
              .required = true,
-             .help = "Directory of the log; made if absent; one process each."},
+             .help = "Directory of log, head and blocks; made if absent; one process each."},
             {.name = "tls",
              .type = CONF_SECTION,
              .offset = FIELD(tls),
@@ -199,7 +346,20 @@ const struct conf_table global_config_table = {
              .type = CONF_SECTION,
              .offset = FIELD(head),
              .table = &head_table,
-             .help = "What is held in memory."},
+             .help = "The newest hours, in memory."},
+            {.name = "retention",
+             .type = CONF_LIST,
+             .offset = FIELD(retention),
+             .max = RETENTION_CLASSES_MAX,
+             .table = &class_table,
+             .help = "Classes of series, the most important first; a series is of the first that matches, and the last "
+                     "one must match all. None given: all are kept for 30d. A change is for what is written from then "
+                     "on."},
+            {.name = "blocks",
+             .type = CONF_SECTION,
+             .offset = FIELD(blocks),
+             .table = &blocks_table,
+             .help = "Blocks on disk."},
             {.name = "query",
              .type = CONF_SECTION,
              .offset = FIELD(query),
@@ -207,10 +367,7 @@ const struct conf_table global_config_table = {
              .help = "Limits of one query."},
             {.name = "acting", .type = CONF_REFUSED, .help = "comes with the actions, not in this version"},
             {.name = "rules_database", .type = CONF_REFUSED, .help = "comes with the rules, not in this version"},
-            {.name = "retention",
-             .type = CONF_REFUSED,
-             .help = "comes with the blocks on disk, not in this version; head.max_age says what is kept"},
-            {.name = "archive", .type = CONF_REFUSED, .help = "comes with the blocks on disk, not in this version"},
+            {.name = "archive", .type = CONF_REFUSED, .help = "comes with the archive, not in this version"},
             {0},
         },
 };
@@ -228,4 +385,13 @@ int global_config_load(struct file_system *fs, const char *path, struct global_c
 void global_config_free(struct global_config *config)
 {
     conf_object_free(config);
+}
+
+struct retention *global_config_retention(const struct global_config *config)
+{
+    char error[256];
+    struct retention *retention = NULL;
+    int result = make_retention(config, error, &retention);
+    ASSERT(result == 0);
+    return retention;
 }

@@ -92,6 +92,19 @@ void coverage_update(struct coverage *coverage, const struct receiver *receiver)
     }
 }
 
+int64_t coverage_solid_ms(struct coverage *coverage)
+{
+    int64_t now_ms = clock_wall_ms(coverage->clock), solid_ms = INT64_MAX;
+    pthread_mutex_lock(&coverage->lock);
+    for (size_t i = 0; i < coverage->count; i++) {
+        int64_t through_ms = coverage->marks[i].closed_through_ms;
+        if (now_ms - through_ms <= COVERAGE_ALIVE_MS)
+            solid_ms = MIN(solid_ms, through_ms);
+    }
+    pthread_mutex_unlock(&coverage->lock);
+    return solid_ms == INT64_MAX ? INT64_MIN : solid_ms;
+}
+
 void coverage_warnings(void *arg, int64_t start_ms, int64_t end_ms, struct buf *warnings)
 {
     struct coverage *coverage = arg;

@@ -21,11 +21,13 @@
 #define STATUS_BYTES_MAX    (16 * MIB)
 #define REQUEST_DEADLINE_MS 30000
 #define UPKEEP_MS           1000
-/* Chunks are pruned and rows swept less often than marks are refreshed. */
+/* Series without samples are dropped and rows swept less often than marks are refreshed. */
 #define PRUNE_EVERY_UPKEEPS 60
-#define SILENT_MS           (3600 * INT64_C(1000))
 /* Requests that wait for a thread; past it the server answers 503. */
-#define WORKER_QUEUE_MAX 1024
+#define WORKER_QUEUE_MAX     1024
+#define BACKGROUND_QUEUE_MAX 2 /* one runs, and is handed in again when it is done */
+/* Of the head: a start replays what came since. */
+#define SNAPSHOT_EVERY_MS (10 * 60 * INT64_C(1000))
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
 
@@ -83,7 +85,7 @@ static int accept_batch(void *arg, const struct spool_batch *batch, struct str b
     struct global *global = arg;
     if (batch->is_gap)
         return 0;
-    int result = ingest_batch(global->ingest, spool_layouts(global->log), bytes, now_ms(global));
+    int result = ingest_batch(global->ingest, spool_layouts(global->log), batch->id, bytes, now_ms(global));
     if (result < 0 &&
         log_limit_allow(&global->refusals, str_hash(batch->source.secondary), now_ms(global), REFUSAL_LOG_MS))
         log_error("batch %llu of " STR_FMT "/" STR_FMT " is in the log but cannot be read: %s",
@@ -99,7 +101,9 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
     if (batch->is_gap)
         return 0;
     coverage_note(global->coverage, &batch->source, batch->window_end_ms);
-    if (ingest_batch(global->ingest, layouts, bytes, now_ms(global)) == 0)
+    if (batch->id <= global->replay_from)
+        return 0; /* the head has it from its snapshot */
+    if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
         global->replayed_batches++;
     return 0;
 }
@@ -112,21 +116,74 @@ static void refused(void *arg, struct str source, const char *reason)
         log_warn("refused a batch of " STR_FMT ": %s", STR_ARG(source), reason);
 }
 
+/* ---- Upkeep ---- */
+
+/* In the background thread. */
+static void work(void *arg)
+{
+    struct global *global = arg;
+    if (global->work_snapshot) {
+        int result = store_snapshot(global->store, buf_view(&global->rows));
+        if (result < 0 && result != -ECANCELED)
+            log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+    }
+    global->work_more = store_work(global->store);
+}
+
+/* A snapshot is due: what belongs to it is taken here, on the loop. */
+static bool begin_snapshot(struct global *global)
+{
+    if (!store_snapshot_begin(global->store))
+        return false;
+    buf_reset(&global->rows);
+    ingest_save(global->ingest, &global->rows);
+    return true;
+}
+
+static void settle(struct global *global)
+{
+    store_upkeep(global->store, coverage_solid_ms(global->coverage));
+    spool_drop_before(global->log, store_log_needed(global->store));
+}
+
+static void start_work(struct global *global);
+
+/* Back on the loop: what was cut leaves the head, and the log what is in blocks. */
+static void work_done(void *arg)
+{
+    struct global *global = arg;
+    global->working = false;
+    if (global->work_snapshot) {
+        global->work_snapshot = false;
+        buf_done(&global->rows);
+        buf_init(&global->rows, SIZE_MAX);
+    }
+    settle(global);
+    if (global->work_more)
+        start_work(global);
+}
+
+static void start_work(struct global *global)
+{
+    if (global->working)
+        return;
+    if (now_ms(global) - global->snapshot_ms >= SNAPSHOT_EVERY_MS || now_ms(global) < global->snapshot_ms) {
+        global->snapshot_ms = now_ms(global);
+        global->work_snapshot = begin_snapshot(global);
+    }
+    global->working = executor_submit(global->background, global->seams.loop, work, work_done, global) == 0;
+}
+
 static void upkeep(void *arg)
 {
     struct global *global = arg;
     coverage_update(global->coverage, global->receiver);
+    settle(global);
+    start_work(global);
     if (++global->upkeeps % PRUNE_EVERY_UPKEEPS != 0)
         return;
     ingest_sweep(global->ingest, now_ms(global));
-    /* Nothing new for long: all sources are silent, or our clock has jumped ahead. Either way there is no need to throw
-     * anything away. */
-    struct store_stats stats;
-    store_stats(global->store, &stats);
-    if (stats.max_time_ms < now_ms(global) - SILENT_MS) /* INT64_MIN: series, but no sample yet */
-        return;
     store_prune(global->store);
-    spool_drop_before(global->log, now_ms(global) - global->config->head.age_max_ms);
 }
 
 /* ---- Parts ---- */
@@ -145,12 +202,41 @@ static int make_auth(struct file_system *fs, const struct global_config *config,
     return result;
 }
 
-static void make_store(struct global *global)
+static void store_event(void *arg, const char *text)
 {
-    struct store_options options = {
-        .max_age_ms = global->config->head.age_max_ms, .max_ahead_ms = AHEAD_MAX_MS, .series_max = SERIES_MAX};
-    global->store = store_new(loop_clock(global->seams.loop), &options);
+    (void)arg;
+    log_warn("%s", text);
+}
+
+static int make_store(struct global *global, char ret_error[static 512])
+{
+    const struct global_config *config = global->config;
+    CLEANUP(retention_unrefp) struct retention *retention = global_config_retention(config);
+    struct store_options options = {.max_age_ms = config->head.age_max_ms,
+                                    .max_ahead_ms = AHEAD_MAX_MS,
+                                    .series_max = SERIES_MAX,
+                                    .fs = global->seams.fs,
+                                    .data_dir = config->data_dir,
+                                    .retention = retention,
+                                    .close_after_ms = config->head.close_after_ms,
+                                    .level_count = config->blocks.level_count,
+                                    .on_event = store_event};
+    memcpy(options.levels_ms, config->blocks.levels_ms, sizeof(options.levels_ms));
+    char error[256];
+    CLEANUP(buf_done) struct buf rows = BUF_INIT(SIZE_MAX);
+    CLEANUP_FREE char *log_dir = mem_printf("%s/log", config->data_dir);
+    int result = spool_ids_end(global->seams.fs, log_dir, &options.log_end);
+    if (result < 0) {
+        snprintf(ret_error, 512, "data_dir %s: %s", log_dir, strerror(-result));
+        return result;
+    }
+    result = store_open(loop_clock(global->seams.loop), &options, error, &rows, &global->store);
+    if (result < 0) {
+        snprintf(ret_error, 512, "data_dir %s", error);
+        return result;
+    }
     global->ingest = ingest_new(global->store);
+    ingest_load(global->ingest, buf_view(&rows), now_ms(global));
     global->coverage = coverage_new(loop_clock(global->seams.loop));
     struct api_options api = {.store = global->store,
                               .clock = loop_clock(global->seams.loop),
@@ -162,11 +248,15 @@ static void make_store(struct global *global)
                               .coverage = coverage_warnings,
                               .coverage_arg = global->coverage};
     global->context.api = api_new(&api);
+    global->background =
+        loop_is_simulated(global->seams.loop) ? executor_inline_new() : executor_pool_new(1, BACKGROUND_QUEUE_MAX);
+    return 0;
 }
 
 static int open_log(struct global *global, char ret_error[static 512])
 {
     CLEANUP_FREE char *dir = mem_printf("%s/log", global->config->data_dir);
+    global->replay_from = store_replay_from(global->store);
     struct spool_options options = {
         .dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX, .layout_cache_bytes_max = LAYOUT_CACHE_BYTES_MAX};
     int result = spool_open(&global->seams, &options, replay_batch, global, &global->log);
@@ -230,14 +320,29 @@ static const char *needs_restart(const struct global_config *old, const struct g
         return "listen";
     if (!same_text(old->data_dir, next->data_dir))
         return "data_dir";
-    if (old->head.age_max_ms != next->head.age_max_ms)
+    if (memcmp(&old->head, &next->head, sizeof(old->head)) != 0)
         return "head";
+    if (memcmp(old->blocks.levels_ms, next->blocks.levels_ms, sizeof(old->blocks.levels_ms)) != 0)
+        return "blocks.levels";
     if (memcmp(&old->query, &next->query, sizeof(old->query)) != 0)
         return "query";
     if (!same_text(old->tls.cert_file, next->tls.cert_file) || !same_text(old->tls.key_file, next->tls.key_file) ||
         !same_text(old->tls.client_ca_file, next->tls.client_ca_file))
         return "tls";
     return NULL;
+}
+
+/* Rules are for what is written from now on: said in the log, as it surprises. */
+static void set_retention(struct global *global, const struct global_config *next)
+{
+    CLEANUP(retention_unrefp) struct retention *old = global_config_retention(global->config);
+    CLEANUP(retention_unrefp) struct retention *retention = global_config_retention(next);
+    if (retention_equal(old, retention))
+        return;
+    store_set_retention(global->store, retention);
+    log_info(
+        "retention: the new rules choose the classes of what is written from the next two hours on; ages and sizes "
+        "hold at once");
 }
 
 static int reload(struct daemon *daemon, struct buf *errors)
@@ -264,6 +369,7 @@ static int reload(struct daemon *daemon, struct buf *errors)
         buf_printf(errors, "%s: %s\n", global->config_path, text);
         return result;
     }
+    set_retention(global, next);
     receiver_set_auth(global->receiver, auth);
     auth_free(global->auth);
     global->auth = auth;
@@ -296,13 +402,14 @@ int global_new(const struct seams *seams, struct global_config *config, const ch
     global->context.daemon = (struct daemon){
         .loop = seams->loop, .name = "tributary-global", .stop = stop, .reload = reload, .ready = ready};
     log_limit_init(&global->refusals);
+    buf_init(&global->rows, SIZE_MAX);
     loop_timer_init(&global->upkeep, seams->loop, upkeep, global);
-    global->started_ms = now_ms(global);
+    global->started_ms = global->snapshot_ms = now_ms(global);
     int result = make_auth(seams->fs, config, ret_error, &global->auth);
-    if (result == 0) {
-        make_store(global);
+    if (result == 0)
+        result = make_store(global, ret_error);
+    if (result == 0)
         result = open_log(global, ret_error);
-    }
     if (result == 0) {
         make_receiver(global);
         result = open_server(global, ret_error);
@@ -320,6 +427,16 @@ void global_start(struct global *global)
     loop_timer_start(&global->upkeep, UPKEEP_MS, UPKEEP_MS);
 }
 
+/* So that the next start need not replay what came since the last one. */
+static void snapshot_at_end(struct global *global)
+{
+    if (!begin_snapshot(global))
+        return;
+    int result = store_snapshot(global->store, buf_view(&global->rows));
+    if (result < 0)
+        log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+}
+
 void global_free(struct global *global)
 {
     if (!global)
@@ -328,7 +445,13 @@ void global_free(struct global *global)
     http_server_free(global->server);
     /* Queries that still run end first: they use all that follows. */
     executor_free(global->workers);
+    if (global->store)
+        store_cancel_work(global->store);
+    executor_free(global->background);
     loop_settle(global->seams.loop);
+    if (global->log)
+        snapshot_at_end(global);
+    buf_done(&global->rows);
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);

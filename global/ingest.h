@@ -21,9 +21,15 @@ struct ingest_stats {
 struct ingest *ingest_new(struct store *store);
 void ingest_free(struct ingest *ingest);
 DEFINE_CLEANUP(struct ingest *, ingest_free)
-/* Takes a batch in, whose layouts are in the table. now_ms: for the age of rows. -EBADMSG and the other errors of
- * batch_reader_open: what was read before the damage is stored, the rest is not. */
-MUST_CHECK int ingest_batch(struct ingest *ingest, struct layout_table *table, struct str batch, int64_t now_ms);
+/* Takes a batch in, whose layouts are in the table. id: where it stands in the log (spool ids; they rise). now_ms: for
+ * the age of rows. -EBADMSG and the other errors of batch_reader_open: what was read before the damage is stored, the
+ * rest is not. */
+MUST_CHECK int ingest_batch(struct ingest *ingest, struct layout_table *table, uint64_t id, struct str batch,
+                            int64_t now_ms);
 /* Drops rows that were not used for INGEST_ROW_AGE_MS. */
 void ingest_sweep(struct ingest *ingest, int64_t now_ms);
+/* Which slot is which series, for the snapshot of the store, and back: of the same store, filled from that snapshot.
+ * What cannot be read is resolved anew. */
+void ingest_save(const struct ingest *ingest, struct buf *out);
+void ingest_load(struct ingest *ingest, struct str saved, int64_t now_ms);
 void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats);

@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 #define RESOLUTION_MIN_MS 1000LL
-#define RESOLUTION_MAX_MS 3600000LL /* longer windows would outlive the head's partitions */
+#define RESOLUTION_MAX_MS 3600000LL
+#define PARTITION_MS      7200000LL /* of the global's store: windows are parts of them */
 #define ERRORS_TOLD_MAX   16        /* of rules that do not go together: each look compiles all of them */
 
 static const char *const keep_names[] = {"full", "aggregate", "drop", NULL};
@@ -54,6 +55,13 @@ static void check_by(struct conf *conf, const struct conf_node *node, const stru
     }
 }
 
+/* A window that lies over a border of the store's two hours would be no window there. */
+static void check_divides(struct conf *conf, const struct conf_node *node, int64_t resolution_ms)
+{
+    if (node && !conf_failed(node) && resolution_ms > 0 && PARTITION_MS % resolution_ms != 0)
+        conf_error(conf, node, "resolution: \"%s\": two hours are no multiple of it", conf_text(node));
+}
+
 static void check_rule(struct conf *conf, const struct conf_node *node, void *object)
 {
     struct window_rule_config *rule = object;
@@ -64,6 +72,8 @@ static void check_rule(struct conf *conf, const struct conf_node *node, void *ob
     else if (rule->resolution_ms > 0 && rule->resolution_ms < RESOLUTION_MIN_MS && !conf_failed(resolution))
         conf_error(conf, resolution, "resolution: \"%s\": the least is 1s; 0s is every scrape as it is",
                    conf_text(resolution));
+    else
+        check_divides(conf, resolution, rule->resolution_ms);
     check_match(conf, conf_child(node, "match"), rule->match);
     check_fields(conf, conf_child(node, "fields"), &rule->fields);
     check_by(conf, conf_child(node, "by"), &rule->by);
@@ -98,7 +108,8 @@ static const struct conf_table rule_table = {
              .type = CONF_DURATION,
              .offset = offsetof(struct window_rule_config, resolution_ms),
              .max = RESOLUTION_MAX_MS,
-             .help = "Length of their windows; a multiple of the finest resolution in use; never below the scrape "
+             .help = "Length of their windows, a part of two hours; a multiple of the finest resolution in use; never "
+                     "below the scrape "
                      "interval. 0s: every scrape as it is."},
             {.name = "fields",
              .type = CONF_STRINGS,
@@ -142,6 +153,7 @@ static void check_windows(struct conf *conf, const struct conf_node *node, void 
     CLEANUP_FREE struct window_rule *rules = mem_array(windows->rules.count, sizeof(*rules));
     CLEANUP_FREE size_t *places = mem_array(windows->rules.count, sizeof(*places));
     size_t count = 0;
+    check_divides(conf, conf_child(node, "resolution"), windows->resolution_ms);
     if (conf_failed(conf_child(node, "resolution")))
         return;
     for (size_t i = 0; i < windows->rules.count; i++) {
@@ -183,7 +195,9 @@ const struct conf_table windows_table = {
              .fallback = "60s",
              .min = RESOLUTION_MIN_MS,
              .max = RESOLUTION_MAX_MS,
-             .help = "Length of a window: one record per series and window is kept; at least every scrape_interval."},
+             .help =
+                 "Length of a window, a part of two hours: one record per series and window is kept; at least every "
+                 "scrape_interval."},
             {.name = "rules",
              .type = CONF_LIST,
              .offset = offsetof(struct windows_config, rules),

@@ -97,7 +97,7 @@ static void cover(struct answer *answer, const struct api_request *request, cons
 /* Several selects, each in order of labels, as one. */
 struct series_merge {
     struct select *selects[MATCH_SETS_MAX];
-    const struct labels *heads[MATCH_SETS_MAX]; /* NULL: at its end */
+    struct labels *heads[MATCH_SETS_MAX];      /* NULL: at its end */
     size_t count;
 };
 
@@ -131,9 +131,9 @@ static int open_selects(struct api_request *request, const struct scope *scope, 
 }
 
 /* The smallest head; NULL at the end. */
-static const struct labels *smallest(const struct series_merge *merge)
+static struct labels *smallest(const struct series_merge *merge)
 {
-    const struct labels *best = NULL;
+    struct labels *best = NULL;
     for (size_t i = 0; i < merge->count; i++)
         if (merge->heads[i] && (!best || labels_compare(merge->heads[i], best) < 0))
             best = merge->heads[i];
@@ -142,13 +142,13 @@ static const struct labels *smallest(const struct series_merge *merge)
 
 static int write_series(struct series_merge *merge, size_t limit, struct answer *answer)
 {
-    const struct labels *labels;
     json_array(&answer->json);
-    for (size_t written = 0; (labels = smallest(merge)) && !answer->body.full; written++) {
+    for (size_t written = 0; smallest(merge) && !answer->body.full; written++) {
         if (written == limit) {
             answer_warn(answer, CUT_WARNING);
             break;
         }
+        CLEANUP(labels_unrefp) struct labels *labels = labels_ref(smallest(merge));
         answer_labels(answer, labels);
         for (size_t i = 0; i < merge->count; i++) {
             int result = merge->heads[i] && labels_equal(merge->heads[i], labels) ? advance(merge, i) : 0;

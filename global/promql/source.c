@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#define WARNINGS_BYTES_MAX (64 * KIB)
 #define DEFAULT_STEP_MS 60000 /* Prometheus' evaluation interval */
 
 static int64_t clamp_time(int64_t a, int64_t b_subtracted)
@@ -85,9 +86,8 @@ static void fill_from_reader(struct source *source)
     struct eval *eval = source->eval;
     size_t room = source->counts ? SOURCE_SAMPLES / 2 : SOURCE_SAMPLES;
     int64_t got = sample_reader_read(source->reader, source->buffer, room);
-    if (got == -EBADMSG) {
-        eval_warn(eval, "part of the data is damaged and was left out");
-        return;
+    while (got == -EBADMSG || got == -EIO) { /* told by the select's warnings */
+        got = sample_reader_read(source->reader, source->buffer, room);
     }
     if (got < 0) {
         source->error = eval_fail(eval, PROMQL_INTERNAL, source->ast, "reading the store: %s", strerror((int)-got));
@@ -138,8 +138,23 @@ static int fail_store(const struct cursor *cursor, int error)
     return eval_fail(cursor->eval, PROMQL_INTERNAL, cursor->ast, "reading the store: %s", strerror(-error));
 }
 
+/* What the store knows to be missing becomes warnings, once it was read. */
+static void warn(const struct cursor *cursor)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(WARNINGS_BYTES_MAX);
+    select_warnings(cursor->select, &text);
+    struct str left = buf_view(&text);
+    while (left.len > 0) {
+        size_t line = str_find(left, '\n');
+        eval_warn(cursor->eval, STR_FMT, STR_ARG(str_of(left.ptr, line)));
+        left = str_of(left.ptr + MIN(line + 1, left.len), left.len - MIN(line + 1, left.len));
+    }
+}
+
 static void cursor_done(struct cursor *cursor)
 {
+    if (cursor->select)
+        warn(cursor);
     budget_free(cursor->buffer);
     select_free(cursor->select);
 }
@@ -189,7 +204,7 @@ static int cursor_find(struct cursor *cursor, const struct labels *labels, bool 
 static int cursor_source(struct cursor *cursor, struct source *ret_source)
 {
     *ret_source = (struct source){.eval = cursor->eval, .ast = cursor->ast, .buffer = cursor->buffer};
-    int error = sample_reader_open(cursor->select, &cursor->series, &ret_source->reader);
+    int error = sample_reader_open(cursor->select, &ret_source->reader);
     return error < 0 ? fail_store(cursor, error) : 0;
 }
 
@@ -212,9 +227,8 @@ static int scan_one(struct cursor *cursor, struct cursor *counts, struct scan *s
         source.counts = &counted;
         error = counts_source(counts, cursor->series.labels, &counted);
     }
-    /* Counting a reference is no change of the set. */
     if (error == 0)
-        error = scan->series(scan, (struct labels *)(uintptr_t)cursor->series.labels, &source);
+        error = scan->series(scan, cursor->series.labels, &source);
     sample_reader_close(source.reader);
     sample_reader_close(counted.reader);
     return source.error < 0 ? source.error : error;

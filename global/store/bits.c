@@ -7,9 +7,9 @@
 
 #define UVARINT_BYTES_MAX 10 /* of 64 bits, 7 a byte */
 
-void bit_write(struct bit_writer *writer, uint64_t value, unsigned count)
+/* Byte by byte, where a whole word would reach past the end. */
+static void write_at_end(struct bit_writer *writer, uint64_t value, unsigned count)
 {
-    ASSERT(count <= 64 && writer->bits + count <= writer->bytes_max * 8);
     while (count > 0) {
         uint8_t *byte = writer->data + writer->bits / 8;
         unsigned room = 8 - writer->bits % 8;
@@ -22,6 +22,25 @@ void bit_write(struct bit_writer *writer, uint64_t value, unsigned count)
         writer->bits += take;
         count -= take;
     }
+}
+
+void bit_write(struct bit_writer *writer, uint64_t value, unsigned count)
+{
+    ASSERT(count <= 64 && writer->bits + count <= writer->bytes_max * 8);
+    size_t byte = writer->bits / 8;
+    unsigned used = writer->bits % 8;
+    if (count == 0) {
+        return;
+    }
+    if (used + count > 64 || byte + 8 > writer->bytes_max) {
+        write_at_end(writer, value, count);
+        return;
+    }
+    uint64_t word = used > 0 ? (uint64_t)writer->data[byte] << 56 : 0;
+    word |= value << (64 - count) >> used; /* what is above the count falls out */
+    word = htobe64(word);
+    memcpy(writer->data + byte, &word, sizeof(word));
+    writer->bits += count;
 }
 
 void bit_write_uvarint(struct bit_writer *writer, uint64_t value)

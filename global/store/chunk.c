@@ -1,47 +1,53 @@
+/* The stream: entry after entry,
+ *   0            as the one before: same distance in time, same count and resolution, no extra, no aggregates; value
+ *   1 time note value aggregates
+ * time:        0 same distance; else 1, 2 bits: width of the change of the distance (8, 16, 24, 33), two's complement
+ * note:        0 same count and resolution; 10 an extra of the same resolution; 110 count and resolution as numbers;
+ *              111 an extra, its resolution as number
+ * aggregates:  0 none; 10 decimals: 4 bits exponent, then last - min, max - last and the zigzag of
+ *              sum - count * last, in units of the exponent, as numbers; 11 sum, min, max, 64 bits each
+ * value:       0 same bits; 10 changed bits within the zero bits kept; 11 5 bits leading, 6 bits width, the bits
+ * number:      6 bits width, the bits
+ * The first entry of a chunk is written against an entry of time 0, distance 0, value 0. */
 #include "store/chunk.h"
 
 #include "base/fail.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#define MALLOC_STEP 16 /* sizes that malloc gives: multiples of it, less its own word */
-#define MALLOC_WORD 8
+#define KEPT_NOTHING 0xff
+#define LEADING_MAX  31
+#define EXPONENT_MAX 9
+/* Of one entry: 37 bits of time, 79 of its note, 77 of its value, 216 of its aggregates. */
+#define ENTRY_BYTES_MAX 56
+#define UNITS_MAX       9007199254740992.0 /* 2^53: whole numbers below are exact */
 
-/* So many samples in a row with the same count and flags. */
-struct chunk_run {
-    uint32_t count;
-    uint16_t repeat;
-    uint16_t flags;
-};
-
-struct chunk_aggregates {
-    double sum, min, max;
-};
-
-struct chunk_notes {
-    uint16_t run_count, run_capacity;
-    uint16_t aggregate_count, aggregate_capacity;
-    struct chunk_run *runs;
-    struct chunk_aggregates *aggregates; /* of the samples with ENTRY_AGGREGATES, in order */
-};
-
-/* The next size of a growing block: an eighth more than is needed, and what malloc would round up to. Doubling would
- * leave a third of all chunk memory unused, and blocks grow a few times in hours only. */
-static size_t grown(size_t need)
-{
-    size_t bytes = need + need / 8 + MALLOC_WORD;
-    return (bytes + MALLOC_STEP - 1) / MALLOC_STEP * MALLOC_STEP - MALLOC_WORD;
-}
+static const uint8_t time_widths[] = {8, 16, 24, 33};
+static const double powers[EXPONENT_MAX + 1] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
 
 struct chunk *chunk_new(void)
 {
-    size_t bytes = grown(sizeof(struct chunk) + XOR_HEADER_BYTES + XOR_SAMPLE_BYTES_MAX);
-    struct chunk *chunk = mem_zalloc(bytes);
+    struct chunk *chunk = mem_zalloc(sizeof(*chunk) + CHUNK_DATA_FIRST);
     atomic_init(&chunk->refs, 1);
-    chunk->bits = XOR_HEADER_BYTES * 8;
-    chunk->capacity = (uint32_t)(bytes - sizeof(struct chunk));
+    chunk->capacity = CHUNK_DATA_FIRST;
+    chunk->leading = KEPT_NOTHING;
+    return chunk;
+}
+
+struct chunk *chunk_load(const struct chunk *header, struct str data)
+{
+    size_t capacity = CHUNK_DATA_FIRST;
+    while (capacity < data.len) {
+        capacity += CHUNK_DATA_STEP;
+    }
+    struct chunk *chunk = mem_alloc(sizeof(*chunk) + capacity);
+    memcpy(chunk, header, sizeof(*chunk));
+    memcpy(chunk->data, data.ptr, data.len);
+    atomic_init(&chunk->refs, 1);
+    chunk->capacity = (uint16_t)capacity;
     return chunk;
 }
 
@@ -51,206 +57,375 @@ struct chunk *chunk_ref(struct chunk *chunk)
     return chunk;
 }
 
-static void notes_free(struct chunk_notes *notes)
-{
-    if (notes) {
-        mem_free(notes->runs);
-        mem_free(notes->aggregates);
-        mem_free(notes);
-    }
-}
-
 void chunk_unref(struct chunk *chunk)
 {
     if (chunk && atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) == 1) {
-        notes_free(chunk->notes);
         mem_free(chunk);
     }
 }
 
-uint16_t chunk_count(const struct chunk *chunk)
+size_t chunk_memory_bytes(const struct chunk *chunk)
 {
-    return (uint16_t)(chunk->data[0] << 8 | chunk->data[1]);
+    return sizeof(*chunk) + chunk->capacity;
 }
 
 size_t chunk_data_bytes(const struct chunk *chunk)
 {
-    return (chunk->bits + 7) / 8;
+    return ((size_t)chunk->bits + 7) / 8;
 }
 
-size_t chunk_memory_bytes(const struct chunk *chunk)
+/* ---- Writing ---- */
+
+static void write_number(struct bit_writer *writer, uint64_t value)
 {
-    size_t bytes = sizeof(*chunk) + chunk->capacity;
-    if (chunk->notes) {
-        bytes += sizeof(*chunk->notes) + chunk->notes->run_capacity * sizeof(struct chunk_run) +
-                 chunk->notes->aggregate_capacity * sizeof(struct chunk_aggregates);
+    unsigned width = value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
+    if (width == 64) { /* 6 bits say 63 at most: 63 means 64 */
+        width = 63;
     }
-    return bytes;
+    bit_write(writer, width, 6);
+    bit_write(writer, value, width == 63 ? 64 : width);
 }
 
-static struct chunk_notes *notes_copy(const struct chunk_notes *notes)
+static void write_time(struct bit_writer *writer, int64_t change)
 {
-    struct chunk_notes *copy = mem_alloc(sizeof(*copy));
-    *copy = *notes;
-    copy->runs = mem_resize(NULL, notes->run_capacity, sizeof(*copy->runs));
-    memcpy(copy->runs, notes->runs, notes->run_count * sizeof(*copy->runs));
-    copy->aggregates = NULL;
-    if (notes->aggregate_capacity > 0) {
-        copy->aggregates = mem_resize(NULL, notes->aggregate_capacity, sizeof(*copy->aggregates));
-        memcpy(copy->aggregates, notes->aggregates, notes->aggregate_count * sizeof(*copy->aggregates));
+    if (change == 0) {
+        bit_write(writer, 0, 1);
+        return;
     }
-    return copy;
+    unsigned which = 0;
+    while (change < -(INT64_C(1) << (time_widths[which] - 1)) || change >= INT64_C(1) << (time_widths[which] - 1)) {
+        which++;
+    }
+    bit_write(writer, 4 | which, 3);
+    bit_write(writer, (uint64_t)change, time_widths[which]);
+}
+
+/* The value in units of 10^-exponent, if that is exact both ways. */
+static bool in_units(double value, unsigned exponent, int64_t *ret_units)
+{
+    double units = rint(value * powers[exponent]);
+    if (!(fabs(units) < UNITS_MAX)) {
+        return false;
+    }
+    *ret_units = (int64_t)units;
+    return double_bits((double)*ret_units / powers[exponent]) == double_bits(value); /* -0 is not */
+}
+
+static bool write_decimals(struct bit_writer *writer, const struct entry *entry)
+{
+    int64_t last, min, max, sum, expected;
+    for (unsigned exponent = 0; exponent <= EXPONENT_MAX; exponent++) {
+        if (!in_units(entry->sample.value, exponent, &last) || !in_units(entry->min, exponent, &min) ||
+            !in_units(entry->max, exponent, &max) || !in_units(entry->sum, exponent, &sum)) {
+            continue;
+        }
+        if (min > last || max < last || __builtin_mul_overflow(last, (int64_t)entry->count, &expected)) {
+            return false;
+        }
+        uint64_t rest = (uint64_t)sum - (uint64_t)expected;
+        bit_write(writer, 2, 2);
+        bit_write(writer, exponent, 4);
+        write_number(writer, (uint64_t)last - (uint64_t)min);
+        write_number(writer, (uint64_t)max - (uint64_t)last);
+        write_number(writer, (int64_t)rest < 0 ? ~(rest << 1) : rest << 1);
+        return true;
+    }
+    return false;
+}
+
+static void write_aggregates(struct bit_writer *writer, const struct entry *entry)
+{
+    if (!(entry->flags & ENTRY_AGGREGATES)) {
+        bit_write(writer, 0, 1);
+    } else if (!write_decimals(writer, entry)) {
+        bit_write(writer, 3, 2);
+        bit_write(writer, double_bits(entry->sum), 64);
+        bit_write(writer, double_bits(entry->min), 64);
+        bit_write(writer, double_bits(entry->max), 64);
+    }
+}
+
+static void write_value(struct bit_writer *writer, struct chunk *chunk, uint64_t bits)
+{
+    uint64_t changed = bits ^ chunk->value_bits;
+    chunk->value_bits = bits;
+    if (changed == 0) {
+        bit_write(writer, 0, 1);
+        return;
+    }
+    unsigned leading = (unsigned)MIN(__builtin_clzll(changed), LEADING_MAX);
+    unsigned trailing = (unsigned)__builtin_ctzll(changed);
+    if (chunk->leading != KEPT_NOTHING && leading >= chunk->leading && trailing >= chunk->trailing) {
+        bit_write(writer, 2, 2);
+        bit_write(writer, changed >> chunk->trailing, 64U - chunk->leading - chunk->trailing);
+        return;
+    }
+    unsigned significant = 64 - leading - trailing;
+    bit_write(writer, 3 << 11 | leading << 6 | (significant & 63), 13);
+    bit_write(writer, changed >> trailing, significant);
+    chunk->leading = (uint8_t)leading;
+    chunk->trailing = (uint8_t)trailing;
+}
+
+static void write_note(struct bit_writer *writer, struct chunk *chunk, const struct entry *entry)
+{
+    bool extra = entry->flags & ENTRY_EXTRA;
+    bool same_resolution = entry->resolution_ms == chunk->resolution_ms;
+    chunk->resolution_ms = entry->resolution_ms;
+    if (extra) {
+        bit_write(writer, same_resolution ? 2 : 7, same_resolution ? 2 : 3);
+        if (!same_resolution) {
+            write_number(writer, entry->resolution_ms);
+        }
+        return;
+    }
+    if (same_resolution && entry->count == chunk->count) {
+        bit_write(writer, 0, 1);
+        return;
+    }
+    bit_write(writer, 6, 3);
+    write_number(writer, entry->count);
+    write_number(writer, entry->resolution_ms);
+    chunk->count = entry->count;
+}
+
+static void write_entry(struct bit_writer *writer, struct chunk *chunk, const struct entry *entry, uint32_t time)
+{
+    uint32_t delta = time - chunk->time;
+    bool again = delta == chunk->delta && entry->flags == 0 && entry->count == chunk->count &&
+                 entry->resolution_ms == chunk->resolution_ms;
+    bit_write(writer, again ? 0 : 1, 1);
+    if (!again) {
+        write_time(writer, (int64_t)delta - (int64_t)chunk->delta);
+        write_note(writer, chunk, entry);
+    }
+    write_value(writer, chunk, double_bits(entry->sample.value));
+    if (!again) {
+        write_aggregates(writer, entry);
+    }
+    chunk->delta = delta;
+    chunk->time = time;
+    chunk->entries++;
 }
 
 /* References are only taken under the store's lock, which the writer holds: 1 stays 1. */
-static bool is_shared(const struct chunk *chunk)
-{
-    return atomic_load_explicit(&chunk->refs, memory_order_acquire) != 1;
-}
-
 static void unshare(struct chunk **chunk)
 {
     const struct chunk *old = *chunk;
-    if (!is_shared(old)) {
+    if (atomic_load_explicit(&old->refs, memory_order_acquire) == 1) {
         return;
     }
-    struct chunk *copy = mem_alloc(sizeof(*copy) + old->capacity);
+    struct chunk *copy = mem_alloc(chunk_memory_bytes(old));
+    memcpy(copy, old, sizeof(*old) + chunk_data_bytes(old));
     atomic_init(&copy->refs, 1);
-    copy->uniform_count = old->uniform_count;
-    copy->min_time_ms = old->min_time_ms;
-    copy->max_time_ms = old->max_time_ms;
-    copy->notes = old->notes ? notes_copy(old->notes) : NULL;
-    copy->bits = old->bits;
-    copy->capacity = old->capacity;
-    memcpy(copy->data, old->data, chunk_data_bytes(old));
     chunk_unref(*chunk);
     *chunk = copy;
 }
 
-static void run_add(struct chunk_notes *notes, uint32_t count, uint16_t flags, uint16_t repeat)
+static uint32_t since(int64_t base_ms, int64_t time_ms)
 {
-    struct chunk_run *last = notes->run_count > 0 ? &notes->runs[notes->run_count - 1] : NULL;
-    if (last && last->count == count && last->flags == flags) {
-        last->repeat = (uint16_t)(last->repeat + repeat);
-        return;
-    }
-    if (notes->run_count == notes->run_capacity) {
-        notes->run_capacity = (uint16_t)(grown((notes->run_count + 1) * sizeof(*last)) / sizeof(*last));
-        notes->runs = mem_resize(notes->runs, notes->run_capacity, sizeof(*last));
-    }
-    ASSERT(notes->runs);
-    notes->runs[notes->run_count++] = (struct chunk_run){.count = count, .repeat = repeat, .flags = flags};
+    ASSERT(time_ms >= base_ms && time_ms - base_ms <= CHUNK_SPAN_MS_MAX);
+    return (uint32_t)(time_ms - base_ms);
 }
 
-static void note(struct chunk *chunk, const struct chunk_entry *entry)
+/* Makes room for so many bytes of data. */
+static void grow(struct chunk **chunk, size_t bytes)
 {
-    uint16_t present = chunk_count(chunk);
-    if (!chunk->notes) {
-        if (entry->flags == 0 && (present == 0 || entry->count == chunk->uniform_count)) {
-            chunk->uniform_count = entry->count;
-            return;
-        }
-        chunk->notes = mem_zalloc(sizeof(*chunk->notes));
-        if (present > 0) {
-            run_add(chunk->notes, chunk->uniform_count, 0, present);
-        }
+    size_t capacity = (*chunk)->capacity;
+    while (capacity < bytes) {
+        capacity += CHUNK_DATA_STEP;
     }
-    struct chunk_notes *notes = chunk->notes;
-    run_add(notes, entry->count, entry->flags, 1);
-    if (!(entry->flags & ENTRY_AGGREGATES)) {
-        return;
+    if (capacity > (*chunk)->capacity) {
+        *chunk = mem_resize(*chunk, sizeof(**chunk) + capacity, 1);
+        (*chunk)->capacity = (uint16_t)capacity;
     }
-    if (notes->aggregate_count == notes->aggregate_capacity) {
-        size_t bytes = grown((notes->aggregate_count + 1) * sizeof(struct chunk_aggregates));
-        notes->aggregate_capacity = (uint16_t)(bytes / sizeof(struct chunk_aggregates));
-        notes->aggregates = mem_resize(notes->aggregates, notes->aggregate_capacity, sizeof(struct chunk_aggregates));
-    }
-    ASSERT(notes->aggregates);
-    notes->aggregates[notes->aggregate_count++] = (struct chunk_aggregates){entry->sum, entry->min, entry->max};
 }
 
-void chunk_append(struct chunk **chunk, struct xor_state *state, const struct chunk_entry *entry)
+/* What an append changed beside the data; chunk may have moved. */
+static void take_state(struct chunk *chunk, const struct chunk *after)
 {
-    unshare(chunk);
-    struct chunk *own = *chunk;
-    uint16_t count = chunk_count(own);
-    ASSERT(count < CHUNK_SAMPLES_MAX && state->count == count);
-    ASSERT(count == 0 || entry->sample.time_ms > own->max_time_ms);
+    uint16_t capacity = chunk->capacity;
+    size_t skip = offsetof(struct chunk, bits);
+    memcpy((char *)chunk + skip, (const char *)after + skip, offsetof(struct chunk, data) - skip);
+    chunk->capacity = capacity;
+}
 
-    /* Beside the chunk first, so that it grows by what is used, not by the longest sample there is. */
-    uint8_t bytes[XOR_SAMPLE_BYTES_MAX];
+/* Writes the window behind what `after` (a copy of the chunk's header) has, from bit `bits % 8` of scratch on. */
+static size_t write_window(struct chunk *after, int64_t base_ms, const struct entry *window, size_t count,
+                           struct bit_writer *writer)
+{
+    for (size_t i = 0; i < count; i++) {
+        write_entry(writer, after, &window[i], since(base_ms, window[i].sample.time_ms));
+    }
+    return (writer->bits + 7) / 8;
+}
+
+bool chunk_append(struct chunk **chunk, int64_t base_ms, const struct entry *window, size_t count)
+{
+    ASSERT(count > 0 && count <= CHUNK_WINDOW_MAX);
+    const struct chunk *own = *chunk;
+    ASSERT(own->entries == 0 || window[0].sample.time_ms - base_ms > own->time);
+    uint8_t few[2 * ENTRY_BYTES_MAX];
+    CLEANUP_FREE uint8_t *many = count > 1 ? mem_alloc((count + 1) * ENTRY_BYTES_MAX) : NULL;
     size_t whole = own->bits / 8;
-    struct bit_writer writer = {.data = bytes, .bytes_max = sizeof(bytes), .bits = own->bits % 8};
-    bytes[0] = writer.bits > 0 ? own->data[whole] : 0;
-    xor_write(&writer, state, entry->sample);
-    size_t len = (writer.bits + 7) / 8;
-    if (whole + len > own->capacity) {
-        size_t memory = grown(sizeof(*own) + whole + len);
-        *chunk = own = mem_resize(own, memory, 1);
-        own->capacity = (uint32_t)(memory - sizeof(*own));
+    struct bit_writer writer = {.data = many ? many : few,
+                                .bytes_max = many ? (count + 1) * ENTRY_BYTES_MAX : sizeof(few),
+                                .bits = own->bits % 8};
+    writer.data[0] = writer.bits > 0 ? own->data[whole] : 0;
+    struct chunk after = *own; /* the header */
+    size_t len = write_window(&after, base_ms, window, count, &writer);
+    if (own->entries > 0 && whole + len > CHUNK_DATA_MAX) {
+        return false;
     }
-    memcpy(own->data + whole, bytes, len);
-    own->bits = (uint32_t)(whole * 8 + writer.bits);
-    note(own, entry);
-    own->data[0] = (uint8_t)(state->count >> 8);
-    own->data[1] = (uint8_t)state->count;
-    own->min_time_ms = count == 0 ? entry->sample.time_ms : own->min_time_ms;
-    own->max_time_ms = entry->sample.time_ms;
+    after.window = since(base_ms, MAX(entry_window_start_ms(&window[0]), base_ms));
+    after.start = own->entries == 0 ? after.window : own->start;
+    after.end = since(base_ms, MIN(entry_window_end_ms(&window[count - 1]), base_ms + CHUNK_SPAN_MS_MAX));
+    after.bits = (uint32_t)(whole * 8 + writer.bits);
+    unshare(chunk);
+    grow(chunk, whole + len);
+    memcpy((*chunk)->data + whole, writer.data, len);
+    take_state(*chunk, &after);
+    return true;
 }
 
-struct xor_state chunk_state(const struct chunk *chunk)
+/* ---- Reading ---- */
+
+static uint64_t read_number(struct bit_reader *reader)
 {
-    struct xor_reader reader;
-    struct sample sample;
-    xor_reader_init(&reader, chunk->data, chunk_data_bytes(chunk));
-    while (xor_read(&reader, &sample) > 0) {
-    }
-    ASSERT(reader.state.count == chunk_count(chunk)); /* bytes of our own, never from outside */
-    return reader.state;
+    unsigned width = (unsigned)bit_read(reader, 6);
+    return bit_read(reader, width == 63 ? 64 : width);
 }
 
-void chunk_trim(struct chunk **chunk)
+static int64_t read_time(struct bit_reader *reader)
 {
-    struct chunk *own = *chunk;
-    size_t bytes = chunk_data_bytes(own);
-    if (is_shared(own) || own->capacity - bytes < MALLOC_STEP) {
+    if (bit_read(reader, 1) == 0) {
+        return 0;
+    }
+    unsigned width = time_widths[bit_read(reader, 2)];
+    return (int64_t)(bit_read(reader, width) << (64 - width)) >> (64 - width);
+}
+
+/* Where decoding is. */
+struct decoder {
+    struct bit_reader bits;
+    struct entry last; /* the entry before */
+    int64_t delta;
+    unsigned leading, trailing;
+    uint32_t count;
+    bool bad;
+};
+
+static void read_decimals(struct decoder *decoder, struct entry *entry)
+{
+    unsigned exponent = (unsigned)bit_read(&decoder->bits, 4);
+    uint64_t below = read_number(&decoder->bits), above = read_number(&decoder->bits);
+    uint64_t rest = read_number(&decoder->bits);
+    double units = exponent <= EXPONENT_MAX ? rint(entry->sample.value * powers[exponent]) : NAN;
+    if (!(fabs(units) < UNITS_MAX)) {
+        decoder->bad = true;
         return;
     }
-    own->capacity = (uint32_t)bytes;
-    *chunk = mem_resize(own, sizeof(*own) + bytes, 1);
+    uint64_t last = (uint64_t)(int64_t)units;
+    uint64_t sum = last * entry->count + (rest & 1 ? ~(rest >> 1) : rest >> 1);
+    entry->min = (double)(int64_t)(last - below) / powers[exponent];
+    entry->max = (double)(int64_t)(last + above) / powers[exponent];
+    entry->sum = (double)(int64_t)sum / powers[exponent];
 }
 
-void chunk_reader_init(struct chunk_reader *reader, const struct chunk *chunk)
+static void read_aggregates(struct decoder *decoder, struct entry *entry)
 {
-    *reader = (struct chunk_reader){.chunk = chunk};
-    xor_reader_init(&reader->samples, chunk->data, chunk_data_bytes(chunk));
+    if (bit_read(&decoder->bits, 1) == 0) {
+        return;
+    }
+    entry->flags |= ENTRY_AGGREGATES;
+    if (bit_read(&decoder->bits, 1) == 0) {
+        read_decimals(decoder, entry);
+        return;
+    }
+    entry->sum = double_from_bits(bit_read(&decoder->bits, 64));
+    entry->min = double_from_bits(bit_read(&decoder->bits, 64));
+    entry->max = double_from_bits(bit_read(&decoder->bits, 64));
 }
 
-int chunk_read(struct chunk_reader *reader, struct chunk_entry *ret_entry)
+/* Sets what the entry is, all but its values; false: an extra. */
+static void read_note(struct decoder *decoder, struct entry *entry)
 {
-    const struct chunk_notes *notes = reader->chunk->notes;
-    struct sample sample;
-    int result = xor_read(&reader->samples, &sample);
-    if (result <= 0) {
-        return result;
+    if (bit_read(&decoder->bits, 1) == 0) {
+        return;
     }
-    *ret_entry = (struct chunk_entry){.sample = sample, .count = reader->chunk->uniform_count};
-    if (!notes) {
-        return 1;
+    bool extra = bit_read(&decoder->bits, 1) == 0, plain_extra = extra;
+    if (!extra) {
+        extra = bit_read(&decoder->bits, 1) != 0;
     }
-    if (reader->run_used == notes->runs[reader->run].repeat) {
-        reader->run++;
-        reader->run_used = 0;
+    if (!extra) {
+        uint64_t count = read_number(&decoder->bits);
+        decoder->bad |= count > UINT32_MAX;
+        decoder->count = (uint32_t)count;
     }
-    ASSERT(reader->run < notes->run_count);
-    reader->run_used++;
-    ret_entry->count = notes->runs[reader->run].count;
-    ret_entry->flags = notes->runs[reader->run].flags;
-    if (ret_entry->flags & ENTRY_AGGREGATES) {
-        const struct chunk_aggregates *kept = &notes->aggregates[reader->aggregate++];
-        ret_entry->sum = kept->sum;
-        ret_entry->min = kept->min;
-        ret_entry->max = kept->max;
+    if (!plain_extra) {
+        uint64_t resolution_ms = read_number(&decoder->bits);
+        decoder->bad |= resolution_ms > UINT32_MAX;
+        decoder->last.resolution_ms = (uint32_t)resolution_ms;
     }
-    return 1;
+    entry->resolution_ms = decoder->last.resolution_ms;
+    entry->flags = extra ? ENTRY_EXTRA : 0;
+    entry->count = extra ? 0 : decoder->count;
+}
+
+static double read_value(struct decoder *decoder)
+{
+    uint64_t before = double_bits(decoder->last.sample.value);
+    if (bit_read(&decoder->bits, 1) == 0) {
+        return decoder->last.sample.value;
+    }
+    if (bit_read(&decoder->bits, 1) != 0) {
+        unsigned packed = (unsigned)bit_read(&decoder->bits, 11), significant = packed & 63;
+        significant = significant == 0 ? 64 : significant;
+        decoder->leading = packed >> 6;
+        if (decoder->leading + significant > 64) {
+            decoder->bad = true;
+            return 0;
+        }
+        decoder->trailing = 64 - decoder->leading - significant;
+    }
+    if (decoder->leading == KEPT_NOTHING) {
+        decoder->bad = true;
+        return 0;
+    }
+    uint64_t changed = bit_read(&decoder->bits, 64 - decoder->leading - decoder->trailing) << decoder->trailing;
+    return double_from_bits(before ^ changed);
+}
+
+static void read_entry(struct decoder *decoder, struct entry *ret_entry)
+{
+    struct entry entry = {.resolution_ms = decoder->last.resolution_ms, .count = decoder->count};
+    bool again = bit_read(&decoder->bits, 1) == 0;
+    if (!again) {
+        decoder->delta += read_time(&decoder->bits);
+        read_note(decoder, &entry);
+    }
+    entry.sample.time_ms = decoder->last.sample.time_ms + decoder->delta;
+    entry.sample.value = read_value(decoder);
+    if (!again) {
+        read_aggregates(decoder, &entry);
+    }
+    decoder->last = entry;
+    *ret_entry = entry;
+}
+
+int chunk_decode(const void *data, size_t len, size_t count, int64_t base_ms, struct entries *entries)
+{
+    struct decoder decoder = {.bits = bit_reader_of(data, len), .leading = KEPT_NOTHING};
+    decoder.last.sample.time_ms = base_ms;
+    entries_reserve(entries, entries->count + count);
+    for (size_t i = 0; i < count; i++) {
+        struct entry entry;
+        read_entry(&decoder, &entry);
+        bool late = i > 0 && decoder.delta <= 0;
+        if (decoder.bad || decoder.bits.bad || late || decoder.delta < 0 || decoder.delta > CHUNK_SPAN_MS_MAX) {
+            return -EBADMSG;
+        }
+        entries->items[entries->count++] = entry;
+    }
+    return 0;
 }

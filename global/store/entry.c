@@ -21,6 +21,15 @@ void entries_add(struct entries *entries, const struct entry *entry)
     entries->items[entries->count++] = *entry;
 }
 
+void entries_add_all(struct entries *entries, const struct entry *more, size_t count)
+{
+    if (count > 0) {
+        entries_reserve(entries, entries->count + count);
+        memcpy(entries->items + entries->count, more, count * sizeof(*more));
+        entries->count += count;
+    }
+}
+
 void entries_done(struct entries *entries)
 {
     mem_free(entries->items);
@@ -39,8 +48,7 @@ int64_t entry_window_end_ms(const struct entry *entry)
     return __builtin_add_overflow(entry_window_start_ms(entry), span_ms, &end_ms) ? INT64_MAX : end_ms;
 }
 
-/* Where the window that begins at `at` ends: behind the entries that are of the same one. */
-static size_t window_end(const struct entry *entries, size_t count, size_t at)
+size_t entries_window_end(const struct entry *entries, size_t count, size_t at)
 {
     int64_t start_ms = entry_window_start_ms(&entries[at]);
     uint32_t resolution_ms = entries[at].resolution_ms;
@@ -52,8 +60,7 @@ static size_t window_end(const struct entry *entries, size_t count, size_t at)
     return end;
 }
 
-/* The first entry at or after time_ms. */
-static size_t lower_bound(const struct entries *entries, int64_t time_ms)
+size_t entries_lower_bound(const struct entries *entries, int64_t time_ms)
 {
     size_t low = 0, high = entries->count;
     while (low < high) {
@@ -85,8 +92,8 @@ static struct record as_record(const struct entry *entries, size_t count)
 /* Weighs one window against what lies in its time. True: it stays, and what lay there is marked. */
 static bool window_stays(struct entries *into, const struct entry *window, size_t count)
 {
-    size_t from = lower_bound(into, entry_window_start_ms(window));
-    size_t to = lower_bound(into, entry_window_end_ms(window));
+    size_t from = entries_lower_bound(into, entry_window_start_ms(window));
+    size_t to = entries_lower_bound(into, entry_window_end_ms(window));
     if (from == to) {
         return true;
     }
@@ -120,26 +127,30 @@ static void join(struct entries *into, const struct entries *kept)
     *into = all;
 }
 
-void entries_merge(struct entries *into, const struct entry *more, size_t count)
+size_t entries_merge(struct entries *into, const struct entry *more, size_t count)
 {
+    size_t stayed = 0;
     if (count == 0) {
-        return;
+        return 0;
     }
     if (into->count == 0 || into->items[into->count - 1].sample.time_ms < entry_window_start_ms(&more[0])) {
-        entries_reserve(into, into->count + count);
-        memcpy(into->items + into->count, more, count * sizeof(*more));
-        into->count += count;
-        return;
+        entries_add_all(into, more, count);
+        for (size_t at = 0; at < count; at = entries_window_end(more, count, at)) {
+            stayed++;
+        }
+        return stayed;
     }
     struct entries kept = {0};
-    entries_reserve(&kept, count);
     for (size_t at = 0, end; at < count; at = end) {
-        end = window_end(more, count, at);
+        end = entries_window_end(more, count, at);
         if (window_stays(into, more + at, end - at)) {
-            memcpy(kept.items + kept.count, more + at, (end - at) * sizeof(*more));
-            kept.count += end - at;
+            entries_add_all(&kept, more + at, end - at);
+            stayed++;
         }
     }
-    join(into, &kept);
+    if (stayed > 0) {
+        join(into, &kept);
+    }
     entries_done(&kept);
+    return stayed;
 }

@@ -23,8 +23,13 @@ struct entries {
 };
 void entries_reserve(struct entries *entries, size_t count); /* room for so many in all */
 void entries_add(struct entries *entries, const struct entry *entry);
+void entries_add_all(struct entries *entries, const struct entry *more, size_t count);
 void entries_done(struct entries *entries);
 
+/* Where the window that begins at `at` ends: behind the entries that are of the same one. */
+size_t entries_window_end(const struct entry *entries, size_t count, size_t at);
+/* The first entry at or after time_ms. */
+size_t entries_lower_bound(const struct entries *entries, int64_t time_ms);
 /* Where the window of an entry begins: [start, start + resolution), of plain ones [time, time + 1). */
 int64_t entry_window_start_ms(const struct entry *entry);
 int64_t entry_window_end_ms(const struct entry *entry); /* saturated */
@@ -32,5 +37,6 @@ int64_t entry_window_end_ms(const struct entry *entry); /* saturated */
 /* Merges two lists of one series, each ascending in time without repeats, by the identity (series, window): of two
  * records of one window the one with the larger count stays, then the newer, then the one of `into`; its extras with
  * it; never both. Plain samples of one time: that of `into` stays. A window that spans several of the other list is
- * weighed against all of them together. The result is in `into`, ascending. */
-void entries_merge(struct entries *into, const struct entry *more, size_t count);
+ * weighed against all of them together. The result is in `into`, ascending. Returns how many windows of `more` stayed.
+ */
+size_t entries_merge(struct entries *into, const struct entry *more, size_t count);

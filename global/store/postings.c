@@ -9,9 +9,13 @@
 struct posting_value {
     roaring_bitmap_t *refs; /* NULL: `only` is the one */
     uint32_t only;
+    uint32_t pair;
+    struct posting_name *name;
     uint32_t len;
     char text[];
 };
+
+#define NOBODY UINT32_MAX /* in `only`: made, and nobody has it yet */
 
 struct posting_name {
     struct map values;
@@ -66,9 +70,9 @@ static struct posting_value *find_value(const struct posting_name *name, struct 
     return name ? map_get(&name->values, str_hash(value), value_equal, &value) : NULL;
 }
 
-void postings_init(struct postings *postings, postings_labels_fn *labels_of, void *labels_arg)
+void postings_init(struct postings *postings, postings_value_fn *value_of, void *value_arg)
 {
-    *postings = (struct postings){.all = bitmap_new(), .labels_of = labels_of, .labels_arg = labels_arg};
+    *postings = (struct postings){.all = bitmap_new(), .value_of = value_of, .value_arg = value_arg};
     map_init(&postings->names);
 }
 
@@ -99,6 +103,8 @@ void postings_done(struct postings *postings)
     map_done(&postings->names);
     bitmap_free(postings->all);
     postings->all = NULL;
+    mem_free(postings->pairs);
+    mem_free(postings->free_pairs);
 }
 
 static struct posting_name *name_add(struct postings *postings, struct str text)
@@ -111,45 +117,112 @@ static struct posting_name *name_add(struct postings *postings, struct str text)
     return name;
 }
 
-static void value_add(struct posting_name *name, struct str text, uint32_t ref)
+static uint32_t take_pair(struct postings *postings)
+{
+    if (postings->free_pair_count > 0) {
+        return postings->free_pairs[--postings->free_pair_count];
+    }
+    if (postings->pair_count == postings->pair_capacity) {
+        ASSERT(postings->pair_capacity < UINT32_MAX / 2);
+        postings->pair_capacity = postings->pair_capacity + postings->pair_capacity / 2 + 1024;
+        postings->pairs = mem_resize(postings->pairs, postings->pair_capacity, sizeof(*postings->pairs));
+        postings->free_pairs = mem_resize(postings->free_pairs, postings->pair_capacity, sizeof(uint32_t));
+    }
+    return postings->pair_count++;
+}
+
+static size_t value_bytes(const struct posting_value *value)
+{
+    return sizeof(*value) + value->len + 2 * sizeof(void *) * 2; /* its slot in the map, half of which is free */
+}
+
+static struct posting_value *value_add(struct postings *postings, struct posting_name *name, struct str text)
 {
     struct posting_value *value = mem_alloc(sizeof(*value) + text.len);
-    value->refs = NULL;
-    value->only = ref;
+    *value = (struct posting_value){.only = NOBODY, .pair = take_pair(postings), .name = name};
     value->len = (uint32_t)text.len;
     memcpy(value->text, text.ptr, text.len);
     map_put(&name->values, str_hash(text), value);
+    postings->pairs[value->pair] = value;
+    postings->text_bytes += value_bytes(value);
+    return value;
 }
 
-void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref)
+/* One more series has the value. */
+static void value_take(struct posting_value *value, uint32_t ref)
+{
+    if (!value->refs && value->only == NOBODY) {
+        value->only = ref;
+        return;
+    }
+    if (!value->refs) {
+        value->refs = bitmap_new();
+        roaring_bitmap_add(value->refs, value->only);
+    }
+    roaring_bitmap_add(value->refs, ref);
+}
+
+uint32_t postings_pair_make(struct postings *postings, struct label label)
+{
+    struct posting_name *name = find_name(postings, label.name);
+    if (!name) {
+        name = name_add(postings, label.name);
+    }
+    const struct posting_value *value = find_value(name, label.value);
+    return value ? value->pair : value_add(postings, name, label.value)->pair;
+}
+
+void postings_add_pairs(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref)
 {
     roaring_bitmap_add(postings->all, ref);
-    for (size_t i = 0; i < labels_count(labels); i++) {
-        struct label label = labels_at(labels, i);
-        struct posting_name *name = find_name(postings, label.name);
-        if (!name) {
-            name = name_add(postings, label.name);
-        }
-        struct posting_value *value = find_value(name, label.value);
-        if (!value) {
-            value_add(name, label.value, ref);
-            continue;
-        }
-        if (!value->refs) {
-            value->refs = bitmap_new();
-            roaring_bitmap_add(value->refs, value->only);
-        }
-        roaring_bitmap_add(value->refs, ref);
+    for (size_t i = 0; i < count; i++) {
+        value_take(postings->pairs[pairs[i]], ref);
     }
 }
 
-void postings_remove(struct postings *postings, const struct labels *labels, uint32_t ref)
+void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref, uint32_t *ret_pairs)
 {
-    roaring_bitmap_remove(postings->all, ref);
+    size_t count = labels_count(labels);
+    for (size_t i = 0; i < count; i++) {
+        ret_pairs[i] = postings_pair_make(postings, labels_at(labels, i));
+    }
+    postings_add_pairs(postings, ret_pairs, count, ref);
+}
+
+bool postings_find(const struct postings *postings, const struct labels *labels, uint32_t *ret_pairs)
+{
     for (size_t i = 0; i < labels_count(labels); i++) {
         struct label label = labels_at(labels, i);
-        struct posting_name *name = find_name(postings, label.name);
-        struct posting_value *value = find_value(name, label.value);
+        const struct posting_value *value = find_value(find_name(postings, label.name), label.value);
+        if (!value) {
+            return false;
+        }
+        ret_pairs[i] = value->pair;
+    }
+    return true;
+}
+
+static void pair_drop(struct postings *postings, struct posting_value *value)
+{
+    struct posting_name *name = value->name;
+    struct str text = str_of(value->text, value->len);
+    postings->pairs[value->pair] = NULL;
+    postings->free_pairs[postings->free_pair_count++] = value->pair;
+    postings->text_bytes -= value_bytes(value);
+    map_remove(&name->values, str_hash(text), value_equal, &text);
+    value_free(value);
+    if (name->values.count == 0) {
+        text = str_of(name->text, name->len);
+        map_remove(&postings->names, str_hash(text), name_equal, &text);
+        name_free(name);
+    }
+}
+
+void postings_remove(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref)
+{
+    roaring_bitmap_remove(postings->all, ref);
+    for (size_t i = 0; i < count; i++) {
+        struct posting_value *value = postings->pairs[pairs[i]];
         ASSERT(value);
         if (value->refs) {
             roaring_bitmap_remove(value->refs, ref);
@@ -157,12 +230,43 @@ void postings_remove(struct postings *postings, const struct labels *labels, uin
                 continue;
             }
         }
-        map_remove(&name->values, str_hash(label.value), value_equal, &label.value);
-        value_free(value);
-        if (name->values.count == 0) {
-            map_remove(&postings->names, str_hash(label.name), name_equal, &label.name);
-            name_free(name);
+        pair_drop(postings, value);
+    }
+}
+
+void postings_drop_unused(struct postings *postings)
+{
+    for (uint32_t pair = 0; pair < postings->pair_count; pair++) {
+        struct posting_value *value = postings->pairs[pair];
+        if (value && !value->refs && value->only == NOBODY) {
+            pair_drop(postings, value);
         }
+    }
+}
+
+struct label postings_pair(const struct postings *postings, uint32_t pair)
+{
+    const struct posting_value *value = postings->pairs[pair];
+    ASSERT(value);
+    return (struct label){.name = str_of(value->name->text, value->name->len),
+                          .value = str_of(value->text, value->len)};
+}
+
+void postings_count(const struct postings *postings, postings_count_fn *each, void *arg)
+{
+    const struct posting_name *name;
+    size_t at = 0;
+    while ((name = map_next(&postings->names, &at))) {
+        struct postings_counts of_name = {.name = str_of(name->text, name->len), .values = name->values.count};
+        const struct posting_value *value;
+        size_t value_at = 0;
+        while ((value = map_next(&name->values, &value_at))) {
+            struct postings_counts of_pair = {.name = of_name.name, .value = str_of(value->text, value->len)};
+            of_pair.series = value->refs ? roaring_bitmap_get_cardinality(value->refs) : 1;
+            of_name.bytes += value->len;
+            each(arg, &of_pair);
+        }
+        each(arg, &of_name);
     }
 }
 
@@ -227,8 +331,8 @@ static int narrow_by_series(struct selection *selection, const struct matcher *m
         if (is_cancelled(selection)) {
             return -ECANCELED;
         }
-        const struct labels *labels = postings->labels_of(postings->labels_arg, at.current_value);
-        if (matcher_matches(matcher, labels_get(labels, matcher->name))) {
+        struct str value = postings->value_of(postings->value_arg, at.current_value, matcher->name);
+        if (matcher_matches(matcher, value)) {
             roaring_bitmap_add(kept, at.current_value);
         }
     }

@@ -1,6 +1,7 @@
 #pragma once
 /* The inverted index: for each label's name and value, which series have it, as roaring bitmaps of their refs; and what
- * matchers select. No lock of its own: the head's index lock guards it. */
+ * matchers select. A name with a value is a pair, and the pair's id is all a series keeps of its labels: each text
+ * stands here once. No lock of its own: the head's index lock guards it. */
 #include "base/map.h"
 #include "metric/labels.h"
 #include "metric/matcher.h"
@@ -11,22 +12,37 @@
 typedef bool postings_cancelled_fn(void *arg);
 #define POSTINGS_STEPS 1024
 
-/* The labels of a series that is in the index. */
-typedef const struct labels *postings_labels_fn(void *arg, uint32_t ref);
+/* The value that a series in the index has of a label; STR_NULL: none. */
+typedef struct str postings_value_fn(void *arg, uint32_t ref, struct str name);
 typedef void postings_each_fn(void *arg, struct str text); /* the view ends with the call */
 
 struct postings {
     struct map names;
     roaring_bitmap_t *all;
-    postings_labels_fn *labels_of;
-    void *labels_arg;
+    struct posting_value **pairs; /* by id; NULL: free */
+    uint32_t pair_count;          /* ids ever given */
+    uint32_t pair_capacity;
+    uint32_t *free_pairs; /* room for pair_capacity */
+    uint32_t free_pair_count;
+    uint64_t text_bytes; /* of all pairs, with what it takes to find them */
+    postings_value_fn *value_of;
+    void *value_arg;
 };
 
-void postings_init(struct postings *postings, postings_labels_fn *labels_of, void *labels_arg);
+void postings_init(struct postings *postings, postings_value_fn *value_of, void *value_arg);
 void postings_done(struct postings *postings);
-void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref);
-/* labels as they were added. */
-void postings_remove(struct postings *postings, const struct labels *labels, uint32_t ref);
+/* Adds a series; its pairs in order of names go to ret_pairs (room for labels_count). */
+void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref, uint32_t *ret_pairs);
+/* For who fills an empty index: a pair (made if absent), and a series that has pairs. Pairs that no series took in the
+ * end go with postings_drop_unused. */
+uint32_t postings_pair_make(struct postings *postings, struct label label);
+void postings_add_pairs(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref);
+void postings_drop_unused(struct postings *postings);
+/* The pairs of labels; false when one of them is not there: nobody has it. */
+bool postings_find(const struct postings *postings, const struct labels *labels, uint32_t *ret_pairs);
+void postings_remove(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref);
+/* Views that live as long as some series has the pair. */
+struct label postings_pair(const struct postings *postings, uint32_t pair);
 
 struct postings_query {
     const struct matcher *matchers;
@@ -42,6 +58,15 @@ MUST_CHECK int postings_select(const struct postings *postings, const struct pos
 void postings_names(const struct postings *postings, const roaring_bitmap_t *refs, postings_each_fn *each, void *arg);
 void postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,
                      postings_each_fn *each, void *arg);
+
+/* For each name its number of values and the bytes of their texts; for each pair its series. */
+struct postings_counts {
+    struct str name, value; /* value STR_NULL: of a name */
+    uint64_t values, bytes; /* of a name */
+    uint64_t series;        /* of a pair */
+};
+typedef void postings_count_fn(void *arg, const struct postings_counts *counts);
+void postings_count(const struct postings *postings, postings_count_fn *each, void *arg);
 
 roaring_bitmap_t *bitmap_new(void);
 void bitmap_free(roaring_bitmap_t *bitmap); /* NULL allowed */

@@ -107,6 +107,17 @@ void retention_unref(struct retention *retention)
     mem_free(retention);
 }
 
+bool retention_equal(const struct retention *a, const struct retention *b)
+{
+    bool same = a->count == b->count && a->bytes_max == b->bytes_max;
+    for (size_t i = 0; same && i < a->count; i++) {
+        const struct retention_class *x = &a->classes[i], *y = &b->classes[i];
+        same = strcmp(x->name, y->name) == 0 && x->keep_ms == y->keep_ms && x->bytes_max == y->bytes_max &&
+               !x->match == !y->match && (!x->match || strcmp(x->match, y->match) == 0);
+    }
+    return same;
+}
+
 size_t retention_class_count(const struct retention *retention)
 {
     return retention->count;

@@ -23,6 +23,8 @@ MUST_CHECK int retention_new(const struct retention_class *classes, size_t count
 struct retention *retention_ref(struct retention *retention);
 void retention_unref(struct retention *retention); /* NULL allowed */
 DEFINE_CLEANUP(struct retention *, retention_unref)
+/* The same classes with the same rules, ages and sizes. */
+bool retention_equal(const struct retention *a, const struct retention *b);
 size_t retention_class_count(const struct retention *retention);
 const struct retention_class *retention_class_at(const struct retention *retention, size_t index);
 size_t retention_class_of(const struct retention *retention, const struct labels *labels);

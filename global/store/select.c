@@ -1,30 +1,13 @@
-#include "store/select.h"
+#include "store/select_internal.h"
 
-#include "base/arena.h"
 #include "base/fail.h"
-#include "store/head.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define SLICE_SERIES 1024 /* looked at under one hold of the data lock, and between two questions whether to go on */
+#define WARNINGS_BYTES_MAX (64 * KIB)
 
-/* A series that matched. The ref may have been given away since; then other labels live there. */
-struct select_item {
-    struct labels *labels;
-    series_ref ref;
-    uint8_t kind;
-};
-
-struct select {
-    struct head *head;
-    struct select_range range;
-    struct select_item *items;
-    size_t count;
-    size_t next;
-};
-
-static bool is_cancelled(const struct select_range *range)
+bool select_is_cancelled(const struct select_range *range)
 {
     return range && range->cancelled && range->cancelled(range->cancelled_arg);
 }
@@ -35,7 +18,7 @@ static void read_lock(pthread_rwlock_t *lock)
     ASSERT(result == 0);
 }
 
-static struct postings_query query_of(const struct matcher *matchers, size_t count, const struct select_range *range)
+struct postings_query select_query(const struct matcher *matchers, size_t count, const struct select_range *range)
 {
     return (struct postings_query){.matchers = matchers,
                                    .count = count,
@@ -43,71 +26,180 @@ static struct postings_query query_of(const struct matcher *matchers, size_t cou
                                    .cancelled_arg = range ? range->cancelled_arg : NULL};
 }
 
-/* True when the series that lives at ref has a chunk in the range. Under the data lock. labels NULL: whoever it is. */
-static bool has_samples(const struct head *head, series_ref ref, const struct labels *labels,
-                        const struct select_range *range)
+void select_damage(struct select *select, struct block *block, int error)
 {
-    const struct series *series = head_at(head, ref);
-    if (!series || (labels && series->labels != labels)) {
-        return false;
+    const char *name = block_meta_of(block)->ulid.text;
+    if (error == -EBADMSG || error == -EIO || error == -ENOENT) {
+        blocks_set_aside(select->store->blocks, block, "damage was met when it was read");
     }
-    size_t at = series_chunk_at(series, range->start_ms);
-    return at < series->chunk_count && series->chunks[at]->min_time_ms <= range->end_ms;
+    buf_printf(&select->warnings, "incomplete: block %s cannot be read: %s\n", name, strerror(-error));
 }
 
-static int copy_matches(struct select *select, const struct postings_query *query)
+/* ---- The head ---- */
+
+static void hold_partitions(struct select *select)
 {
-    struct head *head = select->head;
-    CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
-    read_lock(&head->index_lock);
-    int result = postings_select(&head->postings, query, &refs);
-    if (result == 0) {
-        select->items = mem_array(roaring_bitmap_get_cardinality(refs), sizeof(*select->items));
-        roaring_uint32_iterator_t at;
-        for (roaring_init_iterator(refs, &at); at.has_value; roaring_advance_uint32_iterator(&at)) {
-            struct series *series = head_at(head, at.current_value);
-            ASSERT(series);
-            select->items[select->count++] =
-                (struct select_item){.labels = labels_ref(series->labels), .ref = series->ref, .kind = series->kind};
+    struct store *store = select->store;
+    read_lock(&store->head.data_lock);
+    select->partitions = mem_array(store->partition_count, sizeof(struct partition *));
+    for (size_t i = 0; i < store->partition_count; i++) {
+        if (partition_meets(store->partitions[i], select->range.start_ms, select->range.end_ms)) {
+            select->partitions[select->partition_count++] = partition_ref(store->partitions[i]);
+        }
+    }
+    pthread_rwlock_unlock(&store->head.data_lock);
+}
+
+/* In which of the partitions the series has something in the range. */
+static uint64_t strands_of(const struct select *select, series_ref ref)
+{
+    uint64_t in = 0;
+    for (size_t i = 0; i < select->partition_count; i++) {
+        if (strand_meets(select->partitions[i], ref, select->range.start_ms, select->range.end_ms)) {
+            in |= UINT64_C(1) << MIN(i, 63);
+        }
+    }
+    return in;
+}
+
+/* One slice of refs: of those that have something in the range the labels. */
+static void copy_slice(struct select *select, const uint32_t *refs, size_t count)
+{
+    struct head *head = &select->store->head;
+    uint64_t in[SELECT_SLICE];
+    ASSERT(count <= SELECT_SLICE);
+    read_lock(&head->data_lock);
+    for (size_t i = 0; i < count; i++) {
+        in[i] = strands_of(select, refs[i]);
+    }
+    read_lock(&head->index_lock); /* under both, as series go under either */
+    for (size_t i = 0; i < count; i++) {
+        const struct series *series = in[i] ? head_at(head, refs[i]) : NULL;
+        if (series) {
+            select->items[select->count++] = (struct select_item){
+                .labels = head_labels(head, series), .in = in[i], .ref = refs[i], .kind = series->kind};
         }
     }
     pthread_rwlock_unlock(&head->index_lock);
-    return result;
-}
-
-/* Keeps the series that may have samples in the range. */
-static int filter_by_time(struct select *select)
-{
-    struct head *head = select->head;
-    size_t kept = 0;
-    for (size_t from = 0; from < select->count; from += SLICE_SERIES) {
-        size_t end = MIN(from + SLICE_SERIES, select->count);
-        bool cancelled = is_cancelled(&select->range);
-        read_lock(&head->data_lock);
-        for (size_t i = from; i < end && !cancelled; i++) {
-            struct select_item *item = &select->items[i];
-            if (has_samples(head, item->ref, item->labels, &select->range)) {
-                struct select_item swap = select->items[kept]; /* whoever does not stay keeps its reference, behind */
-                select->items[kept++] = *item;
-                *item = swap;
-            }
-        }
-        pthread_rwlock_unlock(&head->data_lock);
-        if (cancelled) {
-            return -ECANCELED;
-        }
-    }
-    for (size_t i = kept; i < select->count; i++) {
-        labels_unref(select->items[i].labels);
-    }
-    select->count = kept;
-    return 0;
+    pthread_rwlock_unlock(&head->data_lock);
 }
 
 static int compare_items(const void *a, const void *b)
 {
     return labels_compare(((const struct select_item *)a)->labels, ((const struct select_item *)b)->labels);
 }
+
+/* Series went and others took their refs between the search and the copy of labels: those that do not match go, and of
+ * one that came again one is enough. */
+static void drop_strangers(struct select *select, const struct matcher *matchers, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < select->count; i++) {
+        struct select_item item = select->items[i];
+        bool twice = kept > 0 && labels_equal(select->items[kept - 1].labels, item.labels);
+        if (twice || !matcher_matches_labels(matchers, count, item.labels)) {
+            labels_unref(item.labels);
+        } else {
+            select->items[kept++] = item;
+        }
+    }
+    select->count = kept;
+}
+
+static int open_head(struct select *select, const struct matcher *matchers, size_t count)
+{
+    struct head *head = &select->store->head;
+    struct postings_query query = select_query(matchers, count, &select->range);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *found = NULL;
+    hold_partitions(select);
+    read_lock(&head->index_lock);
+    uint64_t generation = store_generation(select->store);
+    int result = postings_select(&head->postings, &query, &found);
+    pthread_rwlock_unlock(&head->index_lock);
+    if (result < 0) {
+        return result;
+    }
+    size_t ref_count = roaring_bitmap_get_cardinality(found);
+    CLEANUP_FREE uint32_t *refs = mem_array(ref_count, sizeof(*refs));
+    roaring_bitmap_to_uint32_array(found, refs);
+    select->items = mem_array(ref_count, sizeof(*select->items));
+    for (size_t from = 0; from < ref_count; from += SELECT_SLICE) {
+        if (select_is_cancelled(&select->range)) {
+            return -ECANCELED;
+        }
+        copy_slice(select, refs + from, MIN(SELECT_SLICE, ref_count - from));
+    }
+    if (select->count > 0) {
+        qsort(select->items, select->count, sizeof(*select->items), compare_items);
+    }
+    if (generation != store_generation(select->store)) {
+        drop_strangers(select, matchers, count);
+    }
+    return 0;
+}
+
+/* ---- Blocks ---- */
+
+/* Moves on to the part's next series with a chunk in the range. An error ends the part. */
+static void part_advance(struct select *select, struct select_part *part)
+{
+    part->has = false;
+    while (part->next < part->count) {
+        int error = block_cursor_series(part->cursor, part->ids[part->next++], &part->series);
+        if (error < 0) {
+            select_damage(select, part->block, error);
+            part->next = part->count;
+            return;
+        }
+        for (size_t i = 0; i < part->series.chunk_count; i++) {
+            const struct block_chunk *chunk = &part->series.chunks[i];
+            part->has |= chunk->min_time_ms <= select->range.end_ms && chunk->max_time_ms >= select->range.start_ms;
+        }
+        if (part->has) {
+            return;
+        }
+    }
+}
+
+static int open_part(struct select *select, struct block *block, const struct postings_query *query)
+{
+    CLEANUP(bitmap_freep) roaring_bitmap_t *found = NULL;
+    int error = block_select(block, query, &found);
+    if (error == -ECANCELED) {
+        return error;
+    }
+    if (error < 0) {
+        select_damage(select, block, error);
+        return 0;
+    }
+    if (roaring_bitmap_is_empty(found)) {
+        return 0;
+    }
+    struct select_part *part = &select->parts[select->part_count++];
+    *part = (struct select_part){.block = block_ref(block), .count = roaring_bitmap_get_cardinality(found)};
+    part->ids = mem_array(part->count, sizeof(*part->ids));
+    roaring_bitmap_to_uint32_array(found, part->ids);
+    part->cursor = block_cursor_new(block);
+    part_advance(select, part);
+    return 0;
+}
+
+static int open_blocks(struct select *select, const struct matcher *matchers, size_t count)
+{
+    struct postings_query query = select_query(matchers, count, &select->range);
+    struct blocks_list list = {0};
+    blocks_warnings(select->store->blocks, select->range.start_ms, select->range.end_ms, &select->warnings);
+    blocks_in_range(select->store->blocks, select->range.start_ms, select->range.end_ms, &list);
+    select->parts = mem_array(list.count, sizeof(*select->parts));
+    int result = 0;
+    for (size_t i = 0; i < list.count && result == 0; i++) {
+        result = open_part(select, list.items[i], &query);
+    }
+    blocks_list_free(&list);
+    return result;
+}
+
+/* ---- Both ---- */
 
 int select_open(struct store *store, const struct matcher *matchers, size_t count, const struct select_range *range,
                 struct select **ret_select)
@@ -120,18 +212,23 @@ int select_open(struct store *store, const struct matcher *matchers, size_t coun
         return -EINVAL;
     }
     CLEANUP(select_freep) struct select *select = mem_zalloc(sizeof(*select));
-    select->head = store_head(store);
+    select->store = store;
     select->range = *range;
-    struct postings_query query = query_of(matchers, count, range);
-    int result = copy_matches(select, &query);
-    if (result == 0) {
-        result = filter_by_time(select);
+    buf_init(&select->warnings, WARNINGS_BYTES_MAX);
+    /* The filter and the head before the blocks: what is cut or rewritten meanwhile is seen twice rather than never. */
+    if (store->deletions) {
+        select->filter = deletions_filter(store->deletions);
+        if (!deletion_filter_meets(select->filter, 0, range->start_ms, range->end_ms)) {
+            deletion_filter_unref(STEAL(select->filter));
+        }
+        select->deleted = select->filter ? mem_array(DELETIONS_MAX, sizeof(*select->deleted)) : NULL;
+    }
+    int result = open_head(select, matchers, count);
+    if (result == 0 && store->blocks) {
+        result = open_blocks(select, matchers, count);
     }
     if (result < 0) {
         return result;
-    }
-    if (select->count > 0) {
-        qsort(select->items, select->count, sizeof(*select->items), compare_items);
     }
     *ret_select = STEAL(select);
     return 0;
@@ -145,251 +242,105 @@ void select_free(struct select *select)
     for (size_t i = 0; i < select->count; i++) {
         labels_unref(select->items[i].labels);
     }
+    for (size_t i = 0; i < select->partition_count; i++) {
+        partition_unref(select->partitions[i]);
+    }
+    mem_free(select->partitions);
+    for (size_t i = 0; i < select->part_count; i++) {
+        block_cursor_free(select->parts[i].cursor);
+        block_unref(select->parts[i].block);
+        mem_free(select->parts[i].ids);
+    }
+    labels_unref(select->labels);
+    deletion_filter_unref(select->filter);
+    buf_done(&select->warnings);
+    mem_free(select->deleted);
+    mem_free(select->parts);
     mem_free(select->items);
     mem_free(select);
 }
 
-size_t select_count(const struct select *select)
+void select_warnings(const struct select *select, struct buf *out)
 {
-    return select->count;
+    buf_append(out, select->warnings.data, select->warnings.len);
+}
+
+/* The first labels of what is left; NULL: nothing is. */
+static struct labels *smallest(const struct select *select)
+{
+    struct labels *best = select->next < select->count ? select->items[select->next].labels : NULL;
+    for (size_t i = 0; i < select->part_count; i++) {
+        const struct select_part *part = &select->parts[i];
+        if (part->has && (!best || labels_compare(part->series.labels, best) < 0)) {
+            best = part->series.labels;
+        }
+    }
+    return best;
+}
+
+/* Leaves the current series behind. */
+static void leave_current(struct select *select)
+{
+    for (size_t i = 0; i < select->part_count; i++) {
+        struct select_part *part = &select->parts[i];
+        if (part->is_current) {
+            part->is_current = false;
+            part_advance(select, part);
+        }
+    }
+    select->next += select->current != NULL;
+    select->current = NULL;
+    labels_unref(STEAL(select->labels));
+}
+
+/* False: all that the range has of it is deleted. */
+static bool take_deletions(struct select *select)
+{
+    if (!select->filter) {
+        return true;
+    }
+    select->deleted_count = deletion_filter_ranges(select->filter, select->labels, select->deleted);
+    for (size_t i = 0; i < select->deleted_count; i++) {
+        if (select->deleted[i].start_ms <= select->range.start_ms &&
+            select->deleted[i].end_ms >= select->range.end_ms) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_next(struct select *select, struct select_series *ret_series)
+{
+    leave_current(select);
+    struct labels *labels = smallest(select);
+    if (!labels) {
+        return false;
+    }
+    select->labels = labels_ref(labels);
+    if (select->next < select->count && labels_equal(select->items[select->next].labels, labels)) {
+        select->current = &select->items[select->next];
+        ret_series->kind = select->current->kind;
+    }
+    for (size_t i = 0; i < select->part_count; i++) {
+        struct select_part *part = &select->parts[i];
+        part->is_current = part->has && labels_equal(part->series.labels, labels);
+        ret_series->kind = part->is_current && !select->current ? part->series.kind : ret_series->kind;
+    }
+    ret_series->labels = select->labels;
+    return true;
 }
 
 int select_next(struct select *select, struct select_series *ret_series)
 {
-    if (select->next == select->count) {
-        return 0;
-    }
-    if (select->next % SLICE_SERIES == 0 && is_cancelled(&select->range)) {
-        return -ECANCELED;
-    }
-    struct select_item *item = &select->items[select->next++];
-    *ret_series = (struct select_series){.labels = item->labels, .kind = item->kind, .handle = item};
-    return 1;
-}
-
-struct sample_reader {
-    struct select_range range;
-    struct chunk_reader chunk;
-    size_t next;  /* of chunks; the one before is being read */
-    size_t count; /* chunks, a reference of each */
-    struct chunk *chunks[];
-};
-
-int sample_reader_open(struct select *select, const struct select_series *series, struct sample_reader **ret_reader)
-{
-    const struct select_item *item = series->handle;
-    struct head *head = select->head;
-    read_lock(&head->data_lock);
-    const struct series *found = head_at(head, item->ref);
-    size_t first = 0, after = 0;
-    if (found && found->labels == item->labels) {
-        after = first = series_chunk_at(found, select->range.start_ms);
-        while (after < found->chunk_count && found->chunks[after]->min_time_ms <= select->range.end_ms) {
-            after++;
-        }
-    }
-    struct sample_reader *reader = mem_alloc(sizeof(*reader) + (after - first) * sizeof(struct chunk *));
-    *reader = (struct sample_reader){.range = select->range, .count = after - first};
-    for (size_t i = first; i < after; i++) {
-        reader->chunks[i - first] = chunk_ref(found->chunks[i]);
-    }
-    pthread_rwlock_unlock(&head->data_lock);
-    *ret_reader = reader;
-    return 0;
-}
-
-void sample_reader_close(struct sample_reader *reader)
-{
-    if (!reader) {
-        return;
-    }
-    for (size_t i = 0; i < reader->count; i++) {
-        chunk_unref(reader->chunks[i]);
-    }
-    mem_free(reader);
-}
-
-/* 1 and the next entry of all chunks, 0 at the end, or an error. */
-static int next_entry(struct sample_reader *reader, struct chunk_entry *ret_entry)
-{
-    for (;;) {
-        int result = reader->next > 0 ? chunk_read(&reader->chunk, ret_entry) : 0;
-        if (result != 0) {
-            return result;
-        }
-        if (reader->next == reader->count) {
-            return 0;
-        }
-        chunk_reader_init(&reader->chunk, reader->chunks[reader->next++]);
-    }
-}
-
-static double field_of(const struct chunk_entry *entry, enum select_field field)
-{
-    bool kept = entry->flags & ENTRY_AGGREGATES;
-    if (field == SELECT_LAST || entry->count == 0) { /* a window without values is a stale marker */
-        return entry->sample.value;
-    }
-    switch (field) {
-    case SELECT_COUNT:
-        return entry->count;
-    case SELECT_SUM:
-        return kept ? entry->sum : entry->sample.value * entry->count;
-    case SELECT_MIN:
-        return kept ? entry->min : entry->sample.value;
-    default:
-        return kept ? entry->max : entry->sample.value;
-    }
-}
-
-int64_t sample_reader_read(struct sample_reader *reader, struct sample *ret_samples, size_t max)
-{
-    size_t count = 0;
-    while (count < max) {
-        struct chunk_entry entry;
-        int result = next_entry(reader, &entry);
-        if (result < 0) {
-            return result;
-        }
-        if (result == 0 || entry.sample.time_ms > reader->range.end_ms) {
-            break;
-        }
-        bool wanted = reader->range.field == SELECT_LAST || !(entry.flags & ENTRY_EXTRA);
-        if (wanted && entry.sample.time_ms >= reader->range.start_ms) {
-            ret_samples[count++] = (struct sample){entry.sample.time_ms, field_of(&entry, reader->range.field)};
-        }
-    }
-    return (int64_t)count;
-}
-
-/* Strings as the index says them, in memory of their own. */
-struct collector {
-    struct arena arena;
-    struct str *items;
-    size_t count, capacity;
-};
-
-static void collect(void *arg, struct str text)
-{
-    struct collector *collector = arg;
-    if (collector->count == collector->capacity) {
-        collector->capacity = collector->capacity * 2 + 16;
-        collector->items = mem_resize(collector->items, collector->capacity, sizeof(struct str));
-    }
-    collector->items[collector->count++] = arena_str(&collector->arena, text);
-}
-
-static int compare_strings(const void *a, const void *b)
-{
-    return str_compare(*(const struct str *)a, *(const struct str *)b);
-}
-
-/* Takes the series without samples in the range out. */
-static int filter_refs(struct head *head, const struct select_range *range, roaring_bitmap_t *refs)
-{
-    size_t count = roaring_bitmap_get_cardinality(refs);
-    CLEANUP_FREE series_ref *list = mem_array(count, sizeof(*list));
-    roaring_bitmap_to_uint32_array(refs, list);
-    for (size_t from = 0; from < count; from += SLICE_SERIES) {
-        size_t end = MIN(from + SLICE_SERIES, count);
-        if (is_cancelled(range)) {
+    struct select_series series = {0};
+    do {
+        if (select_is_cancelled(&select->range)) {
             return -ECANCELED;
         }
-        read_lock(&head->data_lock);
-        for (size_t i = from; i < end; i++) {
-            if (!has_samples(head, list[i], NULL, range)) {
-                roaring_bitmap_remove(refs, list[i]);
-            }
+        if (!take_next(select, &series)) {
+            return 0;
         }
-        pthread_rwlock_unlock(&head->data_lock);
-    }
-    return 0;
-}
-
-/* name NULL: names of labels, else the values of that one. */
-static int collect_strings(struct head *head, const struct str *name, const struct postings_query *query,
-                           const struct select_range *range, struct collector *collector)
-{
-    CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
-    read_lock(&head->index_lock);
-    int result = postings_select(&head->postings, query, &refs);
-    pthread_rwlock_unlock(&head->index_lock);
-    if (result == 0 && range) {
-        result = filter_refs(head, range, refs);
-    }
-    if (result < 0) {
-        return result;
-    }
-    read_lock(&head->index_lock);
-    if (name) {
-        postings_values(&head->postings, *name, refs, collect, collector);
-    } else {
-        postings_names(&head->postings, refs, collect, collector);
-    }
-    pthread_rwlock_unlock(&head->index_lock);
-    return 0;
-}
-
-static void collector_free(struct collector *collector)
-{
-    mem_free(collector->items);
-    arena_done(&collector->arena);
-    mem_free(collector);
-}
-
-static int collect_sorted(struct store *store, const struct str *name, const struct postings_query *query,
-                          const struct select_range *range, struct collector **ret_collector)
-{
-    struct collector *collector = mem_zalloc(sizeof(*collector));
-    arena_init(&collector->arena, 0); /* at most what the index itself holds */
-    int result = collect_strings(store_head(store), name, query, range, collector);
-    if (result < 0) {
-        collector_free(collector);
-        return result;
-    }
-    if (collector->count > 0) {
-        qsort(collector->items, collector->count, sizeof(struct str), compare_strings);
-    }
-    *ret_collector = collector;
-    return 0;
-}
-
-static struct select_strings strings_of(struct collector *collector, size_t max)
-{
-    return (struct select_strings){.items = collector->items,
-                                   .count = MIN(collector->count, max),
-                                   .cut = collector->count > max,
-                                   .memory = collector};
-}
-
-int select_label_names(struct store *store, const struct matcher *matchers, size_t count,
-                       const struct select_range *range, size_t max, struct select_strings *ret_names)
-{
-    struct postings_query query = query_of(matchers, count, range);
-    struct collector *collector = NULL;
-    int result = collect_sorted(store, NULL, &query, range, &collector);
-    if (result == 0) {
-        *ret_names = strings_of(collector, max);
-    }
-    return result;
-}
-
-int select_label_values(struct store *store, struct str name, const struct matcher *matchers, size_t count,
-                        const struct select_range *range, size_t max, struct select_strings *ret_values)
-{
-    struct postings_query query = query_of(matchers, count, range);
-    struct collector *collector = NULL;
-    int result = collect_sorted(store, &name, &query, range, &collector);
-    if (result == 0) {
-        *ret_values = strings_of(collector, max);
-    }
-    return result;
-}
-
-void select_strings_free(struct select_strings *strings)
-{
-    if (strings->memory) {
-        collector_free(strings->memory);
-    }
-    *strings = (struct select_strings){0};
+    } while (!take_deletions(select));
+    *ret_series = series;
+    return 1;
 }

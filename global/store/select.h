@@ -6,10 +6,13 @@
  *   while ((n = select_next(select, &series)) > 0) ... sample_reader over &series ...
  *   select_free(select);
  *
- * A select sees what was in the store when it was opened; what arrives later may or may not be seen, and what is pruned
- * meanwhile (older than the store keeps) may be gone. Readers hold up writing of samples for as long as the chunk lists
+ * It is what head and blocks have, merged by the identity of windows. A select sees what was in the store when it was
+ * opened; what arrives later may or may not be seen. Readers hold up writing of samples for as long as the chunk lists
  * of 1,024 series take to look at, and the making of new series for the search in the index. Any number of selects at
- * once, each used by one thread. Regexes of matchers are used from the calling thread. */
+ * once, each used by one thread. Regexes of matchers are used from the calling thread.
+ *
+ * A block that turns out to be damaged is set aside and left out; select_warnings says so, before or after. */
+#include "base/buf.h"
 #include "base/defs.h"
 #include "metric/labels.h"
 #include "metric/matcher.h"
@@ -36,9 +39,8 @@ struct select_range {
 };
 
 struct select_series {
-    const struct labels *labels; /* valid until select_free */
+    struct labels *labels; /* valid until the next select_next; take a reference to keep it */
     enum series_kind kind;
-    void *handle; /* the store's */
 };
 
 /* Series that match all matchers (at least one of which must not match the empty value, else -EINVAL) and may have
@@ -47,15 +49,16 @@ MUST_CHECK int select_open(struct store *store, const struct matcher *matchers, 
                            const struct select_range *range, struct select **ret_select);
 void select_free(struct select *select);
 DEFINE_CLEANUP(struct select *, select_free)
-size_t select_count(const struct select *select);
 /* 1 and the next series, 0 at the end, or -ECANCELED. */
 MUST_CHECK int select_next(struct select *select, struct select_series *ret_series);
+/* Lines about what is known to be missing in the range so far: damaged blocks above all. */
+void select_warnings(const struct select *select, struct buf *out);
 
-/* Reads one series' samples of the select's range, ascending in time, no time twice, stale markers among them. The
- * reader may outlive its select, not the store. */
-MUST_CHECK int sample_reader_open(struct select *select, const struct select_series *series,
-                                  struct sample_reader **ret_reader);
-/* Up to max samples; 0 at the end; or an error (-EBADMSG for damaged data). */
+/* Reads the samples that the series of the last select_next has in the range, ascending in time, no time twice, stale
+ * markers among them. Closed before the next select_next or select_free. */
+MUST_CHECK int sample_reader_open(struct select *select, struct sample_reader **ret_reader);
+/* Up to max samples; 0 at the end; -EBADMSG, -EIO: something was damaged and is left out; reading may go on behind it.
+ */
 MUST_CHECK int64_t sample_reader_read(struct sample_reader *reader, struct sample *ret_samples, size_t max);
 void sample_reader_close(struct sample_reader *reader); /* NULL allowed */
 DEFINE_CLEANUP(struct sample_reader *, sample_reader_close)

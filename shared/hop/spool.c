@@ -254,11 +254,11 @@ static void keep_bounds(struct spool *spool, uint64_t more_bytes)
     }
 }
 
-void spool_drop_before(struct spool *spool, int64_t time_ms)
+void spool_drop_before(struct spool *spool, uint64_t id)
 {
     for (size_t i = 0; i + 1 < spool->segment_count;) {
         struct segment *segment = spool->segments[i];
-        if (segment->entry_count == 0 || segment->newest_window_ms < time_ms)
+        if (segment->entry_count == 0 || entry_id(segment, &segment->entries[segment->entry_count - 1]) < id)
             segment_drop(spool, i);
         else
             i++;

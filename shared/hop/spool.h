@@ -56,6 +56,10 @@ MUST_CHECK int spool_open(const struct seams *seams, const struct spool_options 
 void spool_close(struct spool *spool);
 DEFINE_CLEANUP(struct spool *, spool_close)
 
+/* Before it is opened: ids in this directory are all below; of an empty or absent one no id ever is. What remembers ids
+ * elsewhere sees by it that the log was replaced. */
+MUST_CHECK int spool_ids_end(struct file_system *fs, const char *dir, uint64_t *ret_end);
+
 struct layout_table *spool_layouts(struct spool *spool);
 struct seqlog *spool_seen(struct spool *spool);
 /* Drawn when the directory was new: a sender that meets another identity behind an address sends again what was stored
@@ -116,8 +120,8 @@ uint64_t spool_delivered_through(const struct spool *spool, const struct source_
 void spool_on_append(struct spool *spool, loop_fn *fn, void *arg);
 void spool_off_append(struct spool *spool, loop_fn *fn, void *arg);
 
-/* The global's: segments whose newest window ended before time_ms go. */
-void spool_drop_before(struct spool *spool, int64_t time_ms);
+/* The global's: segments of which all batches have ids below this go. */
+void spool_drop_before(struct spool *spool, uint64_t id);
 
 struct spool_stats {
     uint64_t batches, bytes, segments, appended_total, appended_bytes_total, synced_total;

@@ -196,7 +196,7 @@ def test_chunks_are_the_bytes_that_another_writer_makes(ours):
                 chunks += 1
             begin, at = begin + count, at + 5 + length
             sizes.append(count)
-        assert sum(sizes) == len(samples) and max(sizes) <= 120 and max(sizes) - min(sizes) <= 1
+        assert sum(sizes) == len(samples) and max(sizes) <= 120 and max(sizes) - min(sizes) <= 4  # extras stay with theirs
     assert at == len(data) and chunks > 10
 
 

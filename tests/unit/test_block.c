@@ -54,6 +54,7 @@ static void round_trip(uint64_t seed, size_t series, size_t samples, uint32_t ch
     assert_int_equal(world_compare(&world, block, true), 1);
     assert_int_equal(world_compare(&world, block, false), 1);
     verify_good(block);
+    assert_true(block_memory_bytes(block) > 0 && block_memory_bytes(block) < 16 * block_disk_bytes(block) + 4096);
     const struct block_meta *meta = block_meta_of(block);
     assert_true(meta->ours);
     assert_string_equal(meta->class, "fast");

@@ -667,7 +667,7 @@ static void test_bases_that_are_gone(void **state)
         missing += stats.missing_total;
         stop_upper(&link);
         start_upper(&link);
-        spool_drop_before(link.upper.spool, INT64_MAX);
+        spool_drop_before(link.upper.spool, UINT64_MAX);
     }
     loop_advance(link.world.seams.loop, 60000);
     for (unsigned i = 1; i <= 150; i++)

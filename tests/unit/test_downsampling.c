@@ -46,6 +46,7 @@ struct scene {
     struct clock *clock;
     struct store *records, *samples; /* downsampled, and as scraped */
     struct ingest *ingest;
+    uint64_t batches; /* taken in so far */
     struct layout_table *table;
     struct pipeline *pipeline;
     struct host hosts[CHUNK_HOSTS];
@@ -77,7 +78,7 @@ static void on_sealed(void *arg, struct pipeline_sealed *sealed)
                                 .span_ms = sealed->span_ms};
     assert_int_equal(sealed->samples_dropped_total, 0);
     assert_int_equal(batch_writer_finish(sealed->writer, &envelope, scene->table, &batch), 0);
-    assert_int_equal(ingest_batch(scene->ingest, scene->table, buf_view(&batch), T0), 0);
+    assert_int_equal(ingest_batch(scene->ingest, scene->table, ++scene->batches, buf_view(&batch), T0), 0);
     batch_writer_release(sealed->writer, scene->table);
     pipeline_sealed_done(sealed);
 }

@@ -16,6 +16,7 @@ struct world {
     struct clock *clock;
     struct store *store;
     struct ingest *ingest;
+    uint64_t batches; /* taken in so far */
     struct layout_table *table;
     struct layout *family, *page;
     struct labels *target;
@@ -80,7 +81,7 @@ static int push(struct world *world, const struct batch_item *given, struct buf 
                                 .closed_through_ms = NOW_MS + WINDOW_MS};
     assert_int_equal(batch_writer_add(writer, &item), 0);
     assert_int_equal(batch_writer_finish(writer, &envelope, world->table, &batch), 0);
-    int result = ingest_batch(world->ingest, world->table, buf_view(&batch), NOW_MS);
+    int result = ingest_batch(world->ingest, world->table, ++world->batches, buf_view(&batch), NOW_MS);
     if (out)
         buf_append(out, batch.data, batch.len);
     batch_writer_release(writer, world->table);
@@ -102,7 +103,7 @@ static size_t samples_of(struct world *world, const char *i, struct sample sampl
     if (select_next(select, &series) > 0) {
         CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
         CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
-        assert_int_equal(sample_reader_open(select, &series, &reader), 0);
+        assert_int_equal(sample_reader_open(select, &reader), 0);
         count = (size_t)sample_reader_read(reader, samples, 16);
         labels_print(series.labels, &text);
         memcpy(name, text.data, text.len);
@@ -219,8 +220,9 @@ static void a_batch_without_its_layouts_or_bytes_is_refused(void **state)
     CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
     assert_int_equal(push(world, &item, &batch), 0);
     CLEANUP(layout_table_freep) struct layout_table *other = layout_table_new(MIB, MIB);
-    assert_true(ingest_batch(world->ingest, other, buf_view(&batch), NOW_MS) < 0);
-    assert_true(ingest_batch(world->ingest, world->table, str_of(batch.data, batch.len - 1), NOW_MS) < 0);
+    assert_true(ingest_batch(world->ingest, other, ++world->batches, buf_view(&batch), NOW_MS) < 0);
+    assert_true(ingest_batch(world->ingest, world->table, ++world->batches, str_of(batch.data, batch.len - 1), NOW_MS) <
+                0);
     struct ingest_stats stats;
     ingest_stats(world->ingest, &stats);
     assert_int_equal(stats.malformed_total, 2);

@@ -16,11 +16,13 @@
 
 static struct labels *all_labels[SERIES]; /* NULL: taken out */
 
-static const struct labels *labels_of(void *arg, uint32_t ref)
+static uint32_t all_pairs[SERIES][8];
+
+static struct str value_of(void *arg, uint32_t ref, struct str name)
 {
     (void)arg;
     assert_non_null(all_labels[ref]);
-    return all_labels[ref];
+    return labels_get(all_labels[ref], name);
 }
 
 /* Some labels of few values, one of many, and some absent. */
@@ -46,10 +48,10 @@ static void fill(struct postings *postings, uint64_t seed)
 {
     struct random random;
     random_seed(&random, seed);
-    postings_init(postings, labels_of, NULL);
+    postings_init(postings, value_of, NULL);
     for (uint32_t i = 0; i < SERIES; i++) {
         all_labels[i] = random_labels(&random, i);
-        postings_add(postings, all_labels[i], i);
+        postings_add(postings, all_labels[i], i, all_pairs[i]);
     }
 }
 
@@ -160,18 +162,18 @@ static void what_is_taken_out_is_found_no_more(void **state)
     for (int round = 0; round < 10; round++) {
         for (uint32_t i = 0; i < SERIES; i++) {
             if (all_labels[i] && random_below(&random, 3) == 0) {
-                postings_remove(&postings, all_labels[i], i);
+                postings_remove(&postings, all_pairs[i], labels_count(all_labels[i]), i);
                 labels_unref(STEAL(all_labels[i]));
             } else if (!all_labels[i] && random_below(&random, 3) == 0) {
                 all_labels[i] = random_labels(&random, i);
-                postings_add(&postings, all_labels[i], i);
+                postings_add(&postings, all_labels[i], i, all_pairs[i]);
             }
         }
         check_random_matchers(&postings, (uint64_t)round, 200);
     }
     for (uint32_t i = 0; i < SERIES; i++) {
         if (all_labels[i]) {
-            postings_remove(&postings, all_labels[i], i);
+            postings_remove(&postings, all_pairs[i], labels_count(all_labels[i]), i);
             labels_unref(STEAL(all_labels[i]));
         }
     }

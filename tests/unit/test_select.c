@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/fail.h"
-#include "store/head.h"
+#include "store/store_internal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -87,7 +87,6 @@ static void selected(struct select *select, struct buf *ret_text)
         buf_printf(ret_text, "%s" STR_FMT, count++ ? " " : "", STR_ARG(labels_get(item.labels, STR("instance"))));
     }
     assert_int_equal(result, 0);
-    assert_int_equal(count, select_count(select));
     buf_append_byte(ret_text, 0);
 }
 
@@ -105,7 +104,7 @@ static void series_come_in_order_of_labels_and_by_time(void **state)
         int first, last;
         const char *expected;
     } cases[] = {{true, 0, 40, "z a b c"}, {false, 0, 40, "a b c"}, {false, 0, 10, "b c"},
-                 {false, 21, 40, "a b"},   {false, 30, 40, ""},     {false, -50, 0, ""}};
+                 {false, 21, 40, "a b"},   {false, 30, 40, ""},     {false, -50, -1, ""}};
     CLEANUP(buf_done) struct buf text = BUF_INIT(KIB);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct select_range range = range_of(cases[i].first, cases[i].last);
@@ -127,7 +126,7 @@ static void expect_windows(struct store *store, int first, int last)
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
     assert_int_equal(item.kind, KIND_COUNTER);
-    assert_int_equal(sample_reader_open(select, &item, &reader), 0);
+    assert_int_equal(sample_reader_open(select, &reader), 0);
     struct sample samples[10];
     int64_t count;
     int next = first;
@@ -164,7 +163,7 @@ static void expect(struct store *store, enum select_field field, const struct sa
     struct sample samples[16];
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
-    assert_int_equal(sample_reader_open(select, &item, &reader), 0);
+    assert_int_equal(sample_reader_open(select, &reader), 0);
     assert_int_equal(sample_reader_read(reader, samples, ARRAY_LEN(samples)), count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(samples[i].time_ms, expected[i].time_ms);
@@ -285,7 +284,7 @@ static void names_and_values_come_sorted_and_cut(void **state)
 }
 
 /* A series that is pruned, and whose ref is given to another, is not taken for that one. */
-static void a_pruned_series_reads_as_nothing(void **state)
+static void a_pruned_series_reads_as_it_was(void **state)
 {
     struct fixture *fixture = *state;
     struct store *store = fixture->store;
@@ -299,7 +298,7 @@ static void a_pruned_series_reads_as_nothing(void **state)
     CLEANUP(sample_reader_closep) struct sample_reader *late = NULL;
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
-    assert_int_equal(sample_reader_open(select, &item, &early), 0);
+    assert_int_equal(sample_reader_open(select, &early), 0);
     clock_simulated_advance(fixture->clock, 3 * 86400000);
     store_prune(store);
     store_prune(store);
@@ -311,8 +310,8 @@ static void a_pruned_series_reads_as_nothing(void **state)
     store_write_end(store);
 
     struct sample samples[20];
-    assert_int_equal(sample_reader_open(select, &item, &late), 0);
-    assert_int_equal(sample_reader_read(late, samples, ARRAY_LEN(samples)), 0);
+    assert_int_equal(sample_reader_open(select, &late), 0);
+    assert_int_equal(sample_reader_read(late, samples, ARRAY_LEN(samples)), 10); /* what a select found, it holds */
     assert_true(str_equal(labels_get(item.labels, STR("instance")), STR("a")));
     assert_int_equal(sample_reader_read(early, samples, ARRAY_LEN(samples)), 10); /* what it holds, it holds */
 }
@@ -334,10 +333,10 @@ static double race_value(int64_t time_ms)
     return (double)(time_ms / 1000 % 1009);
 }
 
-static uint64_t read_one(struct select *select, const struct select_series *item)
+static uint64_t read_one(struct select *select)
 {
     CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    if (sample_reader_open(select, item, &reader) < 0) {
+    if (sample_reader_open(select, &reader) < 0) {
         return 1;
     }
     struct sample samples[64];
@@ -368,7 +367,7 @@ static uint64_t read_all(struct store *store)
     errors += select_open(store, &matcher, 1, &range, &select) < 0;
     matcher_done(&matcher);
     while (select && select_next(select, &item) > 0) {
-        errors += read_one(select, &item);
+        errors += read_one(select);
     }
     errors += select_label_values(store, STR("instance"), NULL, 0, &range, 1000, &strings) < 0;
     errors += strings.count > RACE_SERIES;
@@ -454,7 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_counter_that_went_stale_keeps_its_last_value, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_selects_all_is_refused_and_a_cancelled_one_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_and_values_come_sorted_and_cut, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_pruned_series_reads_as_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pruned_series_reads_as_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_and_a_writer_at_once, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* The configurations of the primary and of the global service. */
 #include "base/fail.h"
 #include "global/config.h"
+#include "global/store/retention.h"
 #include "primary/config.h"
 
 #include <errno.h>
@@ -116,7 +117,14 @@ static void the_global_has_its_limits(void **state)
     const struct global_config *config = reading.global;
     assert_string_equal(config->listen, "127.0.0.1:9412");
     assert_int_equal(config->sources.count, 1);
-    assert_int_equal(config->head.age_max_ms, 24 * 3600000);
+    assert_int_equal(config->head.age_max_ms, 168 * 3600000);
+    assert_int_equal(config->head.close_after_ms, 3600000);
+    assert_int_equal(config->blocks.level_count, 3);
+    assert_int_equal(config->blocks.levels_ms[2], 48 * 3600000);
+    CLEANUP(retention_unrefp) struct retention *retention = global_config_retention(config);
+    assert_int_equal(retention_class_count(retention), 1);
+    assert_string_equal(retention_class_at(retention, 0)->name, "default");
+    assert_true(retention_class_at(retention, 0)->keep_ms == 30 * INT64_C(86400000));
     assert_int_equal(config->query.samples_max, 50000000);
     assert_int_equal(config->query.timeout_ms, 5000);
     assert_int_equal(config->query.concurrency, 8);
@@ -129,7 +137,13 @@ static void the_global_refuses_what_is_not_here(void **state)
     (void)state;
     expect_error(GLOBAL "acting: true\n", "not in this version");
     expect_error(GLOBAL "rules_database: rules.db\n", "not in this version");
-    expect_error(GLOBAL "retention: []\n", "not in this version");
+    expect_error(GLOBAL "retention: [{class: a, 5m: 1d}]\n", "not in this version");
+    expect_error(GLOBAL "retention: [{class: a, match: '{job=\"x\"}'}]\n", "must match all");
+    expect_error(GLOBAL "retention: [{class: a, match: '{job='}, {class: b}]\n", "class a, at byte");
+    expect_error(GLOBAL "retention: [{class: a, match: '{job=\"x\"}'}, {class: a}]\n", "two classes a");
+    expect_error(GLOBAL "retention: [{class: a, samples: 1s}]\n", "the least is 1h");
+    expect_error(GLOBAL "blocks: {levels: [1h]}\n", "the first is 2h");
+    expect_error(GLOBAL "blocks: {levels: [2h, 5h]}\n", "a multiple of the one before");
     expect_error(GLOBAL "archive: {}\n", "not in this version");
     expect_error(GLOBAL "head: {max_age: 59m}\n", "the least is 1h");
     expect_error(GLOBAL "head: {max_age: 31d}\n", "the most is 30d");

@@ -1,4 +1,4 @@
-/* Bits, XOR chunks and what stands beside them. */
+/* Bits, and XOR chunks made of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include "base/fail.h"
 #include "base/random.h"
-#include "store/chunk.h"
+#include "store/xor.h"
 
 #include <errno.h>
 
@@ -63,23 +63,28 @@ static void varints_are_those_of_go(void **state)
     assert_true(reader.bad);
 }
 
-static struct chunk *chunk_of(const struct chunk_entry *entries, size_t count)
+#define SAMPLES_MAX 200
+
+struct xor_chunk {
+    uint8_t data[XOR_HEADER_BYTES + SAMPLES_MAX * XOR_SAMPLE_BYTES_MAX];
+    size_t bits;
+    struct xor_state state;
+};
+
+static void chunk_of_samples(const struct sample *samples, size_t count, struct xor_chunk *ret_chunk)
 {
-    struct chunk *chunk = chunk_new();
-    struct xor_state state = XOR_STATE_INIT;
+    struct bit_writer writer = {.data = ret_chunk->data, .bytes_max = sizeof(ret_chunk->data)};
+    ret_chunk->state = XOR_STATE_INIT;
+    bit_write(&writer, count, 16);
     for (size_t i = 0; i < count; i++) {
-        chunk_append(&chunk, &state, &entries[i]);
+        xor_write(&writer, &ret_chunk->state, samples[i]);
     }
-    return chunk;
+    ret_chunk->bits = writer.bits;
 }
 
-static struct chunk *chunk_of_samples(const struct sample *samples, size_t count)
+static size_t bytes_of(const struct xor_chunk *chunk)
 {
-    struct chunk_entry entries[CHUNK_SAMPLES_MAX];
-    for (size_t i = 0; i < count; i++) {
-        entries[i] = (struct chunk_entry){.sample = samples[i], .count = 1};
-    }
-    return chunk_of(entries, count);
+    return (chunk->bits + 7) / 8;
 }
 
 /* Worked out by hand from the format: 3 samples; t 1000 as varint, 1.0; delta 1000, no change; 0, 0 for the same delta,
@@ -87,12 +92,12 @@ static struct chunk *chunk_of_samples(const struct sample *samples, size_t count
 static void bytes_are_those_of_prometheus(void **state)
 {
     (void)state;
-    CLEANUP(chunk_unrefp)
-    struct chunk *chunk = chunk_of_samples((struct sample[]){{1000, 1.0}, {2000, 1.0}, {3000, 2.0}}, 3);
+    struct xor_chunk chunk;
+    chunk_of_samples((struct sample[]){{1000, 1.0}, {2000, 1.0}, {3000, 2.0}}, 3, &chunk);
     static const uint8_t expected[] = {0, 3, 0xd0, 0x0f, 0x3f, 0xf0, 0,    0,    0,
                                        0, 0, 0,    0xe8, 0x07, 0x30, 0x97, 0xff, 0xc0};
-    assert_int_equal(chunk_data_bytes(chunk), sizeof(expected));
-    assert_memory_equal(chunk->data, expected, sizeof(expected));
+    assert_int_equal(bytes_of(&chunk), sizeof(expected));
+    assert_memory_equal(chunk.data, expected, sizeof(expected));
 }
 
 /* The bits that each delta of deltas takes show that each form's range ends where Prometheus' does. */
@@ -108,11 +113,11 @@ static void deltas_of_deltas_take_the_smallest_form(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int64_t delta = 1000000;
         struct sample samples[] = {{0, 1}, {delta, 1}, {2 * delta + cases[i].dod, 1}};
-        CLEANUP(chunk_unrefp) struct chunk *two = chunk_of_samples(samples, 2);
-        CLEANUP(chunk_unrefp) struct chunk *three = chunk_of_samples(samples, 3);
-        assert_int_equal(three->bits - two->bits, cases[i].bits + 1); /* + 1: the value did not change */
-        struct xor_state end = chunk_state(three);
-        assert_int_equal(end.time_ms, samples[2].time_ms);
+        struct xor_chunk two, three;
+        chunk_of_samples(samples, 2, &two);
+        chunk_of_samples(samples, 3, &three);
+        assert_int_equal(three.bits - two.bits, cases[i].bits + 1); /* + 1: the value did not change */
+        assert_int_equal(three.state.time_ms, samples[2].time_ms);
     }
 }
 
@@ -140,90 +145,26 @@ static void any_samples_come_back(void **state)
     struct random random;
     random_seed(&random, 2);
     for (int round = 0; round < 2000; round++) {
-        struct chunk_entry entries[CHUNK_SAMPLES_MAX];
-        size_t count = 1 + random_below(&random, CHUNK_SAMPLES_MAX);
+        struct sample samples[SAMPLES_MAX], sample;
+        size_t count = 1 + random_below(&random, SAMPLES_MAX);
         int64_t time = round % 3 == 0 ? INT64_MIN : (int64_t)random_next(&random) / 4;
         double value = 0;
-        uint32_t scrapes = 4;
         for (size_t i = 0; i < count; i++) {
             value = any_value(&random, value);
-            scrapes = random_below(&random, 8) == 0 ? (uint32_t)random_next(&random) : scrapes;
-            entries[i] = (struct chunk_entry){.sample = {time, value}, .count = scrapes};
-            if (round % 2 && random_below(&random, 4) == 0) {
-                entries[i].flags = ENTRY_AGGREGATES;
-                entries[i].sum = random_unit(&random);
-                entries[i].min = value;
-                entries[i].max = (double)i;
-            } else if (round % 4 == 3 && random_below(&random, 4) == 0) {
-                entries[i].flags = ENTRY_EXTRA;
-            }
-            time += 1 + (int64_t)(random_next(&random) >> (8 + random_below(&random, 55)));
+            samples[i] = (struct sample){time, value};
+            time += 1 + (int64_t)(random_next(&random) >> (9 + random_below(&random, 54)));
         }
-        CLEANUP(chunk_unrefp) struct chunk *chunk = chunk_of(entries, count);
-        assert_int_equal(chunk_count(chunk), count);
-        assert_int_equal(chunk->min_time_ms, entries[0].sample.time_ms);
-        assert_int_equal(chunk->max_time_ms, entries[count - 1].sample.time_ms);
-        struct chunk_reader reader;
-        struct chunk_entry entry;
-        chunk_reader_init(&reader, chunk);
+        struct xor_chunk chunk;
+        struct xor_reader reader;
+        chunk_of_samples(samples, count, &chunk);
+        xor_reader_init(&reader, chunk.data, bytes_of(&chunk));
         for (size_t i = 0; i < count; i++) {
-            assert_int_equal(chunk_read(&reader, &entry), 1);
-            assert_int_equal(entry.sample.time_ms, entries[i].sample.time_ms);
-            assert_true(double_bits(entry.sample.value) == double_bits(entries[i].sample.value));
-            assert_int_equal(entry.count, entries[i].count);
-            assert_int_equal(entry.flags, entries[i].flags);
-            assert_memory_equal(&entry.sum, &entries[i].sum, 3 * sizeof(double));
+            assert_int_equal(xor_read(&reader, &sample), 1);
+            assert_int_equal(sample.time_ms, samples[i].time_ms);
+            assert_true(double_bits(sample.value) == double_bits(samples[i].value));
         }
-        assert_int_equal(chunk_read(&reader, &entry), 0);
+        assert_int_equal(xor_read(&reader, &sample), 0);
     }
-}
-
-static void writing_goes_on_from_what_was_read(void **state)
-{
-    (void)state;
-    struct random random;
-    random_seed(&random, 3);
-    for (int round = 0; round < 500; round++) {
-        struct chunk *once = chunk_new(), *resumed = chunk_new();
-        struct xor_state first = XOR_STATE_INIT;
-        double value = 1;
-        for (int i = 0; i < 40; i++) {
-            value = any_value(&random, value);
-            struct chunk_entry entry = {.sample = {1000 * i + (int64_t)random_below(&random, 900), value}, .count = 1};
-            chunk_append(&once, &first, &entry);
-            struct xor_state found = chunk_state(resumed);
-            chunk_append(&resumed, &found, &entry);
-        }
-        assert_int_equal(once->bits, resumed->bits);
-        assert_memory_equal(once->data, resumed->data, chunk_data_bytes(once));
-        chunk_unref(once);
-        chunk_unref(resumed);
-    }
-}
-
-static void a_chunk_that_is_read_does_not_change(void **state)
-{
-    (void)state;
-    struct chunk_entry entries[] = {
-        {.sample = {1, 1}, .count = 4},
-        {.sample = {2, 2}, .count = 4, .flags = ENTRY_AGGREGATES, .sum = 6, .min = 1, .max = 2},
-        {.sample = {3, 3}, .count = 4, .flags = ENTRY_AGGREGATES, .sum = 9, .min = 2, .max = 3}};
-    struct chunk *chunk = chunk_of(entries, 2);
-    struct chunk *held = chunk_ref(chunk);
-    struct xor_state found = chunk_state(chunk);
-    chunk_append(&chunk, &found, &entries[2]);
-    assert_ptr_not_equal(chunk, held);
-    assert_int_equal(chunk_count(held), 2);
-    assert_int_equal(chunk_count(chunk), 3);
-    chunk_unref(held);
-    struct chunk *before = chunk_ref(chunk);
-    chunk_trim(&chunk);
-    assert_ptr_equal(chunk, before);
-    chunk_unref(before);
-    chunk_trim(&chunk);
-    assert_in_range(chunk->capacity - chunk_data_bytes(chunk), 0, 15);
-    assert_int_equal(chunk_count(chunk), 3);
-    chunk_unref(chunk);
 }
 
 static void cut_and_broken_chunks_are_told(void **state)
@@ -233,11 +174,12 @@ static void cut_and_broken_chunks_are_told(void **state)
     for (int i = 0; i < 50; i++) {
         samples[i] = (struct sample){i * 977 * i, i * 1.7};
     }
-    CLEANUP(chunk_unrefp) struct chunk *chunk = chunk_of_samples(samples, 50);
-    for (size_t len = 0; len < chunk_data_bytes(chunk); len++) {
+    struct xor_chunk chunk;
+    chunk_of_samples(samples, 50, &chunk);
+    for (size_t len = 0; len < bytes_of(&chunk); len++) {
         struct xor_reader reader;
         int result;
-        xor_reader_init(&reader, chunk->data, len);
+        xor_reader_init(&reader, chunk.data, len);
         while ((result = xor_read(&reader, &sample)) > 0) {
         }
         assert_int_equal(result, -EBADMSG);
@@ -262,14 +204,9 @@ static void cut_and_broken_chunks_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bits_come_back_in_any_width),
-        cmocka_unit_test(varints_are_those_of_go),
-        cmocka_unit_test(bytes_are_those_of_prometheus),
-        cmocka_unit_test(deltas_of_deltas_take_the_smallest_form),
-        cmocka_unit_test(any_samples_come_back),
-        cmocka_unit_test(writing_goes_on_from_what_was_read),
-        cmocka_unit_test(a_chunk_that_is_read_does_not_change),
-        cmocka_unit_test(cut_and_broken_chunks_are_told),
+        cmocka_unit_test(bits_come_back_in_any_width),   cmocka_unit_test(varints_are_those_of_go),
+        cmocka_unit_test(bytes_are_those_of_prometheus), cmocka_unit_test(deltas_of_deltas_take_the_smallest_form),
+        cmocka_unit_test(any_samples_come_back),         cmocka_unit_test(cut_and_broken_chunks_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,242 @@
+/* Names of labels and their values: of the head and of all blocks in the range, as one list. */
+#include "store/select_internal.h"
+
+#include "base/arena.h"
+#include "base/fail.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Strings as the indexes say them, in memory of their own. */
+struct collector {
+    struct arena arena;
+    struct str *items;
+    size_t count, capacity;
+};
+
+static void collect(void *arg, struct str text)
+{
+    struct collector *collector = arg;
+    if (collector->count == collector->capacity) {
+        collector->capacity = collector->capacity * 2 + 16;
+        collector->items = mem_resize(collector->items, collector->capacity, sizeof(struct str));
+    }
+    collector->items[collector->count++] = arena_str(&collector->arena, text);
+}
+
+static int compare_strings(const void *a, const void *b)
+{
+    return str_compare(*(const struct str *)a, *(const struct str *)b);
+}
+
+static void sort_unique(struct collector *collector)
+{
+    if (collector->count == 0) {
+        return;
+    }
+    qsort(collector->items, collector->count, sizeof(struct str), compare_strings);
+    size_t kept = 1;
+    for (size_t i = 1; i < collector->count; i++) {
+        if (!str_equal(collector->items[i], collector->items[kept - 1])) {
+            collector->items[kept++] = collector->items[i];
+        }
+    }
+    collector->count = kept;
+}
+
+static void read_lock(pthread_rwlock_t *lock)
+{
+    int result = pthread_rwlock_rdlock(lock);
+    ASSERT(result == 0);
+}
+
+/* Which strings of which series. */
+struct wanted {
+    struct store *store;
+    const struct str *name; /* NULL: names of labels, else the values of this one */
+    const struct matcher *matchers;
+    size_t count;
+    const struct select_range *range; /* NULL: any time */
+};
+
+static bool has_samples(const struct store *store, series_ref ref, const struct select_range *range)
+{
+    bool has = false;
+    for (size_t i = 0; i < store->partition_count && !has; i++) {
+        has = strand_meets(store->partitions[i], ref, range->start_ms, range->end_ms);
+    }
+    return has;
+}
+
+/* Takes the series without samples in the range out. */
+static int filter_refs(const struct wanted *wanted, roaring_bitmap_t *refs)
+{
+    struct head *head = &wanted->store->head;
+    size_t count = roaring_bitmap_get_cardinality(refs);
+    CLEANUP_FREE series_ref *list = mem_array(count, sizeof(*list));
+    roaring_bitmap_to_uint32_array(refs, list);
+    for (size_t from = 0; from < count; from += SELECT_SLICE) {
+        size_t end = MIN(from + SELECT_SLICE, count);
+        if (select_is_cancelled(wanted->range)) {
+            return -ECANCELED;
+        }
+        read_lock(&head->data_lock);
+        for (size_t i = from; i < end; i++) {
+            if (!has_samples(wanted->store, list[i], wanted->range)) {
+                roaring_bitmap_remove(refs, list[i]);
+            }
+        }
+        pthread_rwlock_unlock(&head->data_lock);
+    }
+    return 0;
+}
+
+static int collect_head(const struct wanted *wanted, struct collector *collector)
+{
+    struct head *head = &wanted->store->head;
+    struct postings_query query = select_query(wanted->matchers, wanted->count, wanted->range);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
+    read_lock(&head->index_lock);
+    int result = postings_select(&head->postings, &query, &refs);
+    pthread_rwlock_unlock(&head->index_lock);
+    if (result == 0 && wanted->range) {
+        result = filter_refs(wanted, refs);
+    }
+    if (result < 0) {
+        return result;
+    }
+    read_lock(&head->index_lock);
+    if (wanted->name) {
+        postings_values(&head->postings, *wanted->name, refs, collect, collector);
+    } else {
+        postings_names(&head->postings, refs, collect, collector);
+    }
+    pthread_rwlock_unlock(&head->index_lock);
+    return 0;
+}
+
+static int collect_block(const struct wanted *wanted, struct block *block, struct collector *collector)
+{
+    struct postings_query query = select_query(wanted->matchers, wanted->count, wanted->range);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *ids = NULL;
+    int result = wanted->count > 0 ? block_select(block, &query, &ids) : 0;
+    if (result == 0 && (!ids || !roaring_bitmap_is_empty(ids))) {
+        result = wanted->name ? block_values(block, *wanted->name, ids, collect, collector)
+                              : block_names(block, ids, collect, collector);
+    }
+    if (result < 0 && result != -ECANCELED) {
+        blocks_set_aside(wanted->store->blocks, block, "damage was met when its labels were read");
+        return 0; /* the warning is in the next answer, and in this one's coverage */
+    }
+    return result;
+}
+
+static int collect_blocks(const struct wanted *wanted, struct collector *collector)
+{
+    struct blocks_list list = {0};
+    const struct select_range *range = wanted->range;
+    int result = 0;
+    blocks_in_range(wanted->store->blocks, range ? range->start_ms : INT64_MIN, range ? range->end_ms : INT64_MAX,
+                    &list);
+    for (size_t i = 0; i < list.count && result == 0; i++) {
+        result = select_is_cancelled(range) ? -ECANCELED : collect_block(wanted, list.items[i], collector);
+    }
+    blocks_list_free(&list);
+    return result;
+}
+
+static void collect_labels(const struct wanted *wanted, const struct labels *labels, struct collector *collector)
+{
+    for (size_t i = 0; i < labels_count(labels); i++) {
+        struct label label = labels_at(labels, i);
+        if (!wanted->name) {
+            collect(collector, label.name);
+        } else if (str_equal(label.name, *wanted->name)) {
+            collect(collector, label.value);
+        }
+    }
+}
+
+/* While series are being deleted: series by series, as the indexes do not know of it yet. */
+static int collect_series(const struct wanted *wanted, struct collector *collector)
+{
+    struct matcher any;
+    char error[256];
+    int result = matcher_init(&any, MATCH_NOT_EQUAL, STR(LABEL_NAME), STR(""), error);
+    struct select_range range =
+        wanted->range ? *wanted->range : (struct select_range){.start_ms = INT64_MIN, .end_ms = INT64_MAX};
+    CLEANUP_FREE struct matcher *matchers = mem_array(wanted->count + 1, sizeof(*matchers));
+    memcpy(matchers, wanted->matchers ? wanted->matchers : &any, wanted->count * sizeof(*matchers));
+    matchers[wanted->count] = any;
+    CLEANUP(select_freep) struct select *select = NULL;
+    struct select_series series;
+    result = result == 0 ? select_open(wanted->store, matchers, wanted->count + 1, &range, &select) : result;
+    while (result == 0 && (result = select_next(select, &series)) > 0) {
+        collect_labels(wanted, series.labels, collector);
+        result = 0;
+    }
+    matcher_done(&any);
+    return result;
+}
+
+static bool is_deleting(const struct wanted *wanted)
+{
+    if (!wanted->store->deletions) {
+        return false;
+    }
+    CLEANUP(deletion_filter_unrefp) struct deletion_filter *filter = deletions_filter(wanted->store->deletions);
+    const struct select_range *range = wanted->range;
+    return deletion_filter_meets(filter, 0, range ? range->start_ms : INT64_MIN, range ? range->end_ms : INT64_MAX);
+}
+
+static void collector_free(struct collector *collector)
+{
+    mem_free(collector->items);
+    arena_done(&collector->arena);
+    mem_free(collector);
+}
+
+static int collect_all(const struct wanted *wanted, size_t max, struct select_strings *ret_strings)
+{
+    struct collector *collector = mem_zalloc(sizeof(*collector));
+    arena_init(&collector->arena, 0); /* at most what the indexes themselves hold */
+    int result = 0;
+    if (is_deleting(wanted)) {
+        result = collect_series(wanted, collector);
+    } else {
+        result = collect_head(wanted, collector);
+        result = result == 0 && wanted->store->blocks ? collect_blocks(wanted, collector) : result;
+    }
+    if (result < 0) {
+        collector_free(collector);
+        return result;
+    }
+    sort_unique(collector);
+    *ret_strings = (struct select_strings){.items = collector->items,
+                                           .count = MIN(collector->count, max),
+                                           .cut = collector->count > max,
+                                           .memory = collector};
+    return 0;
+}
+
+int select_label_names(struct store *store, const struct matcher *matchers, size_t count,
+                       const struct select_range *range, size_t max, struct select_strings *ret_names)
+{
+    struct wanted wanted = {store, NULL, matchers, count, range};
+    return collect_all(&wanted, max, ret_names);
+}
+
+int select_label_values(struct store *store, struct str name, const struct matcher *matchers, size_t count,
+                        const struct select_range *range, size_t max, struct select_strings *ret_values)
+{
+    struct wanted wanted = {store, &name, matchers, count, range};
+    return collect_all(&wanted, max, ret_values);
+}
+
+void select_strings_free(struct select_strings *strings)
+{
+    if (strings->memory) {
+        collector_free(strings->memory);
+    }
+    *strings = (struct select_strings){0};
+}
