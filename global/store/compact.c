@@ -200,12 +200,14 @@ static void look(struct step *step, struct compact *compact)
 
 uint64_t compact_oldest_deletion(struct compact *compact)
 {
-    CLEANUP(step_done) struct step step;
-    look(&step, compact);
+    CLEANUP(blocks_list_free) struct blocks_list list;
+    CLEANUP(deletion_filter_unrefp)
+    struct deletion_filter *filter = compact->options.deletions ? deletions_filter(compact->options.deletions) : NULL;
     uint64_t oldest = 0;
-    for (size_t i = 0; i < step.list.count; i++) {
-        const struct block_meta *meta = block_meta_of(step.list.items[i]);
-        uint64_t id = deletion_filter_oldest(step.filter, applied_to(compact, step.list.items[i]), meta->min_time_ms,
+    blocks_in_range(compact->options.blocks, INT64_MIN, INT64_MAX, &list); /* those with histograms too */
+    for (size_t i = 0; i < list.count; i++) {
+        const struct block_meta *meta = block_meta_of(list.items[i]);
+        uint64_t id = deletion_filter_oldest(filter, applied_to(compact, list.items[i]), meta->min_time_ms,
                                              meta->max_time_ms - 1);
         oldest = id > 0 && (oldest == 0 || id < oldest) ? id : oldest;
     }
