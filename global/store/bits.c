@@ -2,10 +2,16 @@
 
 #define UVARINT_BYTES_MAX 10 /* of 64 bits, 7 a byte */
 
-/* Byte by byte, where a whole word would reach past the end. */
+#define HALF_BITS         32 /* what does not fit into a word beside the bits of a byte goes in two parts */
+
 void bit_write_at_end(struct bit_writer *writer, uint64_t value, unsigned count)
 {
-    while (count > 0) {
+    if (count > 64 - 8 && writer->bits / 8 + 8 <= writer->bytes_max) {
+        bit_write(writer, value >> HALF_BITS, count - HALF_BITS);
+        bit_write(writer, value, HALF_BITS);
+        return;
+    }
+    while (count > 0) { /* byte by byte, where a whole word would reach past the end */
         uint8_t *byte = writer->data + writer->bits / 8;
         unsigned room = 8 - writer->bits % 8;
         unsigned take = MIN(room, count);
@@ -45,17 +51,19 @@ uint64_t bit_read_at_end(struct bit_reader *reader, unsigned count)
         reader->bad = true;
         return 0;
     }
+    if (count > 64 - 8) {
+        uint64_t high = bit_read(reader, count - HALF_BITS);
+        return high << HALF_BITS | bit_read(reader, HALF_BITS);
+    }
+    if (count == 0) {
+        return 0;
+    }
+    uint64_t word = 0;
     size_t byte = reader->at / 8;
     unsigned skip = reader->at % 8;
-    uint64_t value = 0;
+    memcpy(&word, reader->data + byte, MIN(sizeof(word), reader->len - byte));
     reader->at += count;
-    for (unsigned left = count; left > 0; byte++, skip = 0) {
-        unsigned take = MIN(8 - skip, left);
-        unsigned part = (unsigned)reader->data[byte] >> (8 - skip - take) & ((1U << take) - 1);
-        value = value << take | part;
-        left -= take;
-    }
-    return value;
+    return be64toh(word) << skip >> (64 - count);
 }
 
 uint64_t bit_read_uvarint(struct bit_reader *reader)
