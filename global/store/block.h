@@ -1,7 +1,9 @@
 #pragma once
 /* A block on disk, opened to be read: immutable, counted references, any number of threads. Nothing of it is mapped:
  * a failing disk or a file cut short is an error that is returned (-EIO, -EBADMSG), never a signal. In memory are
- * meta, every 32nd symbol and posting as Prometheus keeps them, and the dictionary of `windows`.
+ * meta, symbols (up to 4 MiB; else, and of aggregates, where every 32nd is), where every 32nd posting is, and the
+ * dictionary and table of `windows`. A file descriptor is held for each file but meta.json, tributary.json and
+ * tombstones.
  *
  * Blocks of Prometheus 2.42 and Thanos' raw blocks are read as well: plain samples, tombstones applied. */
 #include "store/block_meta.h"
