@@ -236,11 +236,6 @@ struct block *block_ref(struct block *block)
     return block;
 }
 
-bool block_is_shared(const struct block *block)
-{
-    return atomic_load_explicit(&block->references, memory_order_acquire) > 1;
-}
-
 void block_unref(struct block *block)
 {
     if (!block || atomic_fetch_sub_explicit(&block->references, 1, memory_order_acq_rel) > 1) {
@@ -253,6 +248,11 @@ void block_unref(struct block *block)
     mem_free(block->raw_dir);
     mem_free(block->aggregates_dir);
     mem_free(block);
+}
+
+bool block_is_shared(const struct block *block)
+{
+    return atomic_load_explicit(&block->references, memory_order_acquire) > 1;
 }
 
 const struct block_meta *block_meta_of(const struct block *block)

@@ -327,6 +327,23 @@ int blocks_publish(struct blocks *blocks, const struct ulid *ulid, struct block 
     return r;
 }
 
+void blocks_discard(struct blocks *blocks, const struct ulid *ulid)
+{
+    CLEANUP_FREE char *path = mem_printf("%s/%s", blocks->blocks_dir, ulid->text);
+    if (file_exists(blocks->fs, path) == 0) {
+        return;
+    }
+    {
+        LOCKED(&blocks->change);
+        if (!find_served(&blocks->served, ulid)) {
+            blocks_add_leaving(blocks, ulid, NULL, false);
+            blocks->unwritten = true; /* it must be named there before anything else changes */
+            blocks_sweep_locked(blocks);
+        }
+    }
+    blocks_tell_all(blocks);
+}
+
 /* ---- remove ---- */
 
 struct removal {

@@ -45,6 +45,9 @@ void blocks_warnings(struct blocks *blocks, int64_t start_ms, int64_t end_ms, st
  */
 MUST_CHECK int blocks_publish(struct blocks *blocks, const struct ulid *ulid, struct block *const *replaced,
                               size_t replaced_count, const char *why);
+/* The writing of a block failed: should it stand under its final name all the same (the last sync failed, and so did
+ * its deletion), it is deleted as soon as the disk allows, and not taken in at a start. */
+void blocks_discard(struct blocks *blocks, const struct ulid *ulid);
 /* Deletes blocks, served or damaged, by name; what is not there any more is no error. */
 MUST_CHECK int blocks_remove(struct blocks *blocks, const struct ulid *ulids, size_t count, const char *why);
 /* A reader or a check found damage: the block is set aside, in memory even where the disk refuses all. Once; later

@@ -5,11 +5,8 @@
 #include "base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
-
-/* Larger chunks cost fewer bytes a sample in index and chunk headers; readers decode a whole chunk for one sample
- * (docs/benchmarks.md). */
-#define COMPACT_CHUNK_SAMPLES 240
 
 /* ---- walking all sources in order of labels ---- */
 
@@ -285,6 +282,17 @@ static int write_series(struct merging *merging, struct block_writer *writer)
     return block_writer_add(writer, newest->labels, newest->kind, merging->all.items, merging->all.count);
 }
 
+/* Known once all has been read. */
+static bool some_have_histograms(const struct compact_merge_options *options)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        if (block_has_histograms(options->sources[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int compact_merge(const struct compact_merge_options *options, struct compact_merge_report *ret_report)
 {
     *ret_report = (struct compact_merge_report){0};
@@ -303,12 +311,19 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
         .meta = options->meta,
         .symbols = symbols.sorted,
         .symbol_count = symbols.count,
-        .chunk_samples = COMPACT_CHUNK_SAMPLES,
+        .chunk_samples = options->chunk_samples,
     };
     r = block_writer_new(&writer_options, &writer);
     r = r < 0 ? r : walk_init(&merging.walk, options, ret_report);
     while (r >= 0 && (r = walk_next(&merging.walk)) > 0) {
         r = write_series(&merging, writer);
     }
-    return r < 0 ? r : block_writer_finish(writer);
+    if (r >= 0 && some_have_histograms(options)) {
+        return -ENOTSUP;
+    }
+    r = r < 0 ? r : block_writer_finish(writer);
+    if (r < 0) {
+        snprintf(ret_report->reason, sizeof(ret_report->reason), "%s", block_writer_reason(writer));
+    }
+    return r;
 }

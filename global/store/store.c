@@ -83,6 +83,7 @@ static void open_compaction(struct store *store)
                                       .level_count = 3,
                                       .unit_bytes_max = 64 * GIB,
                                       .retry_ms = 10 * 60 * INT64_C(1000),
+                                      .settle_ms = 60 * 60 * INT64_C(1000),
                                       .cancelled = store_is_cancelled,
                                       .cancelled_arg = store};
     if (store->options.levels_ms[0] > 0) {

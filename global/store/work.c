@@ -67,8 +67,8 @@ static int64_t head_start_ms(struct store *store)
     return start_ms;
 }
 
-/* True when neither the head nor a block can have what the deletion covers. */
-static bool is_applied(struct store *store, const struct deletion *deletion)
+/* True when the head cannot have what the deletion covers. */
+static bool is_out_of_head(struct store *store, const struct deletion *deletion)
 {
     bool applied = true;
     int result = pthread_rwlock_rdlock(&store->head.data_lock);
@@ -77,12 +77,6 @@ static bool is_applied(struct store *store, const struct deletion *deletion)
         applied = !partition_meets(store->partitions[i], deletion->start_ms, deletion->end_ms);
     }
     pthread_rwlock_unlock(&store->head.data_lock);
-    struct blocks_list list;
-    blocks_in_range(store->blocks, deletion->start_ms, deletion->end_ms, &list);
-    for (size_t i = 0; i < list.count && applied; i++) {
-        applied = block_meta_of(list.items[i])->deletion >= deletion->id;
-    }
-    blocks_list_free(&list);
     return applied;
 }
 
@@ -91,8 +85,11 @@ static void finish_deletions(struct store *store)
     struct deletion *items = NULL;
     size_t count = 0;
     deletions_list(store->deletions, &items, &count);
+    /* After the list: one that is requested now must not count as applied. */
+    uint64_t oldest = compact_oldest_deletion(store->compact);
     for (size_t i = 0; i < count; i++) {
-        if (items[i].done_ms == 0 && is_applied(store, &items[i]) &&
+        bool is_out_of_blocks = oldest == 0 || items[i].id < oldest;
+        if (items[i].done_ms == 0 && is_out_of_blocks && is_out_of_head(store, &items[i]) &&
             deletions_done(store->deletions, items[i].id) == 0) {
             store_event(store, "deletion %llu, of %s, is applied everywhere", (unsigned long long)items[i].id,
                         items[i].match);
