@@ -31,6 +31,9 @@ size_t block_memory_bytes(const struct block *block);
  * 0, or the error and the reason. cancelled may be NULL, asked every MiB or so: -ECANCELED. */
 MUST_CHECK int block_verify(struct block *block, postings_cancelled_fn *cancelled, void *arg,
                             char ret_reason[static BLOCK_REASON_BYTES]);
+/* Of a block of ours: that its files are, byte for byte, what was written (sizes and checksums that tributary.json
+ * names). What they mean is not looked at: some 30 ns a sample less. */
+MUST_CHECK int block_verify_files(struct block *block, char ret_reason[static BLOCK_REASON_BYTES]);
 
 /* ---- Finding series: ids, whose order is that of labels ---- */
 /* As postings_select of the head. -ECANCELED, -EBADMSG, -EIO. */
