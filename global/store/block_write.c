@@ -370,7 +370,11 @@ static int read_back(struct block_writer *writer)
     };
     CLEANUP(block_unrefp) struct block *block = NULL;
     int error = block_open_at(&place, writer->reason, &block);
-    return error ? error : block_verify(block, NULL, NULL, writer->reason);
+    if (error) {
+        return error;
+    }
+    return writer->options.check_meaning ? block_verify(block, NULL, NULL, writer->reason)
+                                         : block_verify_files(block, writer->reason);
 }
 
 const char *block_writer_reason(const struct block_writer *writer)

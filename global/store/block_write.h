@@ -2,7 +2,7 @@
 /* Writes a block: a directory of Prometheus' format with tributary.json and `windows` beside, and where gauges moved
  * within their windows a second one of the same name, in Thanos' AggrChunk form, in the aggregates directory.
  *
- * Under a temporary name until all is synced: then it is read back whole, every checksum, and renamed, the aggregates
+ * Under a temporary name until all is synced: then it is read back whole, byte for byte, and renamed, the aggregates
  * first. A crash leaves a temporary directory, which block_remove_leftovers takes away, or the whole. Memory is bounded
  * (postings are made by passes over the series that were written). One thread each. */
 #include "base/file.h"
@@ -28,6 +28,8 @@ struct block_writer_options {
     const struct str *symbols;
     size_t symbol_count;
     uint32_t chunk_samples; /* a chunk has at most so many, in even parts: 120 as Prometheus; <= 65,535 */
+    /* Read back also as a reader would, series by series and sample by sample: some 30 ns a sample more. */
+    bool check_meaning;
 };
 
 /* -EEXIST: there is a block of this name, or one being written. -EINVAL: symbols are not in order. */

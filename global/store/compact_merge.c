@@ -312,6 +312,7 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
         .symbols = symbols.sorted,
         .symbol_count = symbols.count,
         .chunk_samples = options->chunk_samples,
+        .check_meaning = true, /* what it is made of goes */
     };
     r = block_writer_new(&writer_options, &writer);
     r = r < 0 ? r : walk_init(&merging.walk, options, ret_report);

@@ -441,6 +441,7 @@ void store_upkeep(struct store *store, int64_t solid_ms)
     ASSERT(!store->writing && store->head_dir);
     write_lock(&store->head.data_lock);
     store->now_ms = clock_wall_ms(store->clock);
+    store->replayed = true;
     partitions_seal_due(store, solid_ms);
     partitions_take_out(store, is_cut);
     pthread_rwlock_unlock(&store->head.data_lock);

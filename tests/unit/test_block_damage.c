@@ -259,7 +259,11 @@ static void directories_that_are_not_right_are_found(void **state)
 
     assert_int_equal(file_rename(rig.fs, rig.aggregates, "aside"), 0);
     assert_int_equal(look(reason), SEEN_AT_OPEN);
-    assert_int_equal(file_rename(rig.fs, "aside", rig.aggregates), 0);
+    assert_int_equal(file_rename(rig.fs, rig.block, "another"), 0);
+    assert_int_equal(file_rename(rig.fs, "aside", rig.block), 0); /* aggregates where blocks are */
+    assert_int_equal(look(reason), SEEN_AT_OPEN);
+    assert_int_equal(file_rename(rig.fs, rig.block, rig.aggregates), 0);
+    assert_int_equal(file_rename(rig.fs, "another", rig.block), 0);
 
     snprintf(path, sizeof(path), "%s/chunks", rig.block);
     assert_int_equal(file_rename(rig.fs, path, "aside"), 0);

@@ -169,7 +169,7 @@ static void write_block(struct bench *bench, int64_t start_ms, int64_t *ret_cpu_
     qsort(bench->series, bench->count, sizeof(struct series *), compare_series);
     size_t symbol_count;
     struct str *symbols = symbols_of(bench, &symbol_count);
-    const struct block_writer_options options = {bench->dirs, &meta, symbols, symbol_count, 120};
+    const struct block_writer_options options = {bench->dirs, &meta, symbols, symbol_count, 120, false};
     struct block_writer *writer;
     int64_t before_ns = clock_thread_cpu_ns();
     check(block_writer_new(&options, &writer), "writer");
