@@ -352,7 +352,9 @@ static int add_block(struct rig *rig, struct ulid *ret_ulid)
     mark_deleted(rig);
     cut_rows(rig, &rows, &meta);
     int r = rows.count == 0 ? 0 : block_rows_write(blocks_dirs(rig->blocks), &meta, &rows);
-    if (r == 0 && rows.count > 0) {
+    if (r < 0) {
+        blocks_discard(rig->blocks, &meta.ulid);
+    } else if (rows.count > 0) {
         r = blocks_publish(rig->blocks, &meta.ulid, NULL, 0, NULL);
     }
     block_rows_done(&rows);
