@@ -549,7 +549,12 @@ static void damage_one(uint64_t seed)
     char path[160];
     snprintf(path, sizeof(path), DIR "/blocks/%s/%s", ulids[chosen].text, files[below(&rig, ARRAY_LEN(files))]);
     CLEANUP(buf_done) struct buf bytes = BUF_INIT(16 * MIB);
-    assert_int_equal(file_read_whole(rig.memory, path, &bytes), 0);
+    int r = file_read_whole(rig.memory, path, &bytes);
+    if (r == -ENOENT) { /* by chance the block had nothing, and is none */
+        rig_done(&rig);
+        return;
+    }
+    assert_int_equal(r, 0);
     bytes.data[below(&rig, bytes.len)] ^= (uint8_t)(1 << below(&rig, 8));
     rig_stop(&rig); /* open files would be the old ones */
     assert_int_equal(file_write_whole(rig.memory, path, bytes.data, bytes.len), 0);
