@@ -270,6 +270,17 @@ static int gather(struct merging *merging)
     return 0;
 }
 
+/* Knows the kind of the series best: of blocks that others wrote kinds are guessed. */
+static const struct walker *newest_of_ours(const struct walk *walk)
+{
+    for (size_t i = walk->member_count; i-- > 0;) {
+        if (block_meta_of(walk->members[i]->block)->ours) {
+            return walk->members[i];
+        }
+    }
+    return walk->members[walk->member_count - 1];
+}
+
 static int write_series(struct merging *merging, struct block_writer *writer)
 {
     struct walk *walk = &merging->walk;
@@ -278,8 +289,8 @@ static int write_series(struct merging *merging, struct block_writer *writer)
         return r;
     }
     walk->report->entries_out += merging->all.count;
-    const struct block_series *newest = &walk->members[walk->member_count - 1]->series; /* knows the kind best */
-    return block_writer_add(writer, newest->labels, newest->kind, merging->all.items, merging->all.count);
+    const struct block_series *series = &newest_of_ours(walk)->series;
+    return block_writer_add(writer, series->labels, series->kind, merging->all.items, merging->all.count);
 }
 
 /* Known once all has been read. */

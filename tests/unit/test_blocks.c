@@ -524,6 +524,86 @@ static void test_discard(void **state)
     assert_int_equal(rig->events.len, 0);
 }
 
+/* Found by a reader: what it is is found out behind it, also after a restart. */
+static void test_reader_error(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid bad = add_block(rig, 2);
+    struct block *block = find(rig, &bad);
+    flip(rig, &bad, "chunks/000001", -5);
+    static const int passing[] = {-EMFILE, -ENFILE, -ENOMEM, -ECANCELED};
+    for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+        blocks_met_error(rig->blocks, block, passing[i]);
+        assert_true(is_served(rig, &bad));
+    }
+    blocks_met_error(rig->blocks, block, -EBADMSG);
+    blocks_met_error(rig->blocks, block, -EIO);
+    block_unref(block);
+    check_aside(rig, &bad, "met when it was read: Bad message");
+    rig_reopen(rig);
+    check_aside(rig, &bad, "met when it was read: Bad message");
+    clock_simulated_advance(rig->clock, 2 * HOUR_MS);
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 1);
+    assert_true(heard(rig, "chunks/000001"));
+    check_aside(rig, &bad, "(chunks/000001");
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 0);
+    rig_reopen(rig);
+    check_aside(rig, &bad, "(chunks/000001");
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 0);
+}
+
+/* Whole after all: back in its place; a second time within the hour it stays aside. */
+static void test_reader_was_wrong(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid ulid = add_block(rig, 2);
+    clock_simulated_advance(rig->clock, 2 * HOUR_MS);
+    struct block *block = find(rig, &ulid);
+    blocks_met_error(rig->blocks, block, -EIO);
+    block_unref(block);
+    check_aside(rig, &ulid, "Input/output error");
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 1);
+    assert_true(is_served(rig, &ulid) && heard(rig, "served again"));
+    assert_true(exists(rig, "blocks", &ulid) && exists(rig, "aggregates", &ulid) && !exists(rig, "damaged", &ulid));
+    warned(rig, INT64_MIN, INT64_MAX, NULL);
+    rig_reopen(rig);
+    assert_int_equal(rig->events.len, 0);
+    block = find(rig, &ulid);
+    blocks_met_error(rig->blocks, block, -EIO);
+    block_unref(block);
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 1);
+    check_aside(rig, &ulid, "Input/output error");
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 0);
+}
+
+/* The disk fails while it goes back. */
+static void test_failing_put_back(void **state)
+{
+    struct rig *rig = *state;
+    for (uint64_t nth = 1; nth <= 12; nth++) {
+        struct ulid ulid = add_block(rig, 2);
+        clock_simulated_advance(rig->clock, 2 * HOUR_MS);
+        struct block *block = find(rig, &ulid);
+        blocks_met_error(rig->blocks, block, -EIO);
+        block_unref(block);
+        file_system_failing_at(rig->fs, nth, -EIO, nth % 2);
+        assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 1);
+        bool back = is_served(rig, &ulid);
+        blocks_close(rig->blocks);
+        file_system_failing_at(rig->fs, 0, -EIO, false);
+        rig_open(rig);
+        if (is_served(rig, &ulid)) { /* or found whole in blocks/ at this start */
+            warned(rig, INT64_MIN, INT64_MAX, NULL);
+        } else {
+            check_aside(rig, &ulid, "(");
+            assert_false(back);
+        }
+        assert_int_equal(blocks_remove(rig->blocks, &ulid, 1, "test"), 0);
+        assert_false(exists(rig, "damaged", &ulid) || exists(rig, "damaged/aggregates", &ulid));
+        assert_false(exists(rig, "blocks", &ulid) || exists(rig, "aggregates", &ulid));
+    }
+}
+
 static void test_scrub(void **state)
 {
     struct rig *rig = *state;
@@ -825,6 +905,9 @@ int main(void)
         TEST(test_mutual_parents),
         TEST(test_missing),
         TEST(test_discard),
+        TEST(test_reader_error),
+        TEST(test_reader_was_wrong),
+        TEST(test_failing_put_back),
         TEST(test_scrub),
         TEST(test_catalog_lost),
         TEST(test_catalog_damaged),

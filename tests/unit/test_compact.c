@@ -218,7 +218,7 @@ static struct block_read *try_read(struct rig *rig)
     for (size_t i = 0; i < list.count; i++) {
         int r = block_rows_read_block(list.items[i], filter ? cut : NULL, filter, read);
         if (r < 0) {
-            blocks_set_aside(rig->blocks, list.items[i], "a reader met damage");
+            blocks_met_error(rig->blocks, list.items[i], r);
             block_read_free(read);
             return NULL;
         }

@@ -1,5 +1,7 @@
 /* One unit of compaction at a time: what the result says of itself, what fails and when it is tried again, what of a
- * deletion is left on the disk. */
+ * deletion is left on the disk.
+ *
+ *   test_compact_units --write DIR       merges blocks in DIR and prints the name of the one that is left */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +14,7 @@
 
 #define HOUR_MS INT64_C(3600000)
 #define NOW_MS  INT64_C(1790000000000)
-#define DIR     "/data"
+#define DIR     "/data" /* in memory */
 
 struct rig {
     struct file_system *memory, *fs;
@@ -21,6 +23,7 @@ struct rig {
     struct blocks *blocks;
     struct deletions *deletions;
     struct compact *compact;
+    const char *dir;
     int64_t asks_left; /* until it is cancelled; < 0: never */
 };
 
@@ -33,8 +36,8 @@ static bool is_cancelled(void *arg)
 static void rig_start(struct rig *rig)
 {
     char reason[256];
-    assert_int_equal(blocks_open(rig->fs, rig->clock, DIR, &rig->blocks), 0);
-    assert_int_equal(deletions_open(rig->fs, rig->clock, DIR, reason, &rig->deletions), 0);
+    assert_int_equal(blocks_open(rig->fs, rig->clock, rig->dir, &rig->blocks), 0);
+    assert_int_equal(deletions_open(rig->fs, rig->clock, rig->dir, reason, &rig->deletions), 0);
     const struct compact_options options = {.blocks = rig->blocks,
                                             .deletions = rig->deletions,
                                             .clock = rig->clock,
@@ -55,27 +58,38 @@ static void rig_stop(struct rig *rig)
     blocks_close(rig->blocks);
 }
 
-static int rig_setup(void **state)
+/* On a file system in memory, or a real one. */
+static struct rig *rig_new(const char *dir, bool in_memory)
 {
     struct rig *rig = mem_zalloc(sizeof(*rig));
+    rig->dir = dir;
     rig->asks_left = -1;
-    rig->memory = file_system_memory_new(0);
-    rig->fs = file_system_failing_new(rig->memory);
+    rig->memory = in_memory ? file_system_memory_new(0) : NULL;
+    rig->fs = in_memory ? file_system_failing_new(rig->memory) : file_system_real();
     rig->clock = clock_simulated_new(NOW_MS);
     random_seed(&rig->random, 7);
     rig_start(rig);
-    *state = rig;
-    return 0;
+    return rig;
 }
 
-static int rig_teardown(void **state)
+static void rig_free(struct rig *rig)
 {
-    struct rig *rig = *state;
     rig_stop(rig);
     clock_free(rig->clock);
     file_system_free(rig->fs);
     file_system_free(rig->memory);
     mem_free(rig);
+}
+
+static int rig_setup(void **state)
+{
+    *state = rig_new(DIR, true);
+    return 0;
+}
+
+static int rig_teardown(void **state)
+{
+    rig_free(*state);
     return 0;
 }
 
@@ -444,8 +458,32 @@ static void test_cancelled(void **state)
     assert_true(stats_of(rig).failed_total == 0 && served(rig) == 1);
 }
 
-int main(void)
+/* ---- for Prometheus to read ---- */
+
+static int write_command(const char *dir)
 {
+    struct rig *rig = rig_new(dir, false);
+    for (int hour = 0; hour < 8; hour++) { /* each overlaps the one before */
+        struct plan_block plan = {.start_ms = hour * HOUR_MS, .end_ms = (hour + 2) * HOUR_MS, .series = 30};
+        plan.value = hour * 1.25;
+        add_block(rig, &plan);
+    }
+    request(rig, "{host=\"011\"}", INT64_MIN, INT64_MAX);
+    request(rig, "{parity=\"0\"}", 2 * HOUR_MS, 3 * HOUR_MS);
+    while (compact_step(rig->compact, 48 * HOUR_MS) > 0) {
+    }
+    struct blocks_list list = all_blocks(rig);
+    printf("%s\n", list.count == 1 ? block_meta_of(list.items[0])->ulid.text : "");
+    blocks_list_free(&list);
+    rig_free(rig);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--write") == 0) {
+        return write_command(argv[2]);
+    }
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_meta),          TEST(test_age),
