@@ -93,6 +93,15 @@ void request_done(struct api_request *request)
     request->placed = false;
 }
 
+struct store *request_disk_store(struct api_request *request)
+{
+    struct store *store = request->api->options.store;
+    if (store_blocks(store))
+        return store;
+    request_fail(request, API_EXECUTION, "the store is in memory alone: it has no blocks");
+    return NULL;
+}
+
 static void count_outcome(struct api_request *request, enum api_outcome outcome)
 {
     pthread_mutex_lock(&request->api->lock);
