@@ -72,7 +72,7 @@ static char *read_words(struct api_request *request, const char *name, size_t by
     struct str text = str_trim(request_text(request, name));
     if (text.len == 0)
         request_fail_parameter(request, name, "it is required: it stays with the deletion as a record");
-    else if (text.len > bytes_max || !str_is_utf8(text) || str_find(text, 0) < text.len)
+    else if (text.len > bytes_max || !str_is_utf8(text))
         request_fail_parameter(request, name, "text of at most %zu bytes is taken", bytes_max);
     else
         return mem_strndup(text.ptr, text.len);
