@@ -13,7 +13,7 @@ import time
 import pytest
 
 from exporter import Exporter
-from harness import Federation, fetch, parse_metrics, program, run, wait_until
+from harness import Federation, fetch, has_terminals, parse_metrics, program, run, wait_until
 
 OK, FAILED, USAGE, UNREACHABLE = range(4)
 PART_SECONDS = 7200  # of time that is cut into one block
@@ -163,6 +163,43 @@ def test_others_read_the_blocks(world, tmp_path):
         assert dumped(world, copy, f'{{__name__="old",kept="main",part="{part}"}}') == count
 
 
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus here")
+def test_prometheus_serves_a_copy(world, tmp_path):
+    copy = tmp_path / "data"
+    shutil.copytree(os.path.join(world.top.data_dir, "blocks"), copy)
+    config = world.write("prometheus.yml", "scrape_configs: []\n")
+    address = f"{world.address()}:9090"
+    process = world.add_process("prometheus", ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={copy}",
+                                               "--storage.tsdb.retention.time=10y", f"--web.listen-address={address}"])
+    process.start()
+    question = "query?query=sum+by+(part,kept)+(count_over_time(old%5B1d%5D))"
+    wait_until(lambda: fetch(f"http://{address}/-/ready")[0] == 200, what="prometheus ready")
+    theirs = json.loads(fetch(f"http://{address}/api/v1/{question}")[1])["data"]["result"]
+    process.stop()
+    ours = json.loads(fetch(f"{world.top.url}/api/v1/{question}")[1])["data"]["result"]
+
+    def by_labels(result):
+        return {(series["metric"]["part"], series["metric"]["kept"]): series["value"][1] for series in result}
+
+    assert by_labels(theirs) == by_labels(ours) and len(ours) == len(world.starts) * len(CLASSES)
+
+
+def test_blocks_of_prometheus_are_taken_in(world, tmp_path):
+    start = int(time.time() // PART_SECONDS - 8) * PART_SECONDS
+    lines = [f'brought{{i="{i}"}} {step} {start + 60 * step}' for i in range(3) for step in range(100)]
+    text = tmp_path / "text"
+    text.write_text("# TYPE brought gauge\n" + "\n".join(lines) + "\n# EOF\n")
+    code, out, err = run(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(tmp_path / "made")])
+    assert code == 0, err
+    world.top.stop()
+    for name in os.listdir(tmp_path / "made"):
+        shutil.copytree(tmp_path / "made" / name, os.path.join(world.top.data_dir, "blocks", name))
+    world.top.start()
+    assert [count for _, count in world.query("count_over_time(brought[1d])")] == [100] * 3
+    assert sum(block["samples"] for block in world.blocks(**{"class": "default"})) == 300
+    assert not world.warnings("labels")
+
+
 def test_cardinality(world):
     data = world.api("status/tsdb", limit=3)
     assert data["headStats"]["numSeries"] == world.top.status()["store"]["series"] > 0
@@ -214,6 +251,38 @@ def test_delete(world, tmp_path):
     assert dumped(world, copy, '{__name__="old",kept="main",part="2"}') == rest[2]
     code, text = fetch(world.top.url + "/api/v1/admin/tsdb/delete_series?match[]=old&who=a&why=b")
     assert code == 405, text
+
+
+def on_a_terminal(world, typed, *words):
+    """(exit code, stdout, what a person sees beside it)."""
+    terminal, end = os.openpty()
+    process = subprocess.Popen([program("tributary"), *words], stdin=end, stdout=subprocess.PIPE, stderr=end, text=True,
+                               env={**os.environ, "TRIBUTARY_URL": world.top.url})
+    os.write(terminal, typed.encode())
+    out, _ = process.communicate(timeout=20)
+    os.close(end)
+    seen = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            seen += chunk
+    except OSError:
+        pass  # how the end of a terminal is told
+    os.close(terminal)
+    return process.returncode, out, seen.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.skipif(not has_terminals(), reason="this machine has no pseudo-terminals (/dev/pts is not mounted)")
+def test_delete_asks(world):
+    words = ("delete", "-m", 'old{kept="main",part="4"}', "--end", "3h", "--why", "asked", "--who", "someone")
+    before, deletions = world.samples(kept="main"), world.api("status/deletions")
+    for answer in ("n\n", "\n", "yess\n"):
+        code, out, seen = on_a_terminal(world, answer, *words)
+        assert (code, out) == (FAILED, "") and f"{SERIES} series match" in seen and "nothing was deleted" in seen, seen
+        assert '__name__="old"' in seen and "from the beginning to 3h?" in seen
+    assert world.samples(kept="main") == before and world.api("status/deletions") == deletions
+    code, out, seen = on_a_terminal(world, "y\n", *words)
+    assert code == OK and out.strip().isdigit(), seen
+    assert 4 not in world.samples(kept="main") and world.api("status/deletions")[-1]["who"] == "someone"
 
 
 def test_damage_and_restart(world):

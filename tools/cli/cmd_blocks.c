@@ -10,7 +10,7 @@ static const struct record_column columns[] = {
     {.title = "FROM", .field = "minTime", .kind = RECORD_TIME},
     {.title = "TO", .field = "maxTime", .kind = RECORD_TIME},
     {.title = "SIZE", .field = "bytes", .kind = RECORD_BYTES},
-    {.title = "ULID", .field = "ulid"},
+    {.title = "ULID", .field = "ulid", .minor = true},
     {.title = "SERIES", .field = "series", .kind = RECORD_NUMBER, .minor = true},
     {.title = "SAMPLES", .field = "samples", .kind = RECORD_NUMBER, .minor = true},
     {.title = "LEVEL", .field = "level", .kind = RECORD_NUMBER, .minor = true},
