@@ -26,6 +26,8 @@
 /* Requests that wait for a thread; past it the server answers 503. */
 #define WORKER_QUEUE_MAX     1024
 #define BACKGROUND_QUEUE_MAX 2 /* one runs, and is handed in again when it is done */
+/* Of the head: a start replays what came since. */
+#define SNAPSHOT_EVERY_MS (10 * 60 * INT64_C(1000))
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
 
@@ -99,6 +101,8 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
     if (batch->is_gap)
         return 0;
     coverage_note(global->coverage, &batch->source, batch->window_end_ms);
+    if (batch->id <= global->replay_from)
+        return 0; /* the head has it from its snapshot */
     if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
         global->replayed_batches++;
     return 0;
@@ -118,7 +122,22 @@ static void refused(void *arg, struct str source, const char *reason)
 static void work(void *arg)
 {
     struct global *global = arg;
+    if (global->work_snapshot) {
+        int result = store_snapshot(global->store, buf_view(&global->rows));
+        if (result < 0 && result != -ECANCELED)
+            log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+    }
     global->work_more = store_work(global->store);
+}
+
+/* A snapshot is due: what belongs to it is taken here, on the loop. */
+static bool begin_snapshot(struct global *global)
+{
+    if (!store_snapshot_begin(global->store))
+        return false;
+    buf_reset(&global->rows);
+    ingest_save(global->ingest, &global->rows);
+    return true;
 }
 
 static void settle(struct global *global)
@@ -134,6 +153,11 @@ static void work_done(void *arg)
 {
     struct global *global = arg;
     global->working = false;
+    if (global->work_snapshot) {
+        global->work_snapshot = false;
+        buf_done(&global->rows);
+        buf_init(&global->rows, SIZE_MAX);
+    }
     settle(global);
     if (global->work_more)
         start_work(global);
@@ -141,8 +165,13 @@ static void work_done(void *arg)
 
 static void start_work(struct global *global)
 {
-    if (!global->working)
-        global->working = executor_submit(global->background, global->seams.loop, work, work_done, global) == 0;
+    if (global->working)
+        return;
+    if (now_ms(global) - global->snapshot_ms >= SNAPSHOT_EVERY_MS || now_ms(global) < global->snapshot_ms) {
+        global->snapshot_ms = now_ms(global);
+        global->work_snapshot = begin_snapshot(global);
+    }
+    global->working = executor_submit(global->background, global->seams.loop, work, work_done, global) == 0;
 }
 
 static void upkeep(void *arg)
@@ -194,12 +223,20 @@ static int make_store(struct global *global, char ret_error[static 512])
                                     .on_event = store_event};
     memcpy(options.levels_ms, config->blocks.levels_ms, sizeof(options.levels_ms));
     char error[256];
-    int result = store_open(loop_clock(global->seams.loop), &options, error, &global->store);
+    CLEANUP(buf_done) struct buf rows = BUF_INIT(SIZE_MAX);
+    CLEANUP_FREE char *log_dir = mem_printf("%s/log", config->data_dir);
+    int result = spool_ids_end(global->seams.fs, log_dir, &options.log_end);
+    if (result < 0) {
+        snprintf(ret_error, 512, "data_dir %s: %s", log_dir, strerror(-result));
+        return result;
+    }
+    result = store_open(loop_clock(global->seams.loop), &options, error, &rows, &global->store);
     if (result < 0) {
         snprintf(ret_error, 512, "data_dir %s", error);
         return result;
     }
     global->ingest = ingest_new(global->store);
+    ingest_load(global->ingest, buf_view(&rows), now_ms(global));
     global->coverage = coverage_new(loop_clock(global->seams.loop));
     struct api_options api = {.store = global->store,
                               .clock = loop_clock(global->seams.loop),
@@ -219,6 +256,7 @@ static int make_store(struct global *global, char ret_error[static 512])
 static int open_log(struct global *global, char ret_error[static 512])
 {
     CLEANUP_FREE char *dir = mem_printf("%s/log", global->config->data_dir);
+    global->replay_from = store_replay_from(global->store);
     struct spool_options options = {
         .dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX, .layout_cache_bytes_max = LAYOUT_CACHE_BYTES_MAX};
     int result = spool_open(&global->seams, &options, replay_batch, global, &global->log);
@@ -364,8 +402,9 @@ int global_new(const struct seams *seams, struct global_config *config, const ch
     global->context.daemon = (struct daemon){
         .loop = seams->loop, .name = "tributary-global", .stop = stop, .reload = reload, .ready = ready};
     log_limit_init(&global->refusals);
+    buf_init(&global->rows, SIZE_MAX);
     loop_timer_init(&global->upkeep, seams->loop, upkeep, global);
-    global->started_ms = now_ms(global);
+    global->started_ms = global->snapshot_ms = now_ms(global);
     int result = make_auth(seams->fs, config, ret_error, &global->auth);
     if (result == 0)
         result = make_store(global, ret_error);
@@ -388,6 +427,16 @@ void global_start(struct global *global)
     loop_timer_start(&global->upkeep, UPKEEP_MS, UPKEEP_MS);
 }
 
+/* So that the next start need not replay what came since the last one. */
+static void snapshot_at_end(struct global *global)
+{
+    if (!begin_snapshot(global))
+        return;
+    int result = store_snapshot(global->store, buf_view(&global->rows));
+    if (result < 0)
+        log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+}
+
 void global_free(struct global *global)
 {
     if (!global)
@@ -400,6 +449,9 @@ void global_free(struct global *global)
         store_cancel_work(global->store);
     executor_free(global->background);
     loop_settle(global->seams.loop);
+    if (global->log)
+        snapshot_at_end(global);
+    buf_done(&global->rows);
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);

@@ -93,6 +93,56 @@ void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats)
     ret_stats->rows = ingest->rows.count;
 }
 
+/* Row after row: labels of the target, page, datacenter, refs of its slots; for this machine alone. */
+void ingest_save(const struct ingest *ingest, struct buf *out)
+{
+    size_t at = 0;
+    if (ingest->generation != store_generation(ingest->store))
+        return; /* all of them are about to go */
+    for (const struct row *row; (row = map_next(&ingest->rows, &at));) {
+        labels_encode(row->target, out);
+        buf_append(out, row->page.bytes, sizeof(row->page.bytes));
+        buf_append(out, row->datacenter, sizeof(row->datacenter));
+        buf_append_uvarint(out, row->slot_count);
+        buf_append(out, row->refs, row->slot_count * sizeof(series_ref));
+    }
+}
+
+static struct row *load_row(struct reader *reader)
+{
+    CLEANUP(labels_unrefp) struct labels *target = labels_decode(reader);
+    struct str page = reader_bytes(reader, sizeof(struct hash128));
+    struct str datacenter = reader_bytes(reader, SOURCE_NAME_BYTES_MAX + 1);
+    size_t count = reader_count(reader, sizeof(series_ref), ROW_SLOTS_MAX);
+    struct str refs = reader_bytes(reader, count * sizeof(series_ref));
+    if (reader->bad || !target || datacenter.ptr[SOURCE_NAME_BYTES_MAX] != 0)
+        return NULL;
+    struct row *row = mem_alloc(sizeof(*row) + count * sizeof(series_ref));
+    *row = (struct row){.target = STEAL(target), .slot_count = (uint32_t)count};
+    memcpy(row->page.bytes, page.ptr, page.len);
+    memcpy(row->datacenter, datacenter.ptr, datacenter.len);
+    memcpy(row->refs, refs.ptr, refs.len);
+    return row;
+}
+
+void ingest_load(struct ingest *ingest, struct str saved, int64_t now_ms)
+{
+    struct reader reader = reader_of(saved.ptr, saved.len);
+    ingest->generation = store_generation(ingest->store);
+    map_reserve(&ingest->rows, MIN(saved.len / sizeof(struct row), (size_t)INGEST_ROWS_MAX));
+    while (reader_left(&reader) > 0 && ingest->rows.count < INGEST_ROWS_MAX) {
+        struct row *row = load_row(&reader);
+        if (!row)
+            return;
+        for (uint32_t i = 0; i < row->slot_count; i++)
+            if (!store_has(ingest->store, row->refs[i]))
+                row->refs[i] = REF_UNRESOLVED;
+        row->used_ms = now_ms;
+        ingest->slots += row->slot_count;
+        map_put(&ingest->rows, labels_hash(row->target) ^ hash128_low(row->page), row);
+    }
+}
+
 /* ---- Rows ---- */
 
 struct row_key {
@@ -206,6 +256,22 @@ static void append_record(struct intake *intake, series_ref series, const struct
         append_plain(intake, series, &record, extras);
 }
 
+/* Of the record `by` places behind the one at (slot, member). */
+static void prefetch(const struct intake *intake, const struct batch_block *block, uint32_t slot, uint32_t member,
+                     enum store_prefetch how)
+{
+    static const uint32_t distance[] = {
+        [STORE_PREFETCH_FAR] = 24, [STORE_PREFETCH_NEAR] = 12, [STORE_PREFETCH_NEXT] = 6};
+    member += distance[how];
+    while (member >= block->entry_count) {
+        member -= block->entry_count;
+        slot++;
+    }
+    const struct row *row = slot < block->family->count ? intake->rows[block->entries[member]] : NULL;
+    if (row)
+        store_prefetch(intake->ingest->store, row->refs[block->first_slots[member] + slot], how);
+}
+
 static void take_block(struct intake *intake, const struct batch_block *block)
 {
     struct store *store = intake->ingest->store;
@@ -217,6 +283,9 @@ static void take_block(struct intake *intake, const struct batch_block *block)
             const struct record *record = &block->records[index];
             struct row *row = intake->rows[block->entries[m]];
             take_extras(block, index, &extra_at, &extras);
+            prefetch(intake, block, slot, m, STORE_PREFETCH_FAR);
+            prefetch(intake, block, slot, m, STORE_PREFETCH_NEAR);
+            prefetch(intake, block, slot, m, STORE_PREFETCH_NEXT);
             if (!row || (record->count == 0 && !value_is_stale(record->last)))
                 continue;
             series_ref series = resolve(intake, row, block->family, slot, block->first_slots[m] + slot);

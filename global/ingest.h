@@ -28,4 +28,8 @@ MUST_CHECK int ingest_batch(struct ingest *ingest, struct layout_table *table, u
                             int64_t now_ms);
 /* Drops rows that were not used for INGEST_ROW_AGE_MS. */
 void ingest_sweep(struct ingest *ingest, int64_t now_ms);
+/* Which slot is which series, for the snapshot of the store, and back: of the same store, filled from that snapshot.
+ * What cannot be read is resolved anew. */
+void ingest_save(const struct ingest *ingest, struct buf *out);
+void ingest_load(struct ingest *ingest, struct str saved, int64_t now_ms);
 void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats);

@@ -89,6 +89,9 @@ static void part_done(struct part *part)
     mem_free(part->chunks);
 }
 
+/* Of one window: more than a store takes (STORE_EXTRAS_MAX). */
+#define WINDOW_SAMPLES_MAX ((size_t)1024)
+
 int block_writer_new(const struct block_writer_options *options, struct block_writer **ret_writer)
 {
     ASSERT(options->chunk_samples > 0 && options->chunk_samples <= UINT16_MAX);
@@ -98,9 +101,10 @@ int block_writer_new(const struct block_writer_options *options, struct block_wr
     part_init(&writer->raw, options->meta, options->dirs.blocks);
     part_init(&writer->aggregates, options->meta, options->dirs.aggregates);
     writer->aggregates.meta.is_aggregates = true;
-    size_t chunk_bytes = XOR_HEADER_BYTES + options->chunk_samples * (size_t)XOR_SAMPLE_BYTES_MAX;
+    size_t chunk_samples = MAX((size_t)options->chunk_samples, WINDOW_SAMPLES_MAX);
+    size_t chunk_bytes = XOR_HEADER_BYTES + chunk_samples * XOR_SAMPLE_BYTES_MAX;
     writer->chunk = BUF_INIT(AGGR_READ * (chunk_bytes + 16) + 16);
-    writer->samples = mem_array(options->chunk_samples, sizeof(*writer->samples));
+    writer->samples = mem_array(chunk_samples, sizeof(*writer->samples));
     note_writer_init(&writer->note);
     writer->options.meta = &writer->raw.meta;
     CLEANUP_FREE char *windows_path = mem_printf("%s/windows", writer->raw.temporary);
@@ -201,15 +205,28 @@ static int add_aggregates_chunk(struct block_writer *writer, const struct entry 
 
 typedef int add_chunk_fn(struct block_writer *writer, const struct entry *entries, size_t count);
 
-/* In parts of nearly the same size, none larger than chunk_samples. */
+/* Where the chunk that begins at `begin` ends, at `end` or near it: not within a window, whose record and extras are
+ * merged as one with those of other blocks. A window that is longer than a chunk is a chunk of its own. */
+static size_t window_border(const struct entry *entries, size_t count, size_t begin, size_t end)
+{
+    size_t border = end;
+    while (border > begin && border < count && entries[border].resolution_ms > 0 &&
+           entries[border - 1].resolution_ms == entries[border].resolution_ms &&
+           entry_window_start_ms(&entries[border - 1]) == entry_window_start_ms(&entries[border])) {
+        border--;
+    }
+    return border > begin ? border : MIN(entries_window_end(entries, count, begin), begin + WINDOW_SAMPLES_MAX);
+}
+
+/* In parts of nearly the same size, none larger than chunk_samples but for windows that are. */
 static int add_chunks(struct block_writer *writer, add_chunk_fn *add, const struct entry *entries, size_t count)
 {
-    size_t parts = (count + writer->options.chunk_samples - 1) / writer->options.chunk_samples;
+    size_t samples = writer->options.chunk_samples;
     int error = 0;
-    for (size_t i = 0; i < parts && !error; i++) {
-        size_t begin = count / parts * i + MIN(i, count % parts);
-        size_t len = count / parts + (i < count % parts);
-        error = add(writer, entries + begin, len);
+    for (size_t begin = 0, end; begin < count && !error; begin = end) {
+        size_t parts = (count - begin + samples - 1) / samples;
+        end = window_border(entries, count, begin, begin + (count - begin + parts - 1) / parts);
+        error = add(writer, entries + begin, end - begin);
     }
     return error;
 }

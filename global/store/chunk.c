@@ -37,6 +37,20 @@ struct chunk *chunk_new(void)
     return chunk;
 }
 
+struct chunk *chunk_load(const struct chunk *header, struct str data)
+{
+    size_t capacity = CHUNK_DATA_FIRST;
+    while (capacity < data.len) {
+        capacity += CHUNK_DATA_STEP;
+    }
+    struct chunk *chunk = mem_alloc(sizeof(*chunk) + capacity);
+    memcpy(chunk, header, sizeof(*chunk));
+    memcpy(chunk->data, data.ptr, data.len);
+    atomic_init(&chunk->refs, 1);
+    chunk->capacity = (uint16_t)capacity;
+    return chunk;
+}
+
 struct chunk *chunk_ref(struct chunk *chunk)
 {
     atomic_fetch_add_explicit(&chunk->refs, 1, memory_order_relaxed);

@@ -6,6 +6,7 @@
  *
  * Counted references: readers take one under the store's lock and decode without it. A chunk that somebody else refers
  * to is never changed: chunk_append makes a copy first. */
+#include "base/str.h"
 #include "store/bits.h"
 #include "store/entry.h"
 
@@ -34,6 +35,8 @@ struct chunk *chunk_new(void);
 struct chunk *chunk_ref(struct chunk *chunk);
 void chunk_unref(struct chunk *chunk); /* NULL allowed; from any thread */
 DEFINE_CLEANUP(struct chunk *, chunk_unref)
+/* A chunk as it was, from its header and data (chunk_data_bytes of the header) as they stood in memory. */
+struct chunk *chunk_load(const struct chunk *header, struct str data);
 size_t chunk_memory_bytes(const struct chunk *chunk);
 size_t chunk_data_bytes(const struct chunk *chunk);
 

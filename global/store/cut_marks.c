@@ -133,6 +133,15 @@ int cut_marks_set(struct cut_marks *marks, int64_t partition_ms, uint64_t positi
     return result;
 }
 
+int cut_marks_clear(struct cut_marks *marks)
+{
+    pthread_mutex_lock(&marks->lock);
+    marks->count = 0;
+    int result = marks->fs ? save(marks) : 0;
+    pthread_mutex_unlock(&marks->lock);
+    return result;
+}
+
 void cut_marks_forget(struct cut_marks *marks, int64_t before_ms)
 {
     pthread_mutex_lock(&marks->lock);

@@ -15,5 +15,7 @@ MUST_CHECK int cut_marks_set(struct cut_marks *marks, int64_t partition_ms, uint
 void cut_marks_forget(struct cut_marks *marks, int64_t before_ms);
 /* 0: never cut. */
 uint64_t cut_marks_get(struct cut_marks *marks, int64_t partition_ms);
+/* Forgets all. */
+MUST_CHECK int cut_marks_clear(struct cut_marks *marks);
 /* The greatest position of any; 0: none. */
 uint64_t cut_marks_newest(struct cut_marks *marks);

@@ -162,12 +162,9 @@ static void reach(struct head *head, series_ref ref)
     }
 }
 
-static void live_at(struct head *head, series_ref ref, const struct labels *labels, enum series_kind kind)
+static void live_at(struct head *head, series_ref ref, const uint32_t *pairs, size_t count, enum series_kind kind)
 {
     struct series *series = slot_at(head, ref);
-    uint32_t pairs[LABELS_MAX];
-    size_t count = labels_count(labels);
-    postings_add(&head->postings, labels, ref, pairs);
     *series = (struct series){.pair_count = (uint8_t)count, .kind = (uint8_t)kind};
     if (count > SERIES_PAIRS_FEW) {
         series->many = mem_alloc(count * sizeof(uint32_t));
@@ -186,22 +183,27 @@ series_ref head_add(struct head *head, const struct labels *labels, enum series_
     }
     series_ref ref = take_ref(head);
     if (ref != SERIES_REF_NONE) {
+        uint32_t pairs[LABELS_MAX];
         reach(head, ref);
-        live_at(head, ref, labels, kind);
+        postings_add(&head->postings, labels, ref, pairs);
+        live_at(head, ref, pairs, labels_count(labels), kind);
     }
     return ref;
 }
 
-bool head_add_at(struct head *head, series_ref ref, const struct labels *labels, enum series_kind kind)
+bool head_add_at(struct head *head, series_ref ref, const uint32_t *pairs, size_t count, enum series_kind kind)
 {
-    if (ref >= head->slots_max || head->table.count >= head->series_max || labels_count(labels) == 0) {
+    if (ref >= head->slots_max || head->table.count >= head->series_max || count == 0) {
         return false;
     }
+    struct wanted wanted = {head, pairs, count};
     reach(head, ref);
-    if (head_at(head, ref) || head_find(head, labels) != SERIES_REF_NONE) {
+    if (head_at(head, ref) ||
+        series_table_get(&head->table, hash_of(pairs, count), is_wanted, &wanted) != SERIES_REF_NONE) {
         return false;
     }
-    live_at(head, ref, labels, kind);
+    postings_add_pairs(&head->postings, pairs, count, ref);
+    live_at(head, ref, pairs, count, kind);
     return true;
 }
 

@@ -58,8 +58,9 @@ struct labels *head_labels(const struct head *head, const struct series *series)
 bool head_has_labels(const struct head *head, const struct series *series, const struct labels *labels);
 /* Under both locks: a series for labels (at least one) that are not there. SERIES_REF_NONE past the ceiling. */
 series_ref head_add(struct head *head, const struct labels *labels, enum series_kind kind);
-/* The same at the ref that a snapshot says; false when somebody lives there or it is past the ceiling. */
-bool head_add_at(struct head *head, series_ref ref, const struct labels *labels, enum series_kind kind);
+/* The same at the ref that a snapshot says, of pairs of the index; false when somebody lives there, or the same series
+ * elsewhere, or it is past the ceiling. */
+bool head_add_at(struct head *head, series_ref ref, const uint32_t *pairs, size_t count, enum series_kind kind);
 /* After head_add_at: refs that nobody took are free. */
 void head_collect_free(struct head *head);
 /* Under both locks. The ref rests until head_wake_refs. */

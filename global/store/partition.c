@@ -24,7 +24,7 @@ int partition_new(const struct partition_options *options, struct partition **re
     if (options->fs) {
         partition->spill_path = mem_printf("%s/%08llu.spill", options->dir, (unsigned long long)options->number);
     }
-    int result = spill_open(&partition->spill, options->fs, partition->spill_path, options->spill_keep);
+    int result = spill_open(&partition->spill, options->fs, partition->spill_path, options->keep_all);
     if (result < 0) {
         mem_free(partition->spill_path);
         mem_free(partition);
@@ -258,6 +258,48 @@ enum put_result partition_put(struct partition *partition, series_ref ref, const
         partition->max_time_ms = MAX(partition->max_time_ms, window[count - 1].sample.time_ms);
     }
     return result;
+}
+
+void partition_load(struct partition *partition, series_ref ref, const struct strand_load *load)
+{
+    struct strand *strand = strand_make(partition, ref);
+    if (load->open) {
+        count_out(partition, strand->open);
+        chunk_unref(strand->open);
+        strand->open = load->open;
+        count_in(partition, strand->open);
+    }
+    if (load->count > 0 || load->late) {
+        strand->rest = mem_alloc(sizeof(*strand->rest) + load->count * sizeof(struct piece));
+        *strand->rest = (struct strand_rest){.late = load->late, .count = load->count, .capacity = load->count};
+        memcpy(strand->rest->pieces, load->pieces, load->count * sizeof(struct piece));
+    }
+    if (load->late) {
+        count_in(partition, load->late);
+    }
+    partition->piece_count += load->count;
+    for (size_t i = 0; i < load->count; i++) {
+        partition->entries += strand->rest->pieces[i].entries;
+    }
+}
+
+void partition_prefetch(const struct partition *partition, series_ref ref, int how)
+{
+    const struct strand *page = partition->pages[ref / PARTITION_PAGE];
+    const struct strand *strand = page ? &page[ref % PARTITION_PAGE] : NULL;
+    if (!strand) {
+        return;
+    }
+    if (how == 0) {
+        __builtin_prefetch(strand);
+        return;
+    }
+    const struct chunk *chunk = strand->open;
+    if (chunk && how == 1) {
+        __builtin_prefetch(chunk, 1);
+    } else if (chunk) {
+        __builtin_prefetch(chunk->data + chunk->bits / 8, 1);
+    }
 }
 
 /* ---- Reading ---- */

@@ -65,7 +65,7 @@ struct partition_options {
     int64_t start_ms;
     uint64_t number;
     uint32_t slots_max; /* refs are below */
-    uint64_t spill_keep;
+    bool keep_all;      /* the spill file is there; spill_cut says how much of it counts */
 };
 MUST_CHECK int partition_new(const struct partition_options *options, struct partition **ret_partition);
 struct partition *partition_ref(struct partition *partition);
@@ -76,9 +76,20 @@ void partition_remove(struct partition *partition);
 /* The strand of a series, NULL when it has none here. Under the data lock, or of a sealed one any time. */
 struct strand *partition_strand(const struct partition *partition, series_ref ref);
 
+/* Fills the strand of a series from a snapshot; takes the chunks. */
+struct strand_load {
+    struct chunk *open, *late; /* NULL: none */
+    const void *pieces;        /* count of struct piece, at any alignment */
+    uint16_t count;
+};
+void partition_load(struct partition *partition, series_ref ref, const struct strand_load *load);
+
 enum put_result { PUT_ADDED, PUT_REPLACED, PUT_DUPLICATE, PUT_FULL };
 /* Puts one window: its extras and, last, its record; all of them in the partition's time. */
 enum put_result partition_put(struct partition *partition, series_ref ref, const struct entry *window, size_t count);
+
+/* Loads ahead what partition_put will look at: 0 the strand, 1 its chunk, 2 the end of that. */
+void partition_prefetch(const struct partition *partition, series_ref ref, int how);
 
 /* What a reader needs of a strand, copied under the data lock: then it is decoded without. Zeroed is empty. */
 struct strand_copy {

@@ -14,10 +14,11 @@
 
 #define LATE_MAX        24 /* two days of backlogs at different places */
 #define LATE_BYTES_MAX  (1 * GIB)
+#define LATE_BYTES_END  (4 * GIB) /* past it, and with so many that wait to be cut, nothing more is taken in */
 #define LATE_QUIET_MS   (5 * 60 * INT64_C(1000))
 #define LATE_AGE_MAX_MS (3600 * INT64_C(1000))
 #define CLOSE_AFTER_MS  (3600 * INT64_C(1000))
-#define SEALED_MAX      16 /* that wait to be cut: something is wrong with the disk, and memory has an end */
+#define SEALED_MAX      16 /* that wait to be cut; then more late ones are open at once, max_age / 2 h at most */
 #define MARKS_KEPT_MS   (3 * 86400 * INT64_C(1000)) /* beyond max_age */
 
 static int64_t close_after_ms(const struct store *store)
@@ -64,7 +65,22 @@ static uint64_t late_bytes(const struct store *store)
     return bytes;
 }
 
-static void insert(struct store *store, struct partition *partition)
+/* Before another late one begins. False: cutting does not keep up, and memory has an end. */
+static bool make_room(struct store *store)
+{
+    uint64_t bytes = late_bytes(store);
+    struct partition *quietest = quietest_late(store);
+    bool waiting = count_of(store, true, true) + count_of(store, true, false) >= SEALED_MAX;
+    if (waiting || !quietest) {
+        return bytes <= LATE_BYTES_END;
+    }
+    if (count_of(store, false, true) >= LATE_MAX || bytes > LATE_BYTES_MAX) {
+        seal(store, quietest);
+    }
+    return true;
+}
+
+void partitions_insert(struct store *store, struct partition *partition)
 {
     if (store->partition_count == store->partition_capacity) {
         store->partition_capacity = 2 * store->partition_capacity + 16;
@@ -97,7 +113,7 @@ static struct partition *make(struct store *store, int64_t start_ms, bool late)
     partition->late = late;
     partition->began_ms = store->now_ms;
     partition->first_position = store->position;
-    insert(store, partition);
+    partitions_insert(store, partition);
     return partition;
 }
 
@@ -116,11 +132,7 @@ struct partition *partitions_for(struct store *store, int64_t time_ms)
         if (!partition) {
             bool late = store->head_dir && (again || cut_marks_get(store->marks, start_ms) > 0 ||
                                             start_ms + PARTITION_MS + close_after_ms(store) <= store->now_ms);
-            if (late && (count_of(store, false, true) >= LATE_MAX || late_bytes(store) > LATE_BYTES_MAX) &&
-                quietest_late(store)) {
-                seal(store, quietest_late(store));
-            }
-            if (store->head_dir && count_of(store, true, true) + count_of(store, true, false) >= SEALED_MAX) {
+            if (late && !make_room(store)) {
                 return NULL;
             }
             partition = make(store, start_ms, late);
@@ -190,6 +202,22 @@ void partitions_close(struct store *store)
         partition_unref(store->partitions[i]);
     }
     mem_free(store->partitions);
+    store->partitions = NULL;
+    store->partition_count = store->partition_capacity = 0;
+    store->recent = NULL;
+}
+
+/* The file belongs to a partition that is there. */
+static bool is_in_use(const struct store *store, const char *name)
+{
+    for (size_t i = 0; i < store->partition_count; i++) {
+        char used[32];
+        snprintf(used, sizeof(used), "%08llu.spill", (unsigned long long)store->partitions[i]->number);
+        if (strcmp(used, name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int partitions_clean(struct store *store)
@@ -198,7 +226,7 @@ int partitions_clean(struct store *store)
     size_t count = 0;
     int result = file_list(store->options.fs, store->head_dir, &names, &count);
     for (size_t i = 0; result == 0 && i < count; i++) {
-        if (str_ends_with(str_from(names[i]), STR(".spill"))) {
+        if (str_ends_with(str_from(names[i]), STR(".spill")) && !is_in_use(store, names[i])) {
             CLEANUP_FREE char *path = mem_printf("%s/%s", store->head_dir, names[i]);
             result = file_unlink(store->options.fs, path);
         }

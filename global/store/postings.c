@@ -15,6 +15,8 @@ struct posting_value {
     char text[];
 };
 
+#define NOBODY UINT32_MAX /* in `only`: made, and nobody has it yet */
+
 struct posting_name {
     struct map values;
     uint32_t len;
@@ -134,11 +136,10 @@ static size_t value_bytes(const struct posting_value *value)
     return sizeof(*value) + value->len + 2 * sizeof(void *) * 2; /* its slot in the map, half of which is free */
 }
 
-static struct posting_value *value_add(struct postings *postings, struct posting_name *name, struct str text,
-                                       uint32_t ref)
+static struct posting_value *value_add(struct postings *postings, struct posting_name *name, struct str text)
 {
     struct posting_value *value = mem_alloc(sizeof(*value) + text.len);
-    *value = (struct posting_value){.only = ref, .pair = take_pair(postings), .name = name};
+    *value = (struct posting_value){.only = NOBODY, .pair = take_pair(postings), .name = name};
     value->len = (uint32_t)text.len;
     memcpy(value->text, text.ptr, text.len);
     map_put(&name->values, str_hash(text), value);
@@ -147,27 +148,45 @@ static struct posting_value *value_add(struct postings *postings, struct posting
     return value;
 }
 
-void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref, uint32_t *ret_pairs)
+/* One more series has the value. */
+static void value_take(struct posting_value *value, uint32_t ref)
+{
+    if (!value->refs && value->only == NOBODY) {
+        value->only = ref;
+        return;
+    }
+    if (!value->refs) {
+        value->refs = bitmap_new();
+        roaring_bitmap_add(value->refs, value->only);
+    }
+    roaring_bitmap_add(value->refs, ref);
+}
+
+uint32_t postings_pair_make(struct postings *postings, struct label label)
+{
+    struct posting_name *name = find_name(postings, label.name);
+    if (!name) {
+        name = name_add(postings, label.name);
+    }
+    const struct posting_value *value = find_value(name, label.value);
+    return value ? value->pair : value_add(postings, name, label.value)->pair;
+}
+
+void postings_add_pairs(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref)
 {
     roaring_bitmap_add(postings->all, ref);
-    for (size_t i = 0; i < labels_count(labels); i++) {
-        struct label label = labels_at(labels, i);
-        struct posting_name *name = find_name(postings, label.name);
-        if (!name) {
-            name = name_add(postings, label.name);
-        }
-        struct posting_value *value = find_value(name, label.value);
-        if (!value) {
-            ret_pairs[i] = value_add(postings, name, label.value, ref)->pair;
-            continue;
-        }
-        ret_pairs[i] = value->pair;
-        if (!value->refs) {
-            value->refs = bitmap_new();
-            roaring_bitmap_add(value->refs, value->only);
-        }
-        roaring_bitmap_add(value->refs, ref);
+    for (size_t i = 0; i < count; i++) {
+        value_take(postings->pairs[pairs[i]], ref);
     }
+}
+
+void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref, uint32_t *ret_pairs)
+{
+    size_t count = labels_count(labels);
+    for (size_t i = 0; i < count; i++) {
+        ret_pairs[i] = postings_pair_make(postings, labels_at(labels, i));
+    }
+    postings_add_pairs(postings, ret_pairs, count, ref);
 }
 
 bool postings_find(const struct postings *postings, const struct labels *labels, uint32_t *ret_pairs)
@@ -212,6 +231,16 @@ void postings_remove(struct postings *postings, const uint32_t *pairs, size_t co
             }
         }
         pair_drop(postings, value);
+    }
+}
+
+void postings_drop_unused(struct postings *postings)
+{
+    for (uint32_t pair = 0; pair < postings->pair_count; pair++) {
+        struct posting_value *value = postings->pairs[pair];
+        if (value && !value->refs && value->only == NOBODY) {
+            pair_drop(postings, value);
+        }
     }
 }
 

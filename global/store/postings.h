@@ -33,6 +33,11 @@ void postings_init(struct postings *postings, postings_value_fn *value_of, void 
 void postings_done(struct postings *postings);
 /* Adds a series; its pairs in order of names go to ret_pairs (room for labels_count). */
 void postings_add(struct postings *postings, const struct labels *labels, uint32_t ref, uint32_t *ret_pairs);
+/* For who fills an empty index: a pair (made if absent), and a series that has pairs. Pairs that no series took in the
+ * end go with postings_drop_unused. */
+uint32_t postings_pair_make(struct postings *postings, struct label label);
+void postings_add_pairs(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref);
+void postings_drop_unused(struct postings *postings);
 /* The pairs of labels; false when one of them is not there: nobody has it. */
 bool postings_find(const struct postings *postings, const struct labels *labels, uint32_t *ret_pairs);
 void postings_remove(struct postings *postings, const uint32_t *pairs, size_t count, uint32_t ref);

@@ -5,25 +5,34 @@
 #include <errno.h>
 #include <string.h>
 
-int spill_open(struct spill *spill, struct file_system *fs, const char *path, uint64_t keep)
+int spill_open(struct spill *spill, struct file_system *fs, const char *path, bool keep_all)
 {
     *spill = (struct spill){0};
     if (!fs) {
         return 0;
     }
-    struct file *file = NULL;
-    int result = file_open(fs, path, FILE_APPEND, &file);
+    int result = keep_all ? file_exists(fs, path) : 1;
+    if (result <= 0) {
+        return result < 0 ? result : -ENOENT;
+    }
+    result = file_open(fs, path, FILE_APPEND, &spill->file);
     if (result < 0) {
         return result;
     }
-    result = file_size(file) < keep ? -ESTALE : file_truncate(file, keep);
+    spill->flushed = file_size(spill->file);
+    result = keep_all ? 0 : spill_cut(spill, 0);
     if (result < 0) {
-        file_close(file);
-        return result;
+        spill_close(spill);
     }
-    spill->file = file;
-    spill->flushed = keep;
-    return 0;
+    return result;
+}
+
+int spill_cut(struct spill *spill, uint64_t keep)
+{
+    ASSERT(spill->file && spill->pending_bytes == 0);
+    int result = spill->flushed < keep ? -ESTALE : file_truncate(spill->file, keep);
+    spill->flushed = result < 0 ? spill->flushed : keep;
+    return result;
 }
 
 void spill_close(struct spill *spill)

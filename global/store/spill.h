@@ -16,8 +16,12 @@ struct spill {
     int error;        /* of the last write that failed; tried again with the next flush */
 };
 
-/* fs NULL: without a file. The file is made, or cut to `keep` bytes where it is there (-ESTALE: it is shorter). */
-MUST_CHECK int spill_open(struct spill *spill, struct file_system *fs, const char *path, uint64_t keep);
+/* fs NULL: without a file. The file is made, emptied if it is there; keep_all: all of it stays (-ENOENT: there is
+ * none).
+ */
+MUST_CHECK int spill_open(struct spill *spill, struct file_system *fs, const char *path, bool keep_all);
+/* What is behind `keep` goes; before anything is added. -ESTALE: it is shorter. */
+MUST_CHECK int spill_cut(struct spill *spill, uint64_t keep);
 /* Closes; the file stays. */
 void spill_close(struct spill *spill);
 /* Takes bytes; returns where they are. Writes when enough have come; an error of that leaves them in memory. */

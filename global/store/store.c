@@ -1,6 +1,7 @@
 #include "store/store_internal.h"
 
 #include "base/fail.h"
+#include "store/snapshot.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -91,17 +92,55 @@ static void open_compaction(struct store *store)
     store->compact = compact_new(&options);
 }
 
-static int open_parts(struct store *store, char ret_error[static 256])
+void store_empty_head(struct store *store)
+{
+    partitions_close(store);
+    head_done(&store->head);
+    head_init(&store->head, store->options.series_max);
+}
+
+/* The head as the last snapshot has it; else it is filled from the log alone. */
+static void open_snapshot(struct store *store, struct buf *extra)
+{
+    int result = snapshot_read(store, extra);
+    if (result < 0) {
+        store_event(store, "%s/snapshot cannot be used: %s; the whole log is replayed", store->head_dir,
+                    result == -ESTALE    ? "it is of another version"
+                    : result == -EBADMSG ? "it is damaged"
+                                         : strerror(-result));
+    }
+}
+
+/* Positions of a log that is not there any more (its directory was taken away) would leave out what comes now. */
+static int forget_replaced_log(struct store *store, struct buf *extra)
+{
+    uint64_t end = store->options.log_end;
+    if (end == 0 || MAX(store->position, cut_marks_newest(store->marks)) < end) {
+        return 0;
+    }
+    store_event(store, "the log is another one than before: what it had and blocks have not is lost");
+    buf_reset(extra);
+    store_empty_head(store);
+    store->position = 0;
+    atomic_store(&store->settled_position, 0);
+    return cut_marks_clear(store->marks);
+}
+
+static int open_parts(struct store *store, char ret_error[static 256], struct buf *extra)
 {
     const struct store_options *options = &store->options;
     bool damaged = false;
     store->head_dir = mem_printf("%s/head", options->data_dir);
     int result = file_make_dirs(options->fs, store->head_dir);
     if (result == 0) {
-        result = partitions_clean(store);
+        result = cut_marks_open(options->fs, store->head_dir, &damaged, &store->marks);
     }
     if (result == 0) {
-        result = cut_marks_open(options->fs, store->head_dir, &damaged, &store->marks);
+        open_snapshot(store, extra);
+        result = forget_replaced_log(store, extra);
+    }
+    if (result == 0) {
+        result = partitions_clean(store);
     }
     if (result < 0) {
         snprintf(ret_error, 256, "%s: %s", store->head_dir, strerror(-result));
@@ -127,11 +166,12 @@ static int open_parts(struct store *store, char ret_error[static 256])
 }
 
 int store_open(struct clock *clock, const struct store_options *options, char ret_error[static 256],
-               struct store **ret_store)
+               struct buf *ret_extra, struct store **ret_store)
 {
     ASSERT(options->fs && options->data_dir && options->retention);
     CLEANUP(store_freep) struct store *store = store_new(clock, options);
-    int result = open_parts(store, ret_error);
+    CLEANUP(buf_done) struct buf extra = BUF_INIT(SIZE_MAX);
+    int result = open_parts(store, ret_error, ret_extra ? ret_extra : &extra);
     if (result < 0) {
         return result;
     }
@@ -180,6 +220,11 @@ series_ref store_series(struct store *store, struct labels *labels, enum series_
     return ref;
 }
 
+bool store_has(const struct store *store, series_ref ref)
+{
+    return head_at(&store->head, ref) != NULL;
+}
+
 /* ---- Writing ---- */
 
 static int64_t minus_saturated(int64_t a, int64_t b)
@@ -208,6 +253,7 @@ void store_write_end(struct store *store)
 void store_set_position(struct store *store, uint64_t position)
 {
     ASSERT(position >= store->position);
+    atomic_store(&store->settled_position, store->position);
     store->position = position;
     store->replay_until = position > store->replay_until ? 0 : store->replay_until;
 }
@@ -365,6 +411,16 @@ void store_append(struct store *store, series_ref ref, int64_t start_ms, int64_t
     put_plain(store, ref, (struct sample){record->time_ms, record->last});
 }
 
+void store_prefetch(const struct store *store, series_ref ref, enum store_prefetch how)
+{
+    if (store->recent && ref < store->head.slot_count) {
+        if (how == STORE_PREFETCH_FAR) {
+            __builtin_prefetch(&store->head.pages[ref / HEAD_PAGE_SERIES][ref % HEAD_PAGE_SERIES]);
+        }
+        partition_prefetch(store->recent, ref, how);
+    }
+}
+
 /* ---- Upkeep ---- */
 
 static bool is_cut(const struct store *store, const struct partition *partition)
@@ -444,8 +500,8 @@ void store_prune(struct store *store)
         partitions_take_out(store, is_past);
         pthread_rwlock_unlock(&head->data_lock);
     }
-    if (any_sealed(store)) {
-        return; /* the thread that cuts it relies on the labels of its series */
+    if (any_sealed(store) || atomic_load(&store->snapshotting)) {
+        return; /* the background thread relies on the labels of their series */
     }
     head_wake_refs(head);
     for (series_ref from = 0; from < head->slot_count && left > 0; from += PRUNE_SLICE_SERIES) {
@@ -463,6 +519,29 @@ void store_prune(struct store *store)
         pthread_rwlock_unlock(&head->index_lock);
         pthread_rwlock_unlock(&head->data_lock);
     }
+}
+
+uint64_t store_replay_from(const struct store *store)
+{
+    return store->position;
+}
+
+bool store_snapshot_begin(struct store *store)
+{
+    ASSERT(!store->writing && store->head_dir);
+    bool wanted = !atomic_load(&store->snapshotting) && store->position != store->snapshot_position;
+    atomic_store(&store->cancelled, false); /* also when work was cancelled for the end */
+    store->snapshot_position = store->position;
+    atomic_store(&store->snapshotting, wanted || atomic_load(&store->snapshotting));
+    return wanted;
+}
+
+int store_snapshot(struct store *store, struct str extra)
+{
+    ASSERT(atomic_load(&store->snapshotting));
+    int result = snapshot_write(store, extra);
+    atomic_store(&store->snapshotting, false);
+    return result;
 }
 
 uint64_t store_log_needed(struct store *store)

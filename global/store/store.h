@@ -24,6 +24,7 @@ struct store_options {
     struct file_system *fs;
     const char *data_dir;
     struct retention *retention;           /* gets a reference */
+    uint64_t log_end;                      /* no position of the log is at or past it; 0: not known */
     int64_t close_after_ms;                /* a partition is cut so long after its end at the latest; 0: 1 h */
     int64_t levels_ms[COMPACT_LEVELS_MAX]; /* of compaction; levels_ms[0] 0: 2 h, 8 h, 48 h */
     size_t level_count;
@@ -53,10 +54,12 @@ struct store_stats {
 
 /* In memory alone: for tools and tests. */
 struct store *store_new(struct clock *clock, const struct store_options *options);
-/* data_dir/head, blocks, aggregates, damaged, blocks.json, deletions.json. What the head had is to be replayed from
- * the log. A reason where it fails. */
+/* data_dir/head, blocks, aggregates, damaged, blocks.json, deletions.json. What the log has behind store_replay_from is
+ * to be replayed. ret_extra (may be NULL): what store_snapshot was given, or nothing. A reason where it fails. */
 MUST_CHECK int store_open(struct clock *clock, const struct store_options *options, char ret_error[static 256],
-                          struct store **ret_store);
+                          struct buf *ret_extra, struct store **ret_store);
+/* Up to here the head has what the log has; 0: nothing. */
+uint64_t store_replay_from(const struct store *store);
 void store_free(struct store *store);
 DEFINE_CLEANUP(struct store *, store_free)
 
@@ -64,6 +67,7 @@ DEFINE_CLEANUP(struct store *, store_free)
  * store_prune at the earliest, so that resolved rows find out by store_generation first. SERIES_REF_NONE past
  * series_max, and for the empty set. The kind is that of the first call. Inside or outside of a block of writing. */
 series_ref store_series(struct store *store, struct labels *labels, enum series_kind kind);
+bool store_has(const struct store *store, series_ref series); /* in the writer's thread */
 /* Changes whenever series were dropped: refs kept from before must be resolved again. */
 uint64_t store_generation(const struct store *store);
 
@@ -87,6 +91,13 @@ void store_set_position(struct store *store, uint64_t position);
 void store_append(struct store *store, series_ref series, int64_t window_start_ms, int64_t resolution_ms,
                   const struct record *record, const struct sample *extras, size_t extra_count);
 
+/* Says that a record of the series comes soon, three times: with STORE_PREFETCH_FAR, then some records later _NEAR,
+ * then _NEXT. An append waits for three places of memory, one after the other, which at a million series are in no
+ * cache; asked for ahead they come while others are written: a third less time a record (docs/benchmarks.md). Any ref.
+ */
+enum store_prefetch { STORE_PREFETCH_FAR, STORE_PREFETCH_NEAR, STORE_PREFETCH_NEXT };
+void store_prefetch(const struct store *store, series_ref series, enum store_prefetch how);
+
 /* Drops series that have nothing in the head any more (a new one without samples is such a one), at most
  * STORE_DROPS_MAX at once; in memory alone also what is older than max_age. Called by the owner's timer, in the
  * writer's thread, outside of a block of writing. */
@@ -98,6 +109,10 @@ void store_upkeep(struct store *store, int64_t solid_ms);
 /* One unit of background work, in one thread: cutting a sealed partition, compaction, retention, a check of a block.
  * True: there may be more. */
 bool store_work(struct store *store);
+/* The head as it is now, for a quick start; with bytes of the owner's that belong to it. begin in the writer's thread
+ * (false: nothing has come since the last one), then the rest in the thread of store_work; or both at the end. */
+bool store_snapshot_begin(struct store *store);
+MUST_CHECK int store_snapshot(struct store *store, struct str extra);
 /* From any thread: store_work gives up what it is at, soon. For the end of the process. */
 void store_cancel_work(struct store *store);
 /* All that is in the head is cut, however new: for tools and tests. In the writer's thread, no store_work elsewhere. */

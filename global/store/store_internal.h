@@ -29,11 +29,14 @@ struct store {
     int64_t now_ms;               /* when the block began */
     int64_t oldest_ms, newest_ms; /* accepted in this block */
     uint64_t position;
-    uint64_t kept_position; /* the log is needed from here on, as the store had no place for it; UINT64_MAX: none */
-    uint64_t replay_until;  /* positions up to here may be in blocks already; 0 when all was replayed */
-    int64_t replay_partition_ms;   /* the partition asked for last, */
-    uint64_t replay_partition_cut; /* and up to where it was cut */
-    struct entry *entries;         /* of one window, room for STORE_EXTRAS_MAX + 1 */
+    uint64_t kept_position;     /* the log is needed from here on, as the store had no place for it; UINT64_MAX: none */
+    uint64_t snapshot_position; /* when the last one was begun */
+    uint64_t replay_until;      /* positions up to here may be in blocks already; 0 when all was replayed */
+    int64_t replay_partition_ms;       /* the partition asked for last, */
+    uint64_t replay_partition_cut;     /* and up to where it was cut */
+    struct entry *entries;             /* of one window, room for STORE_EXTRAS_MAX + 1 */
+    _Atomic uint64_t settled_position; /* all that stands in the log up to here is in */
+    _Atomic bool snapshotting;         /* no series go meanwhile */
     _Atomic uint64_t generation;
     _Atomic bool cancelled;
 
@@ -55,7 +58,10 @@ void partitions_seal_due(struct store *store, int64_t solid_ms);
 void partitions_seal_all(struct store *store);
 /* Takes out those that wanted() says; with their spill files. */
 void partitions_take_out(struct store *store, bool (*wanted)(const struct store *store, const struct partition *));
+void partitions_insert(struct store *store, struct partition *partition);
 void partitions_close(struct store *store);
+/* store.c: all series and partitions go, as if nothing had come. */
+void store_empty_head(struct store *store);
 /* Takes away spill files of an earlier life. */
 MUST_CHECK int partitions_clean(struct store *store);
 /* cut.c: in the background thread. The first sealed partition that was not cut; a reference, or NULL. */

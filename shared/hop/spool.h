@@ -56,6 +56,10 @@ MUST_CHECK int spool_open(const struct seams *seams, const struct spool_options 
 void spool_close(struct spool *spool);
 DEFINE_CLEANUP(struct spool *, spool_close)
 
+/* Before it is opened: ids in this directory are all below; of an empty or absent one no id ever is. What remembers ids
+ * elsewhere sees by it that the log was replaced. */
+MUST_CHECK int spool_ids_end(struct file_system *fs, const char *dir, uint64_t *ret_end);
+
 struct layout_table *spool_layouts(struct spool *spool);
 struct seqlog *spool_seen(struct spool *spool);
 /* Drawn when the directory was new: a sender that meets another identity behind an address sends again what was stored

@@ -290,3 +290,19 @@ int spool_replay(struct spool *spool, spool_visit_fn *visit_fn, void *arg)
         spool->incarnation = random_next(spool->seams.random) | 1;
     return error;
 }
+
+int spool_ids_end(struct file_system *fs, const char *dir, uint64_t *ret_end)
+{
+    char **names = NULL;
+    size_t count = 0;
+    uint64_t number, end = 1;
+    int result = file_list(fs, dir, &names, &count);
+    if (result < 0 && result != -ENOENT)
+        return result;
+    for (size_t i = 0; i < count; i++)
+        if (segment_number(names[i], &number))
+            end = MAX(end, (number + 1) << 32);
+    file_names_free(names, count);
+    *ret_end = end;
+    return 0;
+}

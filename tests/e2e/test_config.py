@@ -57,10 +57,10 @@ spool: {max_bytes: 1}
       (7, 20, "size|64MiB|unit")]),
     "global": ("""name: eu
 data_dir: /tmp/x
-retention: []
+archive: {}
 query: {max_samples: -1, timeout: 60}
 head: 24h
-""", [(3, 1, "retention|blocks"), (4, 22, "1000"), (4, 35, "unit|duration"), (5, 7, "map|section|keys")]),
+""", [(3, 1, "archive"), (4, 22, "1000"), (4, 35, "unit|duration"), (5, 7, "map|section|keys")]),
 }
 
 

@@ -38,12 +38,16 @@ class Process:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
-    def rss_anon_bytes(self):
+    def status_bytes(self, name):
+        """A field of /proc's status that is given in kB."""
         with open(f"/proc/{self.pid}/status") as file:
             for line in file:
-                if line.startswith("RssAnon:"):
+                if line.startswith(name + ":"):
                     return int(line.split()[1]) * 1024
-        raise BenchError(f"/proc/{self.pid}/status has no RssAnon")
+        raise BenchError(f"/proc/{self.pid}/status has no {name}")
+
+    def rss_anon_bytes(self):
+        return self.status_bytes("RssAnon")
 
     def check_alive(self):
         if self.child.poll() is not None:
@@ -64,6 +68,11 @@ class Process:
             except OSError:
                 time.sleep(0.1)
         raise BenchError(f"{self.name} does not answer at {url}:\n{self.log_tail()}")
+
+    def kill(self):
+        """SIGKILL: what was not on its way to the disk is lost."""
+        self.child.kill()
+        self.child.wait()
 
     def stop(self):
         if self.child.poll() is None:

@@ -43,6 +43,8 @@ struct rig *rig_new(const struct rig_options *options)
     const struct pipeline_options pipeline = {
         .rules = rules, .page_bytes_max = 1 * GIB, .sealed = take_part, .sealed_arg = rig};
     rig->options = *options;
+    rig->options.start_ms = options->start_ms ? options->start_ms : RIG_START_MS;
+    ASSERT(rig->options.start_ms % options->window_ms == 0 || !options->start_ms);
     rig->hosts = page_source_hosts(options->source);
     rig->options.group = options->group ? options->group : rig->hosts;
     rig->pipeline = pipeline_new(&pipeline);
@@ -86,7 +88,7 @@ static void scrape_host(struct rig *rig, uint32_t host, int64_t time_ms, struct 
 
 static int64_t window_start_ms_of(const struct rig *rig, int window)
 {
-    return RIG_START_MS + window * rig->options.window_ms;
+    return rig->options.start_ms + window * rig->options.window_ms;
 }
 
 void rig_scrape(struct rig *rig, int window, struct rig_cost *cost)

@@ -17,6 +17,7 @@ struct rig_cost { /* thread CPU time and what it was spent on */
 struct rig_options {
     const struct page_source *source; /* must outlive the rig */
     int64_t window_ms;
+    int64_t start_ms;  /* of the first window, a multiple of window_ms; 0: RIG_START_MS */
     int scrapes;       /* of each target in a window */
     bool every_scrape; /* by a rule, as it is */
     uint32_t group;    /* hosts whose window is closed together; 0: all */

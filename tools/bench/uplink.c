@@ -23,15 +23,14 @@ struct uplink {
     struct receiver *receiver;
     uint64_t seq;
     struct buf batch;
-    struct account *account; /* of the batch under way */
+    struct account *account; /* of the batch under way; NULL: nobody wants to know */
+    struct uplink_tap tap;
     struct uplink_cost *cost;
     bool accepted;
 };
 
-static int accept_batch(void *arg, const struct spool_batch *batch, struct str bytes)
+static void account_for(struct uplink *uplink, struct str bytes)
 {
-    struct uplink *uplink = arg;
-    ASSERT(!batch->is_gap);
     CLEANUP(batch_reader_freep) struct batch_reader *reader = NULL;
     struct layout_table *layouts = spool_layouts(uplink->upper_spool);
     struct batch_block block;
@@ -43,6 +42,23 @@ static int accept_batch(void *arg, const struct spool_batch *batch, struct str b
     batch_reader_free(STEAL(reader));
     ASSERT(batch_reader_open(bytes.ptr, bytes.len, layouts, &reader) == 0);
     account_batch(uplink->account, bytes, reader);
+}
+
+static void show(struct uplink *uplink, struct str bytes)
+{
+    CLEANUP(batch_reader_freep) struct batch_reader *reader = NULL;
+    ASSERT(batch_reader_open(bytes.ptr, bytes.len, spool_layouts(uplink->upper_spool), &reader) == 0);
+    uplink->tap.batch(uplink->tap.arg, reader);
+}
+
+static int accept_batch(void *arg, const struct spool_batch *batch, struct str bytes)
+{
+    struct uplink *uplink = arg;
+    ASSERT(!batch->is_gap);
+    if (uplink->account)
+        account_for(uplink, bytes);
+    if (uplink->tap.batch)
+        show(uplink, bytes);
     uplink->accepted = true;
     return 0;
 }
@@ -56,7 +72,10 @@ static void refused(void *arg, struct str source, const char *reason)
 static void handle(void *context, struct http_exchange *exchange)
 {
     struct uplink *uplink = context;
-    account_request(uplink->account, http_exchange_body(exchange));
+    if (uplink->account)
+        account_request(uplink->account, http_exchange_body(exchange));
+    if (uplink->tap.request)
+        uplink->tap.request(uplink->tap.arg, http_exchange_body(exchange));
     receiver_handle(uplink->receiver, exchange);
 }
 
@@ -140,6 +159,11 @@ void uplink_free(struct uplink *uplink)
     mem_free(uplink);
 }
 
+void uplink_set_tap(struct uplink *uplink, const struct uplink_tap *tap)
+{
+    uplink->tap = *tap;
+}
+
 static void synced(void *arg, int error)
 {
     (void)arg;
@@ -157,7 +181,8 @@ void uplink_send(struct uplink *uplink, struct batch_writer *writer, struct enve
     buf_reset(&uplink->batch);
     int64_t start_ns = clock_thread_cpu_ns();
     ASSERT(batch_writer_finish(writer, envelope, layouts, &uplink->batch) == 0);
-    cost->encode_ns += clock_thread_cpu_ns() - start_ns;
+    if (cost)
+        cost->encode_ns += clock_thread_cpu_ns() - start_ns;
     uplink->account = account;
     uplink->cost = cost;
     uplink->accepted = false;
