@@ -47,7 +47,7 @@ static void open_store(struct fixture *fixture, const struct retention_class *cl
                                     .data_dir = fixture->dir,
                                     .retention = retention,
                                     .max_ahead_ms = HOUR_MS};
-    assert_int_equal(store_open(fixture->clock, &options, error, &fixture->store), 0);
+    assert_int_equal(store_open(fixture->clock, &options, error, NULL, &fixture->store), 0);
     struct api_options api = {
         .store = fixture->store,
         .clock = fixture->clock,
