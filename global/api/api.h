@@ -51,7 +51,8 @@ struct api_context {
         API_ROUTE("GET", "/api/v1/status/blocks", api_serve_blocks),                                                   \
         API_ROUTE("GET", "/api/v1/status/retention", api_serve_retention),                                             \
         API_ROUTE("GET", "/api/v1/status/deletions", api_serve_deletions),                                             \
-        API_ROUTE("POST", "/api/v1/admin/tsdb/delete_series", api_serve_delete_series)
+        API_ROUTE("POST", "/api/v1/admin/tsdb/delete_series", api_serve_delete_series),                                \
+        API_ROUTE("POST", "/api/v1/admin/blocks/forget", api_serve_forget_block)
 http_handler_fn api_serve_query, api_serve_query_range, api_serve_format_query, api_serve_series, api_serve_labels,
     api_serve_label_values, api_serve_buildinfo, api_serve_tsdb, api_serve_blocks, api_serve_retention,
-    api_serve_deletions, api_serve_delete_series;
+    api_serve_deletions, api_serve_delete_series, api_serve_forget_block;

@@ -1,7 +1,10 @@
-/* status/blocks: which blocks there are, served or damaged. */
+/* status/blocks, admin/blocks/forget: which blocks there are, served or damaged; and giving up a damaged one. */
 #include "api/request.h"
 #include "base/fail.h"
-#include "store/store.h"
+#include "base/log.h"
+#include "store/blocks.h"
+
+#include <errno.h>
 
 static const char *const state_names[] = {[BLOCK_SERVED] = "served", [BLOCK_DAMAGED] = "damaged"};
 
@@ -109,5 +112,35 @@ void api_serve_blocks(void *context, struct http_exchange *exchange)
     write_sums(&answer.json, items, count);
     json_object_end(&answer.json);
     blocks_status_free(items, count);
+    answer_send(&answer, &request);
+}
+
+/* ---- Giving one up ---- */
+
+void api_serve_forget_block(void *context, struct http_exchange *exchange)
+{
+    CLEANUP(request_done) struct api_request request = request_of(context, exchange);
+    struct ulid ulid;
+    struct store *store = request_disk_store(&request);
+    struct str text = request_text(&request, "ulid");
+    if (!store)
+        return;
+    if (ulid_parse(text, &ulid) < 0) {
+        request_fail_parameter(&request, "ulid", "\"" STR_FMT "\" is no name of a block", STR_ARG(text));
+        return;
+    }
+    int result = blocks_forget(store_blocks(store), &ulid);
+    if (result == -ENOENT)
+        request_fail_parameter(&request, "ulid", "there is no damaged block %s", ulid.text);
+    else if (result < 0)
+        request_fail(&request, API_INTERNAL, "blocks.json cannot be written: %s", strerror(-result));
+    if (result < 0)
+        return;
+    log_info("block %s is given up: answers do not warn of it any more", ulid.text);
+    CLEANUP(answer_done) struct answer answer;
+    answer_begin(&answer, &request);
+    json_object(&answer.json);
+    json_field_text(&answer.json, "ulid", ulid.text);
+    json_object_end(&answer.json);
     answer_send(&answer, &request);
 }

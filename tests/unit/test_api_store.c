@@ -321,6 +321,16 @@ static void test_damage(void **state)
     assert_true(warns_of(fixture, "/api/v1/series?match[]=m", ulid.text));
     snprintf(path, sizeof(path), "/api/v1/series?match[]=m&start=%lld", (long long)NOW_MS / 1000 - 3600);
     assert_false(warns_of(fixture, path, ulid.text));
+
+    /* Until somebody gives it up. */
+    char body[128];
+    expect(fixture, "/api/v1/admin/blocks/forget", "ulid=x", 400,
+           FAILURE("bad_data", "invalid parameter \\\"ulid\\\": \\\"x\\\" is no name of a block"));
+    snprintf(path, sizeof(path), "ulid=%s", ulid.text);
+    snprintf(body, sizeof(body), "{\"status\":\"success\",\"data\":{\"ulid\":\"%s\"}}", ulid.text);
+    expect(fixture, "/api/v1/admin/blocks/forget", path, 200, body);
+    json_decref(ask(fixture, "/api/v1/admin/blocks/forget", path, 400));
+    assert_false(warns_of(fixture, "/api/v1/labels", ulid.text));
 }
 
 /* ---- status/retention ---- */

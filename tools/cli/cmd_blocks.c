@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define FORM_BYTES_MAX (64 * KIB)
+
 static const struct record_column columns[] = {
     {.title = "STATE", .field = "state", .bad = "damaged"},
     {.title = "CLASS", .field = "class"},
@@ -57,6 +59,17 @@ static uint64_t print_sums(json_t *sums)
     return damaged;
 }
 
+static enum cli_exit forget(const struct remote *remote, const char *ulid)
+{
+    CLEANUP(buf_done) struct buf form = BUF_INIT(FORM_BYTES_MAX);
+    CLEANUP(json_freep) json_t *answer = NULL;
+    form_add(&form, "ulid", str_from(ulid));
+    enum cli_exit exit_code = records_fetch(remote, "/api/v1/admin/blocks/forget", &form, &answer);
+    if (exit_code == CLI_OK)
+        fprintf(stderr, "answers do not warn of it any more; its directory stays in damaged/\n");
+    return exit_code;
+}
+
 static enum cli_exit blocks(const struct cli_arguments *arguments)
 {
     enum record_format format;
@@ -64,7 +77,10 @@ static enum cli_exit blocks(const struct cli_arguments *arguments)
         return CLI_USAGE;
     CLEANUP(remote_done) struct remote remote = {0};
     CLEANUP(json_freep) json_t *answer = NULL;
+    const char *given_up = cli_value(arguments, "forget");
     enum cli_exit exit_code = remote_init(&remote, arguments);
+    if (exit_code == CLI_OK && given_up)
+        return forget(&remote, given_up);
     if (exit_code == CLI_OK)
         exit_code = records_fetch(&remote, "/api/v1/status/blocks", NULL, &answer);
     if (exit_code != CLI_OK)
@@ -88,12 +104,16 @@ const struct cli_command command_blocks = {
     .help = "FROM and TO are the block's range of time, TO exclusive. Sums by class go to stderr.\n"
             "What to do about a damaged block: docs/operations.md.\n\n"
             "  tributary blocks\n"
-            "  tributary blocks --damaged -o csv\n\n"
+            "  tributary blocks --damaged -o csv\n"
+            "  tributary blocks --forget 01M8H0MAHEA4J7WYSHFT02GX6N\n\n"
             "Exit status: 0 answered and all are sound, 1 a block is damaged or the answer is an error,\n"
             "2 usage, 3 no answer.\n",
     .options =
-        (const struct cli_option[]){
-            {"damaged", 'd', NULL, "only those that are damaged"}, RECORD_OPTION, REMOTE_OPTIONS, {0}},
+        (const struct cli_option[]){{"damaged", 'd', NULL, "only those that are damaged"},
+                                    {"forget", 0, "ULID", "give up a damaged one: answers do not warn of it any more"},
+                                    RECORD_OPTION,
+                                    REMOTE_OPTIONS,
+                                    {0}},
     .words_min = 0,
     .words_max = 0,
     .run = blocks,
