@@ -31,10 +31,10 @@ static void write_block(struct json_writer *json, const struct block_status *blo
     json_field_text(json, "state", state_names[block->state]);
     if (block->state == BLOCK_DAMAGED) {
         json_field_text(json, "reason", block->reason);
-        json_field_int(json, "since", block->damaged_at_ms);
+        answer_time(json, "since", block->damaged_at_ms);
     }
-    json_field_int(json, "minTime", meta->min_time_ms);
-    json_field_int(json, "maxTime", meta->max_time_ms);
+    answer_time(json, "minTime", meta->min_time_ms);
+    answer_time(json, "maxTime", meta->max_time_ms);
     json_field_uint(json, "level", meta->level);
     json_field_uint(json, "series", meta->series_count);
     json_field_uint(json, "samples", meta->sample_count);

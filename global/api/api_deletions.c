@@ -117,15 +117,6 @@ static bool request_all(struct api_request *request, struct order *order, uint64
     return true;
 }
 
-static void write_start(struct json_writer *json, int64_t start_ms)
-{
-    json_key(json, "start");
-    if (start_ms == BEGINNING_MS)
-        json_null(json);
-    else
-        json_int(json, start_ms);
-}
-
 void api_serve_delete_series(void *context, struct http_exchange *exchange)
 {
     CLEANUP(request_done) struct api_request request = request_of(context, exchange);
@@ -141,7 +132,7 @@ void api_serve_delete_series(void *context, struct http_exchange *exchange)
     for (size_t i = 0; i < order.count; i++)
         json_uint(&answer.json, ids[i]);
     json_array_end(&answer.json);
-    write_start(&answer.json, order.deletion.start_ms);
+    answer_time(&answer.json, "start", order.deletion.start_ms);
     json_field_int(&answer.json, "end", order.deletion.end_ms);
     json_object_end(&answer.json);
     answer_send(&answer, &request);
@@ -155,16 +146,12 @@ static void write_deletion(struct json_writer *json, const struct deletion *dele
     json_field_uint(json, "id", deletion->id);
     json_field_text(json, "state", deletion->done_ms == 0 ? "active" : "done");
     json_field_text(json, "match", deletion->match);
-    write_start(json, deletion->start_ms);
+    answer_time(json, "start", deletion->start_ms);
     json_field_int(json, "end", deletion->end_ms);
     json_field_text(json, "who", deletion->who);
     json_field_text(json, "why", deletion->why);
     json_field_int(json, "requested", deletion->requested_ms);
-    json_key(json, "done");
-    if (deletion->done_ms == 0)
-        json_null(json);
-    else
-        json_int(json, deletion->done_ms);
+    answer_time(json, "done", deletion->done_ms > 0 ? deletion->done_ms : INT64_MAX);
     json_object_end(json);
 }
 

@@ -33,11 +33,7 @@ static void write_class(struct json_writer *json, const struct retention_class *
     json_field_uint(json, "blocks", sum->blocks);
     json_field_uint(json, "bytes", sum->bytes);
     json_field_uint(json, "samples", sum->samples);
-    json_key(json, "oldestTime");
-    if (sum->oldest_ms < INT64_MAX)
-        json_int(json, sum->oldest_ms);
-    else
-        json_null(json);
+    answer_time(json, "oldestTime", sum->oldest_ms);
     json_field_uint(json, "deletedBlocks", gone->blocks_total);
     json_field_uint(json, "deletedBytes", gone->bytes_total);
     json_field_uint(json, "deletedSamples", gone->samples_total);
@@ -56,7 +52,8 @@ static void write_classes(struct json_writer *json, struct store *store, const s
         sum->blocks++;
         sum->bytes += items[i].disk_bytes;
         sum->samples += items[i].meta.sample_count;
-        sum->oldest_ms = MIN(sum->oldest_ms, items[i].meta.min_time_ms);
+        if (items[i].meta.min_time_ms > INT64_MIN) /* of a damaged one it may not be known */
+            sum->oldest_ms = MIN(sum->oldest_ms, items[i].meta.min_time_ms);
     }
     store_retention_counts(store, gone);
     json_array(json);
@@ -74,8 +71,8 @@ static void write_victims(struct json_writer *json, const struct retention_victi
         json_field_text(json, "ulid", block->meta.ulid.text);
         json_field_text(json, "class", block->meta.class);
         json_field_text(json, "why", victims->items[i].why);
-        json_field_int(json, "minTime", block->meta.min_time_ms);
-        json_field_int(json, "maxTime", block->meta.max_time_ms);
+        answer_time(json, "minTime", block->meta.min_time_ms);
+        answer_time(json, "maxTime", block->meta.max_time_ms);
         json_field_uint(json, "bytes", block->disk_bytes);
         json_field_uint(json, "samples", block->meta.sample_count);
         json_object_end(json);

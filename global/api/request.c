@@ -252,6 +252,15 @@ void answer_labels(struct answer *answer, const struct labels *labels)
     json_object_end(&answer->json);
 }
 
+void answer_time(struct json_writer *json, const char *key, int64_t time_ms)
+{
+    json_key(json, key);
+    if (time_ms > -PARAMS_TIME_MS_MAX && time_ms < PARAMS_TIME_MS_MAX)
+        json_int(json, time_ms);
+    else
+        json_null(json);
+}
+
 static void write_warnings(struct answer *answer)
 {
     struct str rest = buf_view(&answer->warnings);

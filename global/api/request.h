@@ -69,5 +69,7 @@ void answer_begin(struct answer *answer, const struct api_request *request);
 void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms);
 void answer_warn(struct answer *answer, const char *text);
 void answer_labels(struct answer *answer, const struct labels *labels); /* an object */
+/* A field of milliseconds since 1970; null for what is none: at or past +-PARAMS_TIME_MS_MAX. */
+void answer_time(struct json_writer *json, const char *key, int64_t time_ms);
 void answer_send(struct answer *answer, struct api_request *request);
 void answer_done(struct answer *answer);

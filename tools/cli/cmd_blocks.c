@@ -9,8 +9,8 @@
 static const struct record_column columns[] = {
     {.title = "STATE", .field = "state", .bad = "damaged"},
     {.title = "CLASS", .field = "class"},
-    {.title = "FROM", .field = "minTime", .kind = RECORD_TIME},
-    {.title = "TO", .field = "maxTime", .kind = RECORD_TIME},
+    {.title = "FROM", .field = "minTime", .kind = RECORD_TIME, .none = "unknown"},
+    {.title = "TO", .field = "maxTime", .kind = RECORD_TIME, .none = "unknown"},
     {.title = "SIZE", .field = "bytes", .kind = RECORD_BYTES},
     {.title = "ULID", .field = "ulid", .minor = true},
     {.title = "SERIES", .field = "series", .kind = RECORD_NUMBER, .minor = true},
