@@ -13,7 +13,7 @@ import time
 import pytest
 
 from exporter import Exporter
-from harness import Federation, fetch, has_terminals, parse_metrics, program, run, wait_until
+from harness import Federation, fetch, has_terminals, program, run, wait_until
 
 OK, FAILED, USAGE, UNREACHABLE = range(4)
 PART_SECONDS = 7200  # of time that is cut into one block
@@ -285,35 +285,42 @@ def test_delete_asks(world):
     assert 4 not in world.samples(kept="main") and world.api("status/deletions")[-1]["who"] == "someone"
 
 
-def test_damage_and_restart(world):
-    wait_until(world.is_quiet, what="nothing to do")
-    before = world.samples(kept="spare")
-    main = world.samples(kept="main")
-    block = world.blocks(**{"class": "spare", "state": "served"})[0]
-    lost = [i for i, start in enumerate(world.starts) if block["minTime"] <= start * 1000 < block["maxTime"]]
-    (path,) = glob.glob(os.path.join(world.top.data_dir, "blocks", block["ulid"], "chunks", "*"))
+def flip(path):
+    """One bit in the middle of a file."""
     with open(path, "r+b") as file:
         file.seek(os.path.getsize(path) // 2)
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 0x20]))
 
+
+def test_damage_and_restart(world, tmp_path):
+    wait_until(world.is_quiet, what="nothing to do")
+    before, main = world.samples(kept="spare"), world.samples(kept="main")
+    block = world.blocks(**{"class": "spare", "state": "served"})[0]
+    lost = [i for i, start in enumerate(world.starts) if block["minTime"] <= start * 1000 < block["maxTime"]]
+    place = os.path.join(world.top.data_dir, "blocks", block["ulid"])
+    set_aside = os.path.join(world.top.data_dir, "damaged", block["ulid"])
+    (chunks,) = glob.glob(os.path.join(place, "chunks", "*"))
+    shutil.copytree(place, tmp_path / "copy")
+    flip(chunks)
+
+    def warned(*question, **parameters):
+        return any(block["ulid"] in text for text in world.warnings(*question, **parameters))
+
     # The answer that meets it says so; it lacks that block and nothing else.
-    found = world.warnings("query", query="count(count_over_time(old%5B1d%5D))")
-    assert any(block["ulid"] in text for text in found), found
+    assert not warned("labels") and warned("query", query="count(count_over_time(old%5B1d%5D))")
     rest = {i: count for i, count in before.items() if i not in lost}
-    assert world.samples(kept="spare") == rest and world.samples(kept="main") == main
+    assert lost and world.samples(kept="spare") == rest and world.samples(kept="main") == main
     for question in ("labels", "label/part/values"):
-        assert any(block["ulid"] in text for text in world.warnings(question))
-        assert not world.warnings(question, start=time.time() - 1800)
+        assert warned(question) and not warned(question, start=time.time() - 1800)
 
     def tells():
         code, out, err = world.cli("blocks")
         assert code == FAILED and "DAMAGED" in out and "1 blocks DAMAGED" in err, (code, out, err)
         (row,) = csv.DictReader(io.StringIO(world.cli("blocks", "--damaged", "-o", "csv")[1]))
         assert row["ulid"] == block["ulid"] and row["state"] == "damaged" and row["reason"] and row["since"]
-        assert parse_metrics(fetch(world.top.url + "/metrics")[1])["tributary_global_blocks_damaged"] == 1
-        assert os.path.isdir(os.path.join(world.top.data_dir, "damaged", block["ulid"]))
+        assert world.top.metrics()["tributary_global_blocks_damaged"] == 1 and os.path.isdir(set_aside)
         return row
 
     row = tells()
@@ -324,13 +331,21 @@ def test_damage_and_restart(world):
         world.top.start()
         assert world.samples(kept="spare") == rest and world.samples(kept="main") == main
         assert tells() == row and world.api("status/deletions") == deletions
-        assert any(block["ulid"] in text for text in world.warnings("query", query="old%5B1d%5D"))
+        assert warned("query", query="old%5B1d%5D")
 
-    # Until somebody gives it up; its bytes stay.
+    # Until a whole copy lies in its place at a start,
+    world.top.stop()
+    shutil.copytree(tmp_path / "copy", place)
+    world.top.start()
+    assert world.cli("blocks")[0] == OK and world.samples(kept="spare") == before and not warned("labels")
+
+    # or somebody gives it up; its bytes stay.
+    flip(chunks)
+    assert warned("query", query="old%5B1d%5D")
     assert world.cli("blocks", "--forget", "nonsense")[0] == FAILED
     assert world.cli("blocks", "--forget", block["ulid"])[:2] == (OK, "")
-    assert world.cli("blocks")[0] == OK and not world.warnings("query", query="old%5B1d%5D")
-    assert os.path.isdir(os.path.join(world.top.data_dir, "damaged", block["ulid"]))
+    assert world.cli("blocks")[0] == OK and not warned("query", query="old%5B1d%5D")
+    assert os.path.isdir(set_aside) and world.samples(kept="spare") == rest
 
 
 def test_expiry(world):
