@@ -1,36 +1,7 @@
 #include "status.h"
 #include "hop/report.h"
 #include "net/metrics.h"
-
-static void write_store(const struct store_stats *stats, struct buf *out)
-{
-    const struct {
-        const char *name, *help;
-        enum metrics_type type;
-        uint64_t value;
-    } rows[] = {
-        {"tributary_global_series", "Series in the head", METRICS_GAUGE, stats->series},
-        {"tributary_global_chunks", "Chunks in the head", METRICS_GAUGE, stats->chunks},
-        {"tributary_global_chunk_bytes", "Bytes of these", METRICS_GAUGE, stats->chunk_bytes},
-        {"tributary_global_label_bytes", "Bytes of label sets", METRICS_GAUGE, stats->label_bytes},
-        {"tributary_global_samples", "Samples in the head", METRICS_GAUGE, stats->samples},
-        {"tributary_global_samples_total", "Samples stored", METRICS_COUNTER, stats->samples_total},
-        {"tributary_global_records_total", "Records given to the store", METRICS_COUNTER, stats->records_total},
-        {"tributary_global_duplicates_total", "Records of windows that were there already", METRICS_COUNTER,
-         stats->duplicates_total},
-        {"tributary_global_replaced_total", "Records that replaced one of a smaller count", METRICS_COUNTER,
-         stats->replaced_total},
-        {"tributary_global_too_old_total", "Records older than the head reaches", METRICS_COUNTER,
-         stats->too_old_total},
-        {"tributary_global_too_new_total", "Records too far ahead of our clock", METRICS_COUNTER, stats->too_new_total},
-        {"tributary_global_refused_total", "Records that cannot be of their window, or are past a limit",
-         METRICS_COUNTER, stats->refused_total},
-        {"tributary_global_series_refused_total", "Series refused past the ceiling", METRICS_COUNTER,
-         stats->series_refused_total},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        metrics_one(out, rows[i].name, rows[i].type, rows[i].help, (double)rows[i].value);
-}
+#include "store_report.h"
 
 static void write_ingest(const struct ingest_stats *stats, struct buf *out)
 {
@@ -44,15 +15,13 @@ static void write_ingest(const struct ingest_stats *stats, struct buf *out)
 
 void global_write_metrics(const struct global *global, struct buf *out)
 {
-    struct store_stats store;
     struct ingest_stats ingest;
-    store_stats(global->store, &store);
     ingest_stats(global->ingest, &ingest);
     metrics_process(out, "global");
     report_receiver_metrics(global->receiver, out);
     report_spool_metrics(global->log, 0, out);
     report_source_metrics(global->receiver, clock_wall_ms(loop_clock(global->seams.loop)), out);
-    write_store(&store, out);
+    store_report_metrics(global->store, out);
     write_ingest(&ingest, out);
     api_write_metrics(global->context.api, out);
 }
@@ -84,6 +53,7 @@ void global_write_status(const struct global *global, struct buf *out)
     json_field_uint(&json, "too_new", stats.too_new_total);
     json_field_uint(&json, "replayed_batches", global->replayed_batches);
     json_object_end(&json);
+    store_report_json(global->store, &json);
     json_key(&json, "sources");
     report_sources_json(global->receiver, now_ms, &json);
     json_object_end(&json);

@@ -1,6 +1,6 @@
 #pragma once
-/* The HTTP API of queries, as Prometheus 2.42 has it (docs/api.md): expressions, series and labels over one store. All
- * of it runs in worker threads. */
+/* The HTTP API over one store (docs/api.md): expressions, series and labels as Prometheus 2.42 has them; blocks,
+ * retention, deletions. All of it runs in worker threads. */
 #include "base/clock.h"
 #include "net/daemon.h"
 #include "promql/eval.h"
@@ -46,6 +46,13 @@ struct api_context {
         API_ROUTE_FORM("/api/v1/format_query", api_serve_format_query),                                                \
         API_ROUTE_FORM("/api/v1/series", api_serve_series), API_ROUTE_FORM("/api/v1/labels", api_serve_labels),        \
         API_ROUTE("GET", "/api/v1/label/*/values", api_serve_label_values),                                            \
-        API_ROUTE("GET", "/api/v1/status/buildinfo", api_serve_buildinfo)
+        API_ROUTE("GET", "/api/v1/status/buildinfo", api_serve_buildinfo),                                             \
+        API_ROUTE("GET", "/api/v1/status/tsdb", api_serve_tsdb),                                                       \
+        API_ROUTE("GET", "/api/v1/status/blocks", api_serve_blocks),                                                   \
+        API_ROUTE("GET", "/api/v1/status/retention", api_serve_retention),                                             \
+        API_ROUTE("GET", "/api/v1/status/deletions", api_serve_deletions),                                             \
+        API_ROUTE("POST", "/api/v1/admin/tsdb/delete_series", api_serve_delete_series),                                \
+        API_ROUTE("POST", "/api/v1/admin/blocks/forget", api_serve_forget_block)
 http_handler_fn api_serve_query, api_serve_query_range, api_serve_format_query, api_serve_series, api_serve_labels,
-    api_serve_label_values, api_serve_buildinfo;
+    api_serve_label_values, api_serve_buildinfo, api_serve_tsdb, api_serve_blocks, api_serve_retention,
+    api_serve_deletions, api_serve_delete_series, api_serve_forget_block;

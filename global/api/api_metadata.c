@@ -85,10 +85,14 @@ static void fail_select(struct api_request *request, int error)
         request_fail(request, API_INTERNAL, "select: %s", strerror(-error));
 }
 
-/* Without an end the answer is as good as what is there now. */
+/* Damaged blocks, those that were found by this very request among them, and sources that are behind. Without an end
+ * the answer is as good as what is there now. */
 static void cover(struct answer *answer, const struct api_request *request, const struct scope *scope)
 {
     int64_t now_ms = clock_wall_ms(request->api->options.clock);
+    struct blocks *blocks = store_blocks(request->api->options.store);
+    if (blocks)
+        blocks_warnings(blocks, scope->range.start_ms, scope->range.end_ms, &answer->warnings);
     answer_cover(answer, request, scope->range.start_ms, MIN(scope->range.end_ms, now_ms));
 }
 
@@ -97,7 +101,7 @@ static void cover(struct answer *answer, const struct api_request *request, cons
 /* Several selects, each in order of labels, as one. */
 struct series_merge {
     struct select *selects[MATCH_SETS_MAX];
-    struct labels *heads[MATCH_SETS_MAX];      /* NULL: at its end */
+    struct labels *heads[MATCH_SETS_MAX]; /* NULL: at its end */
     size_t count;
 };
 

@@ -93,6 +93,15 @@ void request_done(struct api_request *request)
     request->placed = false;
 }
 
+struct store *request_disk_store(struct api_request *request)
+{
+    struct store *store = request->api->options.store;
+    if (store_blocks(store))
+        return store;
+    request_fail(request, API_EXECUTION, "the store is in memory alone: it has no blocks");
+    return NULL;
+}
+
 static void count_outcome(struct api_request *request, enum api_outcome outcome)
 {
     pthread_mutex_lock(&request->api->lock);
@@ -241,6 +250,15 @@ void answer_labels(struct answer *answer, const struct labels *labels)
         json_str(&answer->json, label.value);
     }
     json_object_end(&answer->json);
+}
+
+void answer_time(struct json_writer *json, const char *key, int64_t time_ms)
+{
+    json_key(json, key);
+    if (time_ms > -PARAMS_TIME_MS_MAX && time_ms < PARAMS_TIME_MS_MAX)
+        json_int(json, time_ms);
+    else
+        json_null(json);
 }
 
 static void write_warnings(struct answer *answer)

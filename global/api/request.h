@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "base/json_write.h"
 #include "promql/error.h"
+#include "store/store.h"
 
 #include <pthread.h>
 
@@ -36,6 +37,9 @@ void request_done(struct api_request *request);
 /* A bool (*)(void *) for evaluators and selects. */
 bool request_is_cancelled(void *request);
 
+/* The store, if it has blocks; NULL: it is in memory alone, and that is answered. */
+struct store *request_disk_store(struct api_request *request);
+
 /* The error's answer. */
 void request_fail(struct api_request *request, enum api_outcome outcome, const char *format, ...) PRINTF_LIKE(3, 4);
 /* invalid parameter "name": TEXT */
@@ -61,9 +65,11 @@ struct answer {
     struct json_writer json;
 };
 void answer_begin(struct answer *answer, const struct api_request *request);
-/* Adds what the range lacks to the warnings. */
+/* Adds what the range lacks to the warnings: sources that are behind. */
 void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms);
 void answer_warn(struct answer *answer, const char *text);
 void answer_labels(struct answer *answer, const struct labels *labels); /* an object */
+/* A field of milliseconds since 1970; null for what is none: at or past +-PARAMS_TIME_MS_MAX. */
+void answer_time(struct json_writer *json, const char *key, int64_t time_ms);
 void answer_send(struct answer *answer, struct api_request *request);
 void answer_done(struct answer *answer);

@@ -67,29 +67,31 @@ static int64_t head_start_ms(struct store *store)
     return start_ms;
 }
 
-/* True when the head cannot have what the deletion covers. */
-static bool is_out_of_head(struct store *store, const struct deletion *deletion)
+/* Some part of the head may have what the deletion covers. */
+static bool head_meets(struct store *store, const struct deletion *deletion)
 {
-    bool applied = true;
+    bool meets = false;
     int result = pthread_rwlock_rdlock(&store->head.data_lock);
     ASSERT(result == 0);
-    for (size_t i = 0; i < store->partition_count && applied; i++) {
-        applied = !partition_meets(store->partitions[i], deletion->start_ms, deletion->end_ms);
+    for (size_t i = 0; i < store->partition_count && !meets; i++) {
+        meets = partition_meets(store->partitions[i], deletion->start_ms, deletion->end_ms);
     }
     pthread_rwlock_unlock(&store->head.data_lock);
-    return applied;
+    return meets;
 }
 
+/* Those that neither the head nor a block can have anything of. One that is being accepted right now is in the list
+ * before the blocks are looked at for it: it comes next time. */
 static void finish_deletions(struct store *store)
 {
     struct deletion *items = NULL;
     size_t count = 0;
+    uint64_t newest = deletions_newest(store->deletions);
+    uint64_t waiting = compact_oldest_deletion(store->compact);
+    uint64_t until = waiting > 0 ? MIN(waiting - 1, newest) : newest;
     deletions_list(store->deletions, &items, &count);
-    /* After the list: one that is requested now must not count as applied. */
-    uint64_t oldest = compact_oldest_deletion(store->compact);
-    for (size_t i = 0; i < count; i++) {
-        bool is_out_of_blocks = oldest == 0 || items[i].id < oldest;
-        if (items[i].done_ms == 0 && is_out_of_blocks && is_out_of_head(store, &items[i]) &&
+    for (size_t i = 0; i < count && items[i].id <= until; i++) {
+        if (items[i].done_ms == 0 && !head_meets(store, &items[i]) &&
             deletions_done(store->deletions, items[i].id) == 0) {
             store_event(store, "deletion %llu, of %s, is applied everywhere", (unsigned long long)items[i].id,
                         items[i].match);

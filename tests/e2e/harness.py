@@ -52,6 +52,15 @@ def run(command, timeout=20.0, **options):
     return done.returncode, done.stdout, done.stderr
 
 
+def has_terminals():
+    try:
+        for end in os.openpty():
+            os.close(end)
+        return True
+    except OSError:
+        return False
+
+
 def program(name):
     return os.path.join(BIN, name)
 

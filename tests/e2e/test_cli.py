@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from exporter import Exporter, Numbered
-from harness import ROOT, STOP_SECONDS, Federation, program, run, wait_until
+from harness import ROOT, STOP_SECONDS, Federation, has_terminals, program, run, wait_until
 
 OK, FAILED, USAGE, UNREACHABLE = range(4)
 CSV_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -100,15 +100,6 @@ def test_query_errors(world, cli):
                   ["query", "--url"]):
         code, out, err = cli(*words)
         assert (code, out) == (USAGE, "") and err, (words, code, out, err)
-
-
-def has_terminals():
-    try:
-        for end in os.openpty():
-            os.close(end)
-        return True
-    except OSError:
-        return False
 
 
 def on_a_terminal(world, *words, **environment):
@@ -208,7 +199,8 @@ def test_version_and_help(cli):
     code, out, _ = cli("version")
     assert code == OK and re.fullmatch(r"tributary \d+\.\d+\.\d+\n", out)
     code, out, err = cli("help")
-    commands = ["query", "targets", "status", "check-config", "inspect", "format-query"]
+    commands = ["query", "targets", "status", "blocks", "retention", "delete", "deletions", "check-config", "inspect",
+                "format-query"]
     assert (code, err) == (OK, "") and all(re.search(rf"^  {name} ", out, re.M) for name in commands)
     for name in commands:
         code, out, err = cli("help", name)

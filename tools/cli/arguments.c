@@ -60,7 +60,14 @@ static enum cli_exit take_option(const struct cli_command *command, struct curso
         cli_error("%s: --%s needs %s", command->name, option->name, option->value);
         return misused(command);
     }
-    arguments->values[index] = !option->value ? "" : inside ? inside : cursor->argv[cursor->at++];
+    if (arguments->given_count == CLI_WORDS_MAX) {
+        cli_error("%s: more than %d options", command->name, CLI_WORDS_MAX);
+        return misused(command);
+    }
+    const char *value = !option->value ? "" : inside ? inside : cursor->argv[cursor->at++];
+    arguments->values[index] = value;
+    arguments->given[arguments->given_count].option = index;
+    arguments->given[arguments->given_count++].value = value;
     return CLI_OK;
 }
 
@@ -99,6 +106,15 @@ const char *cli_value(const struct cli_arguments *arguments, const char *name)
 {
     int index = find_long(arguments->options, name, strlen(name));
     return index < 0 ? NULL : arguments->values[index];
+}
+
+const char *cli_value_at(const struct cli_arguments *arguments, const char *name, int nth)
+{
+    int index = find_long(arguments->options, name, strlen(name));
+    for (int i = 0; i < arguments->given_count; i++)
+        if (arguments->given[i].option == index && nth-- == 0)
+            return arguments->given[i].value;
+    return NULL;
 }
 
 int arguments_time(const char *text, int64_t now_ms, int64_t *ret_ms)

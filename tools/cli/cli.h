@@ -24,7 +24,12 @@ struct cli_option {
 /* A command line, taken apart by a table. */
 struct cli_arguments {
     const struct cli_option *options;    /* the table; ends with name NULL */
-    const char *values[CLI_OPTIONS_MAX]; /* by place in the table; NULL: not given; of a flag "" */
+    const char *values[CLI_OPTIONS_MAX]; /* by place in the table; NULL: not given; of a flag ""; the last one given */
+    struct {
+        int option;
+        const char *value;
+    } given[CLI_WORDS_MAX]; /* all, in their order */
+    int given_count;
     const char *words[CLI_WORDS_MAX];
     int word_count;
 };
@@ -40,10 +45,12 @@ struct cli_command {
 };
 
 extern const struct cli_command command_query, command_targets, command_status, command_check_config, command_inspect,
-    command_format_query;
+    command_format_query, command_blocks, command_retention, command_delete, command_deletions;
 
 /* The value of an option by its name, NULL when it was not given. */
 const char *cli_value(const struct cli_arguments *arguments, const char *name);
+/* The nth (from 0) value of an option that may be given several times; NULL: no more. */
+const char *cli_value_at(const struct cli_arguments *arguments, const char *name, int nth);
 static inline bool cli_flag(const struct cli_arguments *arguments, const char *name)
 {
     return cli_value(arguments, name) != NULL;

@@ -89,25 +89,18 @@ static bool take_times(const struct cli_arguments *arguments, struct query_times
     return true;
 }
 
-static void add_seconds(struct buf *form, const char *name, int64_t ms)
-{
-    char text[64];
-    int len = snprintf(text, sizeof(text), "%s%lld.%03lld", ms < 0 ? "-" : "", llabs(ms) / 1000, llabs(ms) % 1000);
-    form_add(form, name, str_of(text, (size_t)len));
-}
-
 static void make_form(const char *expression, const struct query_times *times, const struct remote *remote,
                       struct buf *form)
 {
     form_add(form, "query", str_from(expression));
     if (times->is_range) {
-        add_seconds(form, "start", times->start_ms);
-        add_seconds(form, "end", times->end_ms);
-        add_seconds(form, "step", times->step_ms);
+        form_add_time(form, "start", times->start_ms);
+        form_add_time(form, "end", times->end_ms);
+        form_add_time(form, "step", times->step_ms);
     } else {
-        add_seconds(form, "time", times->start_ms);
+        form_add_time(form, "time", times->start_ms);
     }
-    add_seconds(form, "timeout", remote->timeout_ms);
+    form_add_time(form, "timeout", remote->timeout_ms);
 }
 
 static enum cli_exit query(const struct cli_arguments *arguments)

@@ -5,7 +5,6 @@
 #include "output.h"
 #include "remote.h"
 
-#include <math.h>
 #include <string.h>
 
 #define DEPTH_MAX   6 /* of sections: ours have three */
@@ -14,29 +13,6 @@
 #define ROWS_MAX    50 /* of a list on a terminal: what a person reads */
 
 /* ---- One value ---- */
-
-static void print_duration(double seconds, struct buf *out)
-{
-    double size = fabs(seconds);
-    const char *sign = seconds < 0 ? "-" : "";
-    if (size < 60)
-        buf_printf(out, "%s%.3gs", sign, size);
-    else if (size < 3600)
-        buf_printf(out, "%s%dm%02ds", sign, (int)size / 60, (int)size % 60);
-    else if (size < 86400)
-        buf_printf(out, "%s%dh%02dm", sign, (int)size / 3600, (int)size / 60 % 60);
-    else
-        buf_printf(out, "%s%.0fd%02dh", sign, floor(size / 86400), (int)fmod(size / 3600, 24));
-}
-
-static void print_bytes(double bytes, struct buf *out)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    size_t unit = 0;
-    for (; fabs(bytes) >= 1024 && unit + 1 < ARRAY_LEN(units); unit++)
-        bytes /= 1024;
-    buf_printf(out, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-}
 
 static bool name_ends(const char *name, const char *end)
 {
@@ -47,12 +23,12 @@ static void print_number(const char *name, const json_t *value, struct buf *out)
 {
     double number = json_number_value(value);
     if (name_ends(name, "bytes_per_second")) {
-        print_bytes(number, out);
+        output_bytes(number, out);
         buf_append_text(out, "/s");
     } else if (strcmp(name, "bytes") == 0 || name_ends(name, "_bytes") || name_ends(name, "bytes_max")) {
-        print_bytes(number, out);
+        output_bytes(number, out);
     } else if (name_ends(name, "_seconds")) {
-        print_duration(number, out);
+        output_duration(number, out);
     } else if (json_is_integer(value)) {
         buf_printf(out, "%lld", (long long)json_integer_value(value));
     } else {
@@ -68,7 +44,7 @@ static void print_text(const char *text, int64_t now_ms, struct buf *out)
         buf_append_text(out, text);
         return;
     }
-    print_duration((double)llabs(now_ms - time_ms) / 1000, out);
+    output_duration((double)llabs(now_ms - time_ms) / 1000, out);
     buf_append_text(out, time_ms > now_ms ? " ahead" : " ago");
 }
 

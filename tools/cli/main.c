@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_query, &command_targets, &command_status, &command_check_config, &command_inspect, &command_format_query,
+    &command_query,  &command_targets,   &command_status,       &command_blocks,  &command_retention,
+    &command_delete, &command_deletions, &command_check_config, &command_inspect, &command_format_query,
 };
 
 void cli_error(const char *format, ...)

@@ -84,6 +84,47 @@ struct str output_number(struct str text, char ret_room[static OUTPUT_NUMBER_BYT
     return str_of(ret_room, (size_t)len);
 }
 
+void output_duration(double seconds, struct buf *out)
+{
+    double size = fabs(seconds);
+    const char *sign = seconds < 0 ? "-" : "";
+    if (size < 60)
+        buf_printf(out, "%s%.3gs", sign, size);
+    else if (size < 3600)
+        buf_printf(out, "%s%dm%02ds", sign, (int)size / 60, (int)size % 60);
+    else if (size < 86400)
+        buf_printf(out, "%s%dh%02dm", sign, (int)size / 3600, (int)size / 60 % 60);
+    else
+        buf_printf(out, "%s%.0fd%02dh", sign, floor(size / 86400), (int)fmod(size / 3600, 24));
+}
+
+void output_bytes(double bytes, struct buf *out)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    size_t unit = 0;
+    for (; fabs(bytes) >= 1024 && unit + 1 < ARRAY_LEN(units); unit++)
+        bytes /= 1024;
+    buf_printf(out, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+}
+
+void output_csv(struct str text)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < text.len; i++)
+        quoted = quoted || strchr(",\"\r\n", text.ptr[i]);
+    if (!quoted) {
+        printf(STR_FMT, STR_ARG(text));
+        return;
+    }
+    putchar('"');
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '"')
+            putchar('"');
+        putchar(text.ptr[i]);
+    }
+    putchar('"');
+}
+
 /* ---- Tables ---- */
 
 struct cell {

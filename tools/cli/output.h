@@ -24,6 +24,11 @@ size_t output_columns(struct str text); /* places on a terminal */
 #define OUTPUT_NUMBER_BYTES 1200
 struct str output_number(struct str text, char ret_room[static OUTPUT_NUMBER_BYTES]);
 
+void output_duration(double seconds, struct buf *out); /* 1h05m */
+void output_bytes(double bytes, struct buf *out);      /* 3.4 GiB */
+/* One field of CSV (RFC 4180), to stdout. */
+void output_csv(struct str text);
+
 /* Rows of text in aligned columns. */
 struct table;
 struct table_column {

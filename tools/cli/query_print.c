@@ -82,24 +82,6 @@ static void collect_names(const struct query_result *result, struct names *ret_n
 
 /* ---- CSV, RFC 4180 ---- */
 
-static void print_field(struct str text)
-{
-    bool quoted = false;
-    for (size_t i = 0; i < text.len; i++)
-        quoted = quoted || strchr(",\"\r\n", text.ptr[i]);
-    if (!quoted) {
-        printf(STR_FMT, STR_ARG(text));
-        return;
-    }
-    putchar('"');
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == '"')
-            putchar('"');
-        putchar(text.ptr[i]);
-    }
-    putchar('"');
-}
-
 static void print_csv(const struct query_result *result)
 {
     struct names names;
@@ -110,7 +92,7 @@ static void print_csv(const struct query_result *result)
         names.count = 0;
     }
     for (size_t i = 0; i < names.count; i++) {
-        print_field(names.items[i]);
+        output_csv(names.items[i]);
         putchar(',');
     }
     printf("time,value\n");
@@ -119,17 +101,17 @@ static void print_csv(const struct query_result *result)
         print_labels(series->labels, &labels);
         for (size_t j = 0; j < series->count; j++) {
             if (names.too_many) {
-                print_field(buf_view(&labels));
+                output_csv(buf_view(&labels));
                 putchar(',');
             }
             for (size_t k = 0; k < names.count; k++) {
-                print_field(labels_get(series->labels, names.items[k]));
+                output_csv(labels_get(series->labels, names.items[k]));
                 putchar(',');
             }
             char time[32];
             clock_format_rfc3339(series->points[j].time_ms, time);
             printf("%s,", time);
-            print_field(str_from(series->points[j].text));
+            output_csv(str_from(series->points[j].text));
             putchar('\n');
         }
     }

@@ -147,3 +147,10 @@ void form_add(struct buf *form, const char *name, struct str value)
     buf_append_byte(form, '=');
     http_percent_encode(form, value);
 }
+
+void form_add_time(struct buf *form, const char *name, int64_t ms)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%s%lld.%03lld", ms < 0 ? "-" : "", llabs(ms) / 1000, llabs(ms) % 1000);
+    form_add(form, name, str_of(text, (size_t)len));
+}

@@ -44,6 +44,7 @@ void remote_complain(const struct remote *remote, const struct remote_answer *an
 
 /* Appends name=value to a form. */
 void form_add(struct buf *form, const char *name, struct str value);
+void form_add_time(struct buf *form, const char *name, int64_t ms); /* as unix seconds */
 static inline void json_freep(json_t **json)
 {
     json_decref(*json);
