@@ -250,6 +250,11 @@ void block_unref(struct block *block)
     mem_free(block);
 }
 
+void block_forget_deletions(struct block *block)
+{
+    block->raw.meta.deletion = 0;
+}
+
 bool block_is_shared(const struct block *block)
 {
     return atomic_load_explicit(&block->references, memory_order_acquire) > 1;

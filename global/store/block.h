@@ -20,6 +20,8 @@ MUST_CHECK int block_open(const struct block_dirs *dirs, const struct ulid *ulid
 struct block *block_ref(struct block *block);
 void block_unref(struct block *block); /* NULL allowed; from any thread */
 DEFINE_CLEANUP(struct block *, block_unref)
+/* As if no deletion had been applied: it may be of another store, whose numbers are others. Before it is shared. */
+void block_forget_deletions(struct block *block);
 /* Somebody besides the caller holds a reference. Once a block can be found no more, false is for good. */
 bool block_is_shared(const struct block *block);
 const struct block_meta *block_meta_of(const struct block *block);

@@ -132,6 +132,7 @@ struct blocks_record blocks_record_of(const struct blocks_item *item)
         .series = meta->series_count,
         .disk_bytes = block_disk_bytes(item->block),
         .checked_ms = item->checked_ms,
+        .taken_in = item->taken_in,
     };
     memcpy(record.class, meta->class, sizeof(record.class));
     return record;
@@ -289,7 +290,8 @@ static int publish_locked(struct blocks *blocks, struct block *block, struct blo
     if (r < 0) {
         return r;
     }
-    struct blocks_item added = {block, clock_wall_ms(blocks->clock)}; /* its writer has read it back */
+    struct blocks_item added = {.block = block,
+                                .checked_ms = clock_wall_ms(blocks->clock)}; /* its writer has read it back */
     struct blocks_items next = next_items(blocks, replaced, replaced_count, block ? &added : NULL);
     size_t leaving_before = blocks->leaving_count;
     for (size_t i = 0; i < replaced_count; i++) {
@@ -526,7 +528,10 @@ void blocks_put_back_locked(struct blocks *blocks, const struct ulid *ulid)
         (void)r; /* else the next start does it */
         return;
     }
-    struct blocks_item item = {block, clock_wall_ms(blocks->clock)};
+    struct blocks_item item = {block, clock_wall_ms(blocks->clock), record->taken_in};
+    if (item.taken_in) {
+        block_forget_deletions(block);
+    }
     struct blocks_items next = next_items(blocks, NULL, 0, &item);
     swap_items(blocks, &next);
     drop_damaged(blocks, record); /* after it is served: no answer is without both */

@@ -75,6 +75,9 @@ static void print_record(struct json_writer *json, const struct blocks_record *r
     json_field_uint(json, "series", MIN(record->series, (uint64_t)INT64_MAX));
     json_field_uint(json, "disk_bytes", MIN(record->disk_bytes, (uint64_t)INT64_MAX));
     json_field_int(json, "checked_ms", record->checked_ms);
+    if (record->taken_in) {
+        json_field_bool(json, "taken_in", true);
+    }
     if (record->damaged) {
         json_field_text(json, "reason", record->reason);
         json_field_int(json, "damaged_at_ms", record->damaged_at_ms);

@@ -15,6 +15,7 @@ struct blocks_record {
     char class[BLOCK_CLASS_BYTES_MAX + 1];
     uint64_t samples, series, disk_bytes;
     int64_t checked_ms; /* when it was last read whole; 0: never */
+    bool taken_in;      /* it lay there and was not named: it may be of another store */
     bool damaged;
     bool unexplained; /* damaged by what a reader said: what it is will be found out */
     int64_t damaged_at_ms;

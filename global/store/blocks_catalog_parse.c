@@ -64,6 +64,7 @@ static int parse_record(json_t *object, bool damaged, struct blocks_record *ret_
     good = good && take_count(object, "series", &record.series);
     good = good && take_count(object, "disk_bytes", &record.disk_bytes);
     good = good && take_int(object, "checked_ms", &record.checked_ms);
+    record.taken_in = json_is_true(json_object_get(object, "taken_in"));
     if (damaged) {
         /* Cut short: written anew, text that is not UTF-8 grows. */
         const char *reason = json_string_value(json_object_get(object, "reason"));

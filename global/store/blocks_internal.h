@@ -10,6 +10,7 @@
 struct blocks_item { /* one that is served */
     struct block *block;
     int64_t checked_ms;
+    bool taken_in;
 };
 
 struct blocks_items {

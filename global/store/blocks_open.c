@@ -116,14 +116,17 @@ static void add_broken(struct opening *opening, struct blocks_record record, con
     blocks_catalog_add(&opening->broken, &record);
 }
 
-static void add_item(struct opening *opening, struct block *block, int64_t checked_ms)
+static void add_item(struct opening *opening, struct blocks_item item)
 {
     struct blocks_items *items = &opening->items;
     if (items->count == opening->item_capacity) {
         opening->item_capacity = MAX(opening->item_capacity * 2, (size_t)64);
         items->items = mem_resize(items->items, opening->item_capacity, sizeof(*items->items));
     }
-    items->items[items->count++] = (struct blocks_item){block, checked_ms};
+    if (item.taken_in) {
+        block_forget_deletions(item.block);
+    }
+    items->items[items->count++] = item;
 }
 
 /* A directory in blocks/ whose name is a ULID. */
@@ -155,8 +158,9 @@ static int take_dir(struct opening *opening, const struct ulid *ulid)
     } else if (!record && !opening->anew) {
         blocks_tell(blocks, "block %s was not in blocks.json: taken in", ulid->text);
     }
-    bool read_now = record && record->damaged;
-    add_item(opening, STEAL(block), read_now ? clock_wall_ms(blocks->clock) : record ? record->checked_ms : 0);
+    struct blocks_item item = {.block = STEAL(block), .taken_in = !record || record->taken_in};
+    item.checked_ms = !record ? 0 : record->damaged ? clock_wall_ms(blocks->clock) : record->checked_ms;
+    add_item(opening, item);
     return 0;
 }
 

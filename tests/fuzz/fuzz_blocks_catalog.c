@@ -13,7 +13,7 @@ static void same_record(const struct blocks_record *a, const struct blocks_recor
     ASSERT(strcmp(a->class, b->class) == 0);
     ASSERT(a->samples == b->samples && a->series == b->series && a->disk_bytes == b->disk_bytes);
     ASSERT(a->checked_ms == b->checked_ms && a->damaged == b->damaged && a->damaged_at_ms == b->damaged_at_ms);
-    ASSERT(a->unexplained == b->unexplained && (a->damaged || !a->unexplained));
+    ASSERT(a->taken_in == b->taken_in && a->unexplained == b->unexplained && (a->damaged || !a->unexplained));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -317,6 +317,35 @@ static void test_others(void **state)
     assert_false(heard(rig, "taken in"));
 }
 
+static uint64_t deletion_of(struct rig *rig, const struct ulid *ulid)
+{
+    CLEANUP(block_unrefp) struct block *block = find(rig, ulid);
+    assert_non_null(block);
+    return block_meta_of(block)->deletion;
+}
+
+/* Numbers of deletions are a store's own: those of a block that lay there mean nothing, also after restarts and damage.
+ */
+static void test_deletions_of_others(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid ours = write_as(rig, 0, (struct block_meta){.deletion = 5});
+    assert_int_equal(blocks_publish(rig->blocks, &ours, NULL, 0, NULL), 0);
+    struct ulid copied = write_as(rig, 2, (struct block_meta){.deletion = 5});
+    for (int i = 0; i < 3; i++) {
+        rig_reopen(rig);
+        assert_true(deletion_of(rig, &ours) == 5 && deletion_of(rig, &copied) == 0);
+    }
+    clock_simulated_advance(rig->clock, 2 * HOUR_MS);
+    struct block *block = find(rig, &copied);
+    blocks_met_error(rig->blocks, block, -EIO);
+    block_unref(block);
+    assert_int_equal(blocks_scrub_step(rig->blocks, NULL, NULL), 1);
+    assert_int_equal(deletion_of(rig, &copied), 0);
+    rig_reopen(rig);
+    assert_int_equal(deletion_of(rig, &copied), 0);
+}
+
 /* ---- damage ---- */
 
 static void check_aside(struct rig *rig, const struct ulid *ulid, const char *reason)
@@ -902,20 +931,35 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_publish),           TEST(test_replace),
-        TEST(test_replaced_at_start), TEST(test_removed_stays_gone),
-        TEST(test_put_back_by_hand),  TEST(test_others),
-        TEST(test_set_aside),         TEST(test_restored),
-        TEST(test_damage_at_start),   TEST(test_damage_unnamed),
-        TEST(test_damaged_twice),     TEST(test_damaged_leaving),
-        TEST(test_damaged_parent),    TEST(test_mutual_parents),
-        TEST(test_missing),           TEST(test_discard),
-        TEST(test_reader_error),      TEST(test_reader_was_wrong),
-        TEST(test_failing_put_back),  TEST(test_scrub),
-        TEST(test_catalog_lost),      TEST(test_catalog_damaged),
-        TEST(test_catalog_newer),     TEST(test_catalog_old),
-        TEST(test_failing_publish),   TEST(test_failing_set_aside),
-        TEST(test_failing_start),     TEST(test_threads),
+        TEST(test_publish),
+        TEST(test_replace),
+        TEST(test_replaced_at_start),
+        TEST(test_removed_stays_gone),
+        TEST(test_put_back_by_hand),
+        TEST(test_others),
+        TEST(test_deletions_of_others),
+        TEST(test_set_aside),
+        TEST(test_restored),
+        TEST(test_damage_at_start),
+        TEST(test_damage_unnamed),
+        TEST(test_damaged_twice),
+        TEST(test_damaged_leaving),
+        TEST(test_damaged_parent),
+        TEST(test_mutual_parents),
+        TEST(test_missing),
+        TEST(test_discard),
+        TEST(test_reader_error),
+        TEST(test_reader_was_wrong),
+        TEST(test_failing_put_back),
+        TEST(test_scrub),
+        TEST(test_catalog_lost),
+        TEST(test_catalog_damaged),
+        TEST(test_catalog_newer),
+        TEST(test_catalog_old),
+        TEST(test_failing_publish),
+        TEST(test_failing_set_aside),
+        TEST(test_failing_start),
+        TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
