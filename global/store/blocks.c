@@ -166,8 +166,22 @@ int blocks_write_catalog(struct blocks *blocks, const struct blocks_items *serve
         blocks->unwritten = true; /* it may be the new one all the same: the rename is done before the last sync */
         return r;
     }
-    blocks->unwritten = false;
+    blocks->unwritten = blocks->names_gone = false;
     return 0;
+}
+
+void blocks_forget_gone_locked(struct blocks *blocks)
+{
+    if (blocks->names_gone) {
+        int r = blocks_write_catalog(blocks, &blocks->served);
+        (void)r; /* told */
+    }
+}
+
+void blocks_say(struct blocks *blocks, const char *text)
+{
+    blocks_tell(blocks, "%s", text);
+    blocks_tell_all(blocks);
 }
 
 /* ---- files ---- */
@@ -232,6 +246,7 @@ void blocks_sweep_locked(struct blocks *blocks)
         if (!gone) {
             blocks->leaving[kept++] = *leaving;
         }
+        blocks->names_gone |= gone;
     }
     blocks->leaving_count = kept;
 }

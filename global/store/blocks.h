@@ -72,6 +72,7 @@ MUST_CHECK int blocks_scrub_step(struct blocks *blocks, postings_cancelled_fn *c
 /* Called (from any thread, no lock held) for whatever the daemon should log: a line of text. What happened before,
  * while they were opened, is told at once. fn must not change the blocks. */
 void blocks_on_event(struct blocks *blocks, void (*fn)(void *arg, const char *text), void *arg);
+void blocks_say(struct blocks *blocks, const char *text); /* an event of somebody who works on blocks */
 
 enum block_state { BLOCK_SERVED, BLOCK_DAMAGED };
 struct block_status {       /* for lists: a copy */

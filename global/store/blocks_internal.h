@@ -41,7 +41,8 @@ struct blocks {
     struct blocks_leaving *leaving;
     _Atomic size_t leaving_count; /* for figures read without the lock */
     size_t leaving_capacity;
-    bool unwritten; /* blocks.json on disk may not be what is in memory: nothing is deleted until it is written */
+    bool names_gone; /* blocks.json on disk names some as leaving whose files are gone */
+    bool unwritten;  /* blocks.json on disk may not be what is in memory: nothing is deleted until it is written */
 
     pthread_mutex_t lock; /* guards all below; no I/O under it */
     struct blocks_items served;
@@ -68,6 +69,8 @@ MUST_CHECK int blocks_move_back(struct blocks *blocks, const struct ulid *ulid);
 void blocks_explain_locked(struct blocks *blocks, const struct ulid *ulid, const char *reason);
 void blocks_put_back_locked(struct blocks *blocks, const struct ulid *ulid);
 void blocks_sweep_locked(struct blocks *blocks);
+/* So that what is put back by hand under a name that was deleted is not deleted at the next start. */
+void blocks_forget_gone_locked(struct blocks *blocks);
 void blocks_tell(struct blocks *blocks, const char *format, ...) PRINTF_LIKE(2, 3); /* an event, to be told later */
 void blocks_tell_all(struct blocks *blocks);                                        /* no lock held */
 

@@ -361,6 +361,7 @@ static void settle(struct opening *opening)
         }
     }
     blocks_sweep_locked(blocks);
+    blocks_forget_gone_locked(blocks);
 }
 
 static int make_dirs(struct blocks *blocks)
@@ -438,6 +439,7 @@ void blocks_close(struct blocks *blocks)
         return;
     }
     blocks_sweep(blocks);
+    blocks_forget_gone_locked(blocks); /* nobody else is here any more */
     for (size_t i = 0; i < blocks->served.count; i++) {
         block_unref(blocks->served.items[i].block);
     }

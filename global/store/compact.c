@@ -466,6 +466,15 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
     return r;
 }
 
+static void tell_failure(const struct step *step, const struct compact_unit *unit, const char *reason)
+{
+    const struct compact_source *first = &step->sources[unit->sources[0]];
+    char text[2 * BLOCK_REASON_BYTES];
+    snprintf(text, sizeof(text), "merging %zu blocks (%s, of class %s) failed, tried again later: %s", unit->count,
+             first->ulid.text, first->class, reason);
+    blocks_say(step->compact->options.blocks, text);
+}
+
 /* 1: done, or nothing was to be done; or failed, which is remembered. */
 static int try_unit(const struct step *step, const struct compact_unit *unit)
 {
@@ -487,6 +496,7 @@ static int try_unit(const struct step *step, const struct compact_unit *unit)
     }
     if (r < 0) {
         unit_failed(step->compact, unit_key(step, unit), reason);
+        tell_failure(step, unit, reason);
     }
     return 1;
 }

@@ -272,6 +272,18 @@ static void test_replaced_at_start(void **state)
     assert_int_equal(stats_of(rig).served, 1);
 }
 
+/* Deleted, and put back by somebody while the process was down: it is served. */
+static void test_put_back_by_hand(void **state)
+{
+    struct rig *rig = *state;
+    struct ulid ulid = add_block(rig, 0);
+    assert_int_equal(blocks_remove(rig->blocks, &ulid, 1, "test"), 0);
+    rig_reopen(rig);
+    write_as(rig, 0, (struct block_meta){.ulid = ulid});
+    rig_reopen(rig);
+    assert_true(is_served(rig, &ulid) && heard(rig, "taken in"));
+}
+
 /* What was deleted and is still read does not come back at the next start. */
 static void test_removed_stays_gone(void **state)
 {
@@ -890,33 +902,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_publish),
-        TEST(test_replace),
-        TEST(test_replaced_at_start),
-        TEST(test_removed_stays_gone),
-        TEST(test_others),
-        TEST(test_set_aside),
-        TEST(test_restored),
-        TEST(test_damage_at_start),
-        TEST(test_damage_unnamed),
-        TEST(test_damaged_twice),
-        TEST(test_damaged_leaving),
-        TEST(test_damaged_parent),
-        TEST(test_mutual_parents),
-        TEST(test_missing),
-        TEST(test_discard),
-        TEST(test_reader_error),
-        TEST(test_reader_was_wrong),
-        TEST(test_failing_put_back),
-        TEST(test_scrub),
-        TEST(test_catalog_lost),
-        TEST(test_catalog_damaged),
-        TEST(test_catalog_newer),
-        TEST(test_catalog_old),
-        TEST(test_failing_publish),
-        TEST(test_failing_set_aside),
-        TEST(test_failing_start),
-        TEST(test_threads),
+        TEST(test_publish),           TEST(test_replace),
+        TEST(test_replaced_at_start), TEST(test_removed_stays_gone),
+        TEST(test_put_back_by_hand),  TEST(test_others),
+        TEST(test_set_aside),         TEST(test_restored),
+        TEST(test_damage_at_start),   TEST(test_damage_unnamed),
+        TEST(test_damaged_twice),     TEST(test_damaged_leaving),
+        TEST(test_damaged_parent),    TEST(test_mutual_parents),
+        TEST(test_missing),           TEST(test_discard),
+        TEST(test_reader_error),      TEST(test_reader_was_wrong),
+        TEST(test_failing_put_back),  TEST(test_scrub),
+        TEST(test_catalog_lost),      TEST(test_catalog_damaged),
+        TEST(test_catalog_newer),     TEST(test_catalog_old),
+        TEST(test_failing_publish),   TEST(test_failing_set_aside),
+        TEST(test_failing_start),     TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@ struct rig {
     struct deletions *deletions;
     struct compact *compact;
     const char *dir;
+    struct buf events;
     int64_t asks_left; /* until it is cancelled; < 0: never */
 };
 
@@ -31,6 +32,12 @@ static bool is_cancelled(void *arg)
 {
     struct rig *rig = arg;
     return rig->asks_left >= 0 && rig->asks_left-- == 0;
+}
+
+static void hear(void *arg, const char *text)
+{
+    struct rig *rig = arg;
+    buf_printf(&rig->events, "%s\n", text);
 }
 
 static void rig_start(struct rig *rig)
@@ -49,6 +56,7 @@ static void rig_start(struct rig *rig)
                                             .cancelled = is_cancelled,
                                             .cancelled_arg = rig};
     rig->compact = compact_new(&options);
+    blocks_on_event(rig->blocks, hear, rig);
 }
 
 static void rig_stop(struct rig *rig)
@@ -64,6 +72,7 @@ static struct rig *rig_new(const char *dir, bool in_memory)
     struct rig *rig = mem_zalloc(sizeof(*rig));
     rig->dir = dir;
     rig->asks_left = -1;
+    rig->events = BUF_INIT(MIB);
     rig->memory = in_memory ? file_system_memory_new(0) : NULL;
     rig->fs = in_memory ? file_system_failing_new(rig->memory) : file_system_real();
     rig->clock = clock_simulated_new(NOW_MS);
@@ -78,6 +87,7 @@ static void rig_free(struct rig *rig)
     clock_free(rig->clock);
     file_system_free(rig->fs);
     file_system_free(rig->memory);
+    buf_done(&rig->events);
     mem_free(rig);
 }
 
@@ -335,6 +345,10 @@ static void test_failing_unit(void **state)
     struct compact_stats stats = stats_of(rig);
     assert_true(stats.failed_total == 1 && stats.failing == 1 && stats.units_total == 0);
     assert_string_equal(stats.last_failure, "No space left on device");
+    buf_append_byte(&rig->events, 0);
+    assert_non_null(strstr((const char *)rig->events.data, "merging 2 blocks ("));
+    assert_non_null(
+        strstr((const char *)rig->events.data, "of class default) failed, tried again later: No space left"));
     assert_int_equal(served(rig), 4);
     assert_int_equal(compact_step(rig->compact, 42 * HOUR_MS), 1); /* the rest goes on */
     assert_int_equal(stats_of(rig).units_total, 1);
