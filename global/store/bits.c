@@ -1,16 +1,17 @@
 #include "store/bits.h"
 
-#include "base/fail.h"
-
-#include <endian.h>
-#include <string.h>
-
 #define UVARINT_BYTES_MAX 10 /* of 64 bits, 7 a byte */
 
-/* Byte by byte, where a whole word would reach past the end. */
-static void write_at_end(struct bit_writer *writer, uint64_t value, unsigned count)
+#define HALF_BITS         32 /* what does not fit into a word beside the bits of a byte goes in two parts */
+
+void bit_write_at_end(struct bit_writer *writer, uint64_t value, unsigned count)
 {
-    while (count > 0) {
+    if (count > 64 - 8 && writer->bits / 8 + 8 <= writer->bytes_max) {
+        bit_write(writer, value >> HALF_BITS, count - HALF_BITS);
+        bit_write(writer, value, HALF_BITS);
+        return;
+    }
+    while (count > 0) { /* byte by byte, where a whole word would reach past the end */
         uint8_t *byte = writer->data + writer->bits / 8;
         unsigned room = 8 - writer->bits % 8;
         unsigned take = MIN(room, count);
@@ -22,25 +23,6 @@ static void write_at_end(struct bit_writer *writer, uint64_t value, unsigned cou
         writer->bits += take;
         count -= take;
     }
-}
-
-void bit_write(struct bit_writer *writer, uint64_t value, unsigned count)
-{
-    ASSERT(count <= 64 && writer->bits + count <= writer->bytes_max * 8);
-    size_t byte = writer->bits / 8;
-    unsigned used = writer->bits % 8;
-    if (count == 0) {
-        return;
-    }
-    if (used + count > 64 || byte + 8 > writer->bytes_max) {
-        write_at_end(writer, value, count);
-        return;
-    }
-    uint64_t word = used > 0 ? (uint64_t)writer->data[byte] << 56 : 0;
-    word |= value << (64 - count) >> used; /* what is above the count falls out */
-    word = htobe64(word);
-    memcpy(writer->data + byte, &word, sizeof(word));
-    writer->bits += count;
 }
 
 void bit_write_uvarint(struct bit_writer *writer, uint64_t value)
@@ -63,31 +45,25 @@ struct bit_reader bit_reader_of(const void *data, size_t len)
     return (struct bit_reader){.data = data, .len = len};
 }
 
-uint64_t bit_read(struct bit_reader *reader, unsigned count)
+uint64_t bit_read_at_end(struct bit_reader *reader, unsigned count)
 {
     if (reader->bad || count > reader->len * 8 - reader->at) {
         reader->bad = true;
         return 0;
     }
+    if (count > 64 - 8) {
+        uint64_t high = bit_read(reader, count - HALF_BITS);
+        return high << HALF_BITS | bit_read(reader, HALF_BITS);
+    }
     if (count == 0) {
         return 0;
     }
+    uint64_t word = 0;
     size_t byte = reader->at / 8;
     unsigned skip = reader->at % 8;
+    memcpy(&word, reader->data + byte, MIN(sizeof(word), reader->len - byte));
     reader->at += count;
-    if (skip + count <= 64 && byte + 8 <= reader->len) { /* one load covers it */
-        uint64_t word;
-        memcpy(&word, reader->data + byte, sizeof(word));
-        return be64toh(word) << skip >> (64 - count);
-    }
-    uint64_t value = 0;
-    for (unsigned left = count; left > 0; byte++, skip = 0) {
-        unsigned take = MIN(8 - skip, left);
-        unsigned part = (unsigned)reader->data[byte] >> (8 - skip - take) & ((1U << take) - 1);
-        value = value << take | part;
-        left -= take;
-    }
-    return value;
+    return be64toh(word) << skip >> (64 - count);
 }
 
 uint64_t bit_read_uvarint(struct bit_reader *reader)

@@ -133,7 +133,9 @@ static int open_part(const struct opening *opening, const struct ulid *ulid)
         return error;
     }
     CLEANUP_FREE char *index_path = mem_printf("%s/index", opening->dir);
-    error = index_open(&opening->part->index, opening->fs, index_path, &what);
+    /* Labels of aggregates are those of the block, whose index has their texts. */
+    size_t held_bytes = opening->part->meta.is_aggregates ? 0 : SYMBOLS_HELD_BYTES;
+    error = index_open(&opening->part->index, opening->fs, index_path, held_bytes, &what);
     if (error) {
         return refuse(opening, error, "index", what);
     }
@@ -197,6 +199,9 @@ int block_open_at(const struct block_place *place, char ret_reason[static BLOCK_
     block->raw_dir = mem_strdup(place->dir);
     block->aggregates_dir = mem_strdup(place->aggregates_dir);
     int error = open_part(&opening, &place->ulid);
+    if (!error && block->raw.meta.is_aggregates) {
+        error = refuse(&opening, -EBADMSG, "meta.json", "it is a block of aggregates");
+    }
     error = error ? error : open_tombstones(&opening, block);
     error = error ? error : open_windows(&opening, block);
     error = error ? error : open_aggregates(&opening, block, &place->ulid);
@@ -231,11 +236,6 @@ struct block *block_ref(struct block *block)
     return block;
 }
 
-bool block_is_shared(const struct block *block)
-{
-    return atomic_load_explicit(&block->references, memory_order_acquire) > 1;
-}
-
 void block_unref(struct block *block)
 {
     if (!block || atomic_fetch_sub_explicit(&block->references, 1, memory_order_acq_rel) > 1) {
@@ -248,6 +248,11 @@ void block_unref(struct block *block)
     mem_free(block->raw_dir);
     mem_free(block->aggregates_dir);
     mem_free(block);
+}
+
+bool block_is_shared(const struct block *block)
+{
+    return atomic_load_explicit(&block->references, memory_order_acquire) > 1;
 }
 
 const struct block_meta *block_meta_of(const struct block *block)

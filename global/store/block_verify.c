@@ -276,3 +276,13 @@ int block_verify(struct block *block, postings_cancelled_fn *cancelled, void *ar
     error = verify_files(&verify, &block->aggregates, block->aggregates_dir);
     return error ? error : verify_part(&verify, &block->aggregates, verify_aggregates, &aggregates);
 }
+
+int block_verify_files(struct block *block, char ret_reason[static BLOCK_REASON_BYTES])
+{
+    struct verify verify = {.block = block, .reason = ret_reason};
+    int error = verify_files(&verify, &block->raw, block->raw_dir);
+    if (!error && block->raw.meta.has_aggregates) {
+        error = verify_files(&verify, &block->aggregates, block->aggregates_dir);
+    }
+    return error;
+}

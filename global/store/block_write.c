@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Of one window: more than a store takes (STORE_EXTRAS_MAX). */
+#define WINDOW_SAMPLES_MAX ((size_t)1024)
+
 /* One of the two directories. */
 struct part {
     char *temporary, *final;
@@ -18,6 +21,7 @@ struct part {
     struct block_chunk *chunks; /* of the series being added */
     size_t chunk_count, chunk_capacity;
     bool is_open;
+    bool is_placed; /* it has its final name */
 };
 
 struct block_writer {
@@ -89,8 +93,18 @@ static void part_done(struct part *part)
     mem_free(part->chunks);
 }
 
-/* Of one window: more than a store takes (STORE_EXTRAS_MAX). */
-#define WINDOW_SAMPLES_MAX ((size_t)1024)
+static int check_absent(const struct block_writer *writer)
+{
+    const char *names[] = {writer->raw.temporary, writer->raw.final, writer->aggregates.temporary,
+                           writer->aggregates.final};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        int exists = file_exists(writer->dirs.fs, names[i]);
+        if (exists != 0) {
+            return exists < 0 ? exists : -EEXIST;
+        }
+    }
+    return 0;
+}
 
 int block_writer_new(const struct block_writer_options *options, struct block_writer **ret_writer)
 {
@@ -110,10 +124,8 @@ int block_writer_new(const struct block_writer_options *options, struct block_wr
     CLEANUP_FREE char *windows_path = mem_printf("%s/windows", writer->raw.temporary);
     int error = file_make_dirs(options->dirs.fs, options->dirs.blocks);
     error = error ? error : file_make_dirs(options->dirs.fs, options->dirs.aggregates);
-    if (!error && file_exists(options->dirs.fs, writer->raw.temporary) != 0) {
-        error = -EEXIST; /* another's: free must not remove it */
-        writer->finished = true;
-    }
+    error = error ? error : check_absent(writer);
+    writer->finished = error != 0; /* what is there is another's: free must not remove it */
     error = error ? error : part_open(writer, &writer->raw);
     error = error ? error : windows_writer_new(options->dirs.fs, windows_path, &writer->windows);
     if (error) {
@@ -124,11 +136,14 @@ int block_writer_new(const struct block_writer_options *options, struct block_wr
     return 0;
 }
 
+/* What cannot be removed now is a leftover, which the next start takes away. */
 static void remove_written(struct block_writer *writer)
 {
-    /* What cannot be removed now is a leftover, which the next start takes away. */
     (void)!block_remove_dir(writer->dirs.fs, writer->raw.temporary);
     (void)!block_remove_dir(writer->dirs.fs, writer->aggregates.temporary);
+    if (writer->raw.is_placed || writer->aggregates.is_placed) {
+        (void)!block_delete(&writer->dirs, &writer->raw.meta.ulid);
+    }
 }
 
 void block_writer_free(struct block_writer *writer)
@@ -160,8 +175,10 @@ static int check_entries(const struct block_writer *writer, const struct entry *
         entries[count - 1].sample.time_ms >= meta->max_time_ms) {
         return -EINVAL;
     }
-    for (size_t i = 1; i < count; i++) {
-        if (entries[i].sample.time_ms <= entries[i - 1].sample.time_ms) {
+    for (size_t i = 0; i < count; i++) {
+        uint16_t both = ENTRY_EXTRA | ENTRY_AGGREGATES; /* extras have none */
+        bool is_late = i > 0 && entries[i].sample.time_ms <= entries[i - 1].sample.time_ms;
+        if (is_late || (entries[i].flags & both) == both) {
             return -EINVAL;
         }
     }
@@ -353,7 +370,11 @@ static int read_back(struct block_writer *writer)
     };
     CLEANUP(block_unrefp) struct block *block = NULL;
     int error = block_open_at(&place, writer->reason, &block);
-    return error ? error : block_verify(block, NULL, NULL, writer->reason);
+    if (error) {
+        return error;
+    }
+    return writer->options.check_meaning ? block_verify(block, NULL, NULL, writer->reason)
+                                         : block_verify_files(block, writer->reason);
 }
 
 const char *block_writer_reason(const struct block_writer *writer)
@@ -364,6 +385,7 @@ const char *block_writer_reason(const struct block_writer *writer)
 static int put_in_place(struct block_writer *writer, struct part *part)
 {
     int error = file_rename(writer->dirs.fs, part->temporary, part->final);
+    part->is_placed = !error;
     return error ? error : file_sync_dir(writer->dirs.fs, part->parent);
 }
 

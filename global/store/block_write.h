@@ -2,7 +2,7 @@
 /* Writes a block: a directory of Prometheus' format with tributary.json and `windows` beside, and where gauges moved
  * within their windows a second one of the same name, in Thanos' AggrChunk form, in the aggregates directory.
  *
- * Under a temporary name until all is synced: then it is read back whole, every checksum, and renamed, the aggregates
+ * Under a temporary name until all is synced: then it is read back whole, byte for byte, and renamed, the aggregates
  * first. A crash leaves a temporary directory, which block_remove_leftovers takes away, or the whole. Memory is bounded
  * (postings are made by passes over the series that were written). One thread each. */
 #include "base/file.h"
@@ -10,7 +10,7 @@
 #include "store/block_meta.h"
 #include "store/entry.h"
 
-struct block_dirs { /* of one store */
+struct block_dirs { /* of one store; texts live as long as who was given them */
     struct file_system *fs;
     const char *blocks;     /* data_dir/blocks: nothing but blocks of Prometheus' format */
     const char *aggregates; /* data_dir/aggregates */
@@ -28,8 +28,11 @@ struct block_writer_options {
     const struct str *symbols;
     size_t symbol_count;
     uint32_t chunk_samples; /* a chunk has at most so many, in even parts: 120 as Prometheus; <= 65,535 */
+    /* Read back also as a reader would, series by series and sample by sample: some 30 ns a sample more. */
+    bool check_meaning;
 };
 
+/* -EEXIST: there is a block of this name, or one being written. -EINVAL: symbols are not in order. */
 MUST_CHECK int block_writer_new(const struct block_writer_options *options, struct block_writer **ret_writer);
 /* Not finished: what was written goes. NULL allowed. */
 void block_writer_free(struct block_writer *writer);
@@ -39,7 +42,8 @@ DEFINE_CLEANUP(struct block_writer *, block_writer_free)
  * finished. */
 MUST_CHECK int block_writer_add(struct block_writer *writer, const struct labels *labels, enum series_kind kind,
                                 const struct entry *entries, size_t count);
-/* -ENODATA: no series were added, and nothing is left. -EBADMSG: what was read back is not what was written. */
+/* -ENODATA: no series were added. -EBADMSG: what was read back is not what was written. After an error nothing is left,
+ * or what block_remove_leftovers takes away. */
 MUST_CHECK int block_writer_finish(struct block_writer *writer);
 /* Why reading back failed, else "". */
 const char *block_writer_reason(const struct block_writer *writer);

@@ -6,6 +6,7 @@
 #include "store/blocks_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void unlock(pthread_mutex_t **mutex)
@@ -208,6 +209,13 @@ int blocks_move_aside(struct blocks *blocks, const struct ulid *ulid)
     return r < 0 ? r : move_dir(blocks, blocks->blocks_dir, blocks->damaged_dir, ulid);
 }
 
+int blocks_move_back(struct blocks *blocks, const struct ulid *ulid)
+{
+    /* The block first: aggregates without it are leftovers; it without them is found damaged, and goes again. */
+    int r = move_dir(blocks, blocks->damaged_dir, blocks->blocks_dir, ulid);
+    return r < 0 ? r : move_dir(blocks, blocks->damaged_aggregates_dir, blocks->aggregates_dir, ulid);
+}
+
 void blocks_sweep_locked(struct blocks *blocks)
 {
     if (blocks->unwritten && blocks_write_catalog(blocks, &blocks->served) < 0) {
@@ -327,6 +335,23 @@ int blocks_publish(struct blocks *blocks, const struct ulid *ulid, struct block 
     return r;
 }
 
+void blocks_discard(struct blocks *blocks, const struct ulid *ulid)
+{
+    CLEANUP_FREE char *path = mem_printf("%s/%s", blocks->blocks_dir, ulid->text);
+    if (file_exists(blocks->fs, path) == 0) {
+        return;
+    }
+    {
+        LOCKED(&blocks->change);
+        if (!find_served(&blocks->served, ulid)) {
+            blocks_add_leaving(blocks, ulid, NULL, false);
+            blocks->unwritten = true; /* it must be named there before anything else changes */
+            blocks_sweep_locked(blocks);
+        }
+    }
+    blocks_tell_all(blocks);
+}
+
 /* ---- remove ---- */
 
 struct removal {
@@ -397,11 +422,13 @@ int blocks_remove(struct blocks *blocks, const struct ulid *ulids, size_t count,
 
 /* ---- damage ---- */
 
-static void set_aside_locked(struct blocks *blocks, const struct blocks_item *item, const char *reason)
+static void set_aside_locked(struct blocks *blocks, const struct blocks_item *item, const char *reason,
+                             bool unexplained)
 {
     struct block *block = item->block;
     struct blocks_record record = blocks_record_of(item);
     record.damaged = true;
+    record.unexplained = unexplained;
     record.damaged_at_ms = clock_wall_ms(blocks->clock);
     struct str text = {reason, strnlen(reason, sizeof(record.reason) - 1)};
     memcpy(record.reason, text.ptr, text.len);
@@ -424,17 +451,73 @@ static void set_aside_locked(struct blocks *blocks, const struct blocks_item *it
     blocks->set_aside_total++;
 }
 
-void blocks_set_aside(struct blocks *blocks, struct block *block, const char *reason)
+static void set_aside(struct blocks *blocks, struct block *block, const char *reason, bool unexplained)
 {
     {
         LOCKED(&blocks->change);
         const struct blocks_item *item = find_served(&blocks->served, &block_meta_of(block)->ulid);
         if (item && item->block == block) {
             struct blocks_item copy = *item; /* the list changes */
-            set_aside_locked(blocks, &copy, reason);
+            set_aside_locked(blocks, &copy, reason, unexplained);
         }
     }
     blocks_tell_all(blocks);
+}
+
+void blocks_set_aside(struct blocks *blocks, struct block *block, const char *reason)
+{
+    set_aside(blocks, block, reason, false);
+}
+
+void blocks_met_error(struct blocks *blocks, struct block *block, int error)
+{
+    if (error == -ECANCELED || blocks_error_is_passing(error)) {
+        return;
+    }
+    char reason[BLOCK_REASON_BYTES];
+    snprintf(reason, sizeof(reason), "met when it was read: %s", strerror(-error));
+    set_aside(blocks, block, reason, true);
+}
+
+void blocks_explain_locked(struct blocks *blocks, const struct ulid *ulid, const char *reason)
+{
+    struct blocks_record *record = find_damaged(blocks, ulid);
+    if (!record) {
+        return; /* forgotten or expired meanwhile */
+    }
+    {
+        LOCKED(&blocks->lock);
+        record->unexplained = false;
+        snprintf(record->reason, sizeof(record->reason), "%s", reason);
+    }
+    blocks_tell(blocks, "damaged block %s: %s", ulid->text, reason);
+    int r = blocks_write_catalog(blocks, &blocks->served);
+    (void)r; /* told, and tried again by the next sweep */
+}
+
+void blocks_put_back_locked(struct blocks *blocks, const struct ulid *ulid)
+{
+    struct blocks_record *record = find_damaged(blocks, ulid);
+    struct block *block = NULL;
+    char reason[BLOCK_REASON_BYTES] = "";
+    if (!record) {
+        return;
+    }
+    int r = blocks_move_back(blocks, ulid);
+    r = r < 0 ? r : block_open(&blocks->dirs, ulid, reason, &block);
+    if (r < 0) {
+        blocks_explain_locked(blocks, ulid, reason[0] ? reason : "it is whole, but cannot be moved back");
+        r = blocks_move_aside(blocks, ulid);
+        (void)r; /* else the next start does it */
+        return;
+    }
+    struct blocks_item item = {block, clock_wall_ms(blocks->clock)};
+    struct blocks_items next = next_items(blocks, NULL, 0, &item);
+    swap_items(blocks, &next);
+    drop_damaged(blocks, record); /* after it is served: no answer is without both */
+    blocks_tell(blocks, "block %s is whole, and is served again", ulid->text);
+    r = blocks_write_catalog(blocks, &blocks->served);
+    (void)r; /* found in its place at a start, it is read whole and served */
 }
 
 int blocks_forget(struct blocks *blocks, const struct ulid *ulid)

@@ -45,11 +45,18 @@ void blocks_warnings(struct blocks *blocks, int64_t start_ms, int64_t end_ms, st
  */
 MUST_CHECK int blocks_publish(struct blocks *blocks, const struct ulid *ulid, struct block *const *replaced,
                               size_t replaced_count, const char *why);
+/* The writing of a block failed: should it stand under its final name all the same (the last sync failed, and so did
+ * its deletion), it is deleted as soon as the disk allows, and not taken in at a start. */
+void blocks_discard(struct blocks *blocks, const struct ulid *ulid);
 /* Deletes blocks, served or damaged, by name; what is not there any more is no error. */
 MUST_CHECK int blocks_remove(struct blocks *blocks, const struct ulid *ulids, size_t count, const char *why);
-/* A reader or a check found damage: the block is set aside, in memory even where the disk refuses all. Once; later
- * calls for the same block do nothing. */
+/* A check found damage: the block is set aside, in memory even where the disk refuses all. Once; later calls for the
+ * same block do nothing. */
 void blocks_set_aside(struct blocks *blocks, struct block *block, const char *reason);
+/* A reader met an error of the block: the same, unless the error is the machine's. What is damaged is found out by the
+ * next blocks_scrub_step, which puts the block back where it is whole after all (a cable, a disk that was asked too
+ * much), but not twice within the hour. */
+void blocks_met_error(struct blocks *blocks, struct block *block, int error);
 /* The error is of the machine (descriptors, memory), not of a block: it will go, or hits all. */
 bool blocks_error_is_passing(int error);
 /* A damaged block is given up: no warnings any more. Its directory stays in damaged/. -ENOENT: not a damaged one. */
@@ -57,7 +64,8 @@ MUST_CHECK int blocks_forget(struct blocks *blocks, const struct ulid *ulid);
 /* Deletes what was replaced and is read by nobody any more, and tries again what failed. Each change does it too; the
  * owner calls it now and then. */
 void blocks_sweep(struct blocks *blocks);
-/* Reads the block whose last check is longest ago, if that is 24 h, and sets it aside where it is damaged. 1: read one,
+/* Reads a block that a reader found damaged, or the one whose last check is longest ago, if that is 24 h, and sets it
+ * aside where it is damaged. 1: read one,
  * 0: none is due, -ECANCELED. When a block was checked is remembered over restarts as far as blocks.json was written
  * since for another reason. */
 MUST_CHECK int blocks_scrub_step(struct blocks *blocks, postings_cancelled_fn *cancelled, void *arg);

@@ -78,6 +78,9 @@ static void print_record(struct json_writer *json, const struct blocks_record *r
     if (record->damaged) {
         json_field_text(json, "reason", record->reason);
         json_field_int(json, "damaged_at_ms", record->damaged_at_ms);
+        if (record->unexplained) {
+            json_field_bool(json, "unexplained", true);
+        }
     }
     json_object_end(json);
     buf_append_byte(json->out, '\n'); /* a line a block, for people */

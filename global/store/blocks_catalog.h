@@ -16,6 +16,7 @@ struct blocks_record {
     uint64_t samples, series, disk_bytes;
     int64_t checked_ms; /* when it was last read whole; 0: never */
     bool damaged;
+    bool unexplained; /* damaged by what a reader said: what it is will be found out */
     int64_t damaged_at_ms;
     char reason[BLOCK_REASON_BYTES];
 };

@@ -70,6 +70,7 @@ static int parse_record(json_t *object, bool damaged, struct blocks_record *ret_
         good = good && reason;
         snprintf(record.reason, sizeof(record.reason), "%s", reason ? reason : "");
         good = good && take_int(object, "damaged_at_ms", &record.damaged_at_ms);
+        record.unexplained = json_is_true(json_object_get(object, "unexplained"));
     }
     if (!good) {
         return -EBADMSG;

@@ -61,8 +61,12 @@ void blocks_add_leaving(struct blocks *blocks, const struct ulid *ulid, struct b
 /* Of `served` and the other lists as they are. Sets `unwritten` on failure. */
 MUST_CHECK int blocks_write_catalog(struct blocks *blocks, const struct blocks_items *served);
 void blocks_print_catalog(const struct blocks *blocks, const struct blocks_items *served, struct buf *out);
-/* To damaged/. */
+/* To damaged/, and back. */
 MUST_CHECK int blocks_move_aside(struct blocks *blocks, const struct ulid *ulid);
+MUST_CHECK int blocks_move_back(struct blocks *blocks, const struct ulid *ulid);
+/* With `change` held: what was examined is damaged, for this reason; or it is whole, and served again. */
+void blocks_explain_locked(struct blocks *blocks, const struct ulid *ulid, const char *reason);
+void blocks_put_back_locked(struct blocks *blocks, const struct ulid *ulid);
 void blocks_sweep_locked(struct blocks *blocks);
 void blocks_tell(struct blocks *blocks, const char *format, ...) PRINTF_LIKE(2, 3); /* an event, to be told later */
 void blocks_tell_all(struct blocks *blocks);                                        /* no lock held */

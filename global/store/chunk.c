@@ -305,13 +305,13 @@ static int64_t read_time(struct bit_reader *reader)
     return (int64_t)(bit_read(reader, width) << (64 - width)) >> (64 - width);
 }
 
-/* Where decoding is. */
+/* Where decoding is: what the next entry is written against. */
 struct decoder {
     struct bit_reader bits;
-    struct entry last; /* the entry before */
-    int64_t delta;
-    unsigned leading, trailing;
-    uint32_t count;
+    int64_t time_ms, delta;
+    uint64_t value_bits;
+    uint32_t count, resolution_ms;
+    uint8_t leading, trailing;
     bool bad;
 };
 
@@ -365,67 +365,65 @@ static void read_note(struct decoder *decoder, struct entry *entry)
     if (!plain_extra) {
         uint64_t resolution_ms = read_number(&decoder->bits);
         decoder->bad |= resolution_ms > UINT32_MAX;
-        decoder->last.resolution_ms = (uint32_t)resolution_ms;
+        decoder->resolution_ms = (uint32_t)resolution_ms;
     }
-    entry->resolution_ms = decoder->last.resolution_ms;
+    entry->resolution_ms = decoder->resolution_ms;
     entry->flags = extra ? ENTRY_EXTRA : 0;
     entry->count = extra ? 0 : decoder->count;
 }
 
-static double read_value(struct decoder *decoder)
+static void read_value(struct decoder *decoder)
 {
-    uint64_t before = double_bits(decoder->last.sample.value);
     if (bit_read(&decoder->bits, 1) == 0) {
-        return decoder->last.sample.value;
+        return;
     }
     if (bit_read(&decoder->bits, 1) != 0) {
         unsigned packed = (unsigned)bit_read(&decoder->bits, 11), significant = packed & 63;
         significant = significant == 0 ? 64 : significant;
-        decoder->leading = packed >> 6;
+        decoder->leading = (uint8_t)(packed >> 6);
         if (decoder->leading + significant > 64) {
             decoder->bad = true;
-            return 0;
+            return;
         }
-        decoder->trailing = 64 - decoder->leading - significant;
+        decoder->trailing = (uint8_t)(64 - decoder->leading - significant);
     }
     if (decoder->leading == KEPT_NOTHING) {
         decoder->bad = true;
-        return 0;
+        return;
     }
-    uint64_t changed = bit_read(&decoder->bits, 64 - decoder->leading - decoder->trailing) << decoder->trailing;
-    return double_from_bits(before ^ changed);
+    unsigned width = 64U - decoder->leading - decoder->trailing;
+    decoder->value_bits ^= bit_read(&decoder->bits, width) << decoder->trailing;
 }
 
-static void read_entry(struct decoder *decoder, struct entry *ret_entry)
+static void read_entry(struct decoder *decoder, struct entry *entry)
 {
-    struct entry entry = {.resolution_ms = decoder->last.resolution_ms, .count = decoder->count};
     bool again = bit_read(&decoder->bits, 1) == 0;
+    entry->count = decoder->count;
+    entry->resolution_ms = decoder->resolution_ms;
+    entry->flags = 0;
     if (!again) {
         decoder->delta += read_time(&decoder->bits);
-        read_note(decoder, &entry);
+        read_note(decoder, entry);
     }
-    entry.sample.time_ms = decoder->last.sample.time_ms + decoder->delta;
-    entry.sample.value = read_value(decoder);
+    decoder->time_ms += decoder->delta;
+    read_value(decoder);
+    entry->sample = (struct sample){decoder->time_ms, double_from_bits(decoder->value_bits)};
     if (!again) {
-        read_aggregates(decoder, &entry);
+        read_aggregates(decoder, entry);
     }
-    decoder->last = entry;
-    *ret_entry = entry;
 }
 
 int chunk_decode(const void *data, size_t len, size_t count, int64_t base_ms, struct entries *entries)
 {
-    struct decoder decoder = {.bits = bit_reader_of(data, len), .leading = KEPT_NOTHING};
-    decoder.last.sample.time_ms = base_ms;
+    struct decoder decoder = {.bits = bit_reader_of(data, len), .leading = KEPT_NOTHING, .time_ms = base_ms};
     entries_reserve(entries, entries->count + count);
     for (size_t i = 0; i < count; i++) {
-        struct entry entry;
-        read_entry(&decoder, &entry);
+        read_entry(&decoder, &entries->items[entries->count]);
         bool late = i > 0 && decoder.delta <= 0;
         if (decoder.bad || decoder.bits.bad || late || decoder.delta < 0 || decoder.delta > CHUNK_SPAN_MS_MAX) {
             return -EBADMSG;
         }
-        entries->items[entries->count++] = entry;
+        entries->count++;
     }
     return 0;
 }

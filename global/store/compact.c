@@ -8,11 +8,16 @@
 #include "store/deletion_filter.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FAILING_MAX 256 /* units that wait; past it the oldest is tried again early */
+/* Of merged blocks: larger chunks cost fewer bytes a sample in index and chunk headers; readers decode a whole chunk
+ * for one sample (docs/benchmarks.md). */
+#define COMPACT_CHUNK_SAMPLES 240
+
+#define FAILING_MAX           256 /* units that wait; past it the oldest is tried again early */
 
 struct failing {         /* a unit that failed */
     uint64_t key;        /* hash of its sources: it is another unit when they change */
@@ -154,12 +159,27 @@ static void step_done(struct step *step)
     compact_units_done(&step->units);
 }
 
+/* A block that was found to have native histograms stays as it is: they would be lost. */
+static void list_blocks(struct step *step)
+{
+    blocks_in_range(step->compact->options.blocks, INT64_MIN, INT64_MAX, &step->list);
+    size_t kept = 0;
+    for (size_t i = 0; i < step->list.count; i++) {
+        if (block_has_histograms(step->list.items[i])) {
+            block_unref(step->list.items[i]);
+        } else {
+            step->list.items[kept++] = step->list.items[i];
+        }
+    }
+    step->list.count = kept;
+}
+
 static void look(struct step *step, struct compact *compact)
 {
     const struct compact_options *options = &compact->options;
     *step = (struct step){.compact = compact};
     step->filter = options->deletions ? deletions_filter(options->deletions) : NULL;
-    blocks_in_range(options->blocks, INT64_MIN, INT64_MAX, &step->list);
+    list_blocks(step);
     prune_cleared(compact, &step->list);
     step->sources = mem_array(step->list.count, sizeof(*step->sources));
     for (size_t i = 0; i < step->list.count; i++) {
@@ -180,12 +200,14 @@ static void look(struct step *step, struct compact *compact)
 
 uint64_t compact_oldest_deletion(struct compact *compact)
 {
-    CLEANUP(step_done) struct step step;
-    look(&step, compact);
+    CLEANUP(blocks_list_free) struct blocks_list list;
+    CLEANUP(deletion_filter_unrefp)
+    struct deletion_filter *filter = compact->options.deletions ? deletions_filter(compact->options.deletions) : NULL;
     uint64_t oldest = 0;
-    for (size_t i = 0; i < step.list.count; i++) {
-        const struct block_meta *meta = block_meta_of(step.list.items[i]);
-        uint64_t id = deletion_filter_oldest(step.filter, applied_to(compact, step.list.items[i]), meta->min_time_ms,
+    blocks_in_range(compact->options.blocks, INT64_MIN, INT64_MAX, &list); /* those with histograms too */
+    for (size_t i = 0; i < list.count; i++) {
+        const struct block_meta *meta = block_meta_of(list.items[i]);
+        uint64_t id = deletion_filter_oldest(filter, applied_to(compact, list.items[i]), meta->min_time_ms,
                                              meta->max_time_ms - 1);
         oldest = id > 0 && (oldest == 0 || id < oldest) ? id : oldest;
     }
@@ -217,16 +239,19 @@ static struct failing *find_failing(struct compact *compact, uint64_t key)
 static void prune_failing(const struct step *step)
 {
     struct compact *compact = step->compact;
-    struct failing kept[FAILING_MAX];
+    bool planned[FAILING_MAX] = {false};
     size_t count = 0;
     for (size_t i = 0; i < step->units.count && compact->failing_count > 0; i++) {
-        uint64_t key = unit_key(step, &step->units.items[i]);
-        struct failing *failing = find_failing(compact, key);
-        if (failing && count < FAILING_MAX) {
-            kept[count++] = *failing;
+        const struct failing *failing = find_failing(compact, unit_key(step, &step->units.items[i]));
+        if (failing) {
+            planned[failing - compact->failing] = true;
         }
     }
-    memcpy(compact->failing, kept, count * sizeof(*kept));
+    for (size_t i = 0; i < compact->failing_count; i++) {
+        if (planned[i]) {
+            compact->failing[count++] = compact->failing[i];
+        }
+    }
     compact->failing_count = count;
     pthread_mutex_lock(&compact->lock);
     compact->stats.failing = count;
@@ -375,6 +400,25 @@ static void count_unit(const struct step *step, const struct compact_unit *unit,
     pthread_mutex_unlock(&compact->lock);
 }
 
+/* The result may be as large as its sources together, which stay until it is there. -ENOSPC before anything is written:
+ * a disk that is full of a half-written block is full for the log too. */
+static int check_room(const struct step *step, const struct compact_unit *unit, char reason[static BLOCK_REASON_BYTES])
+{
+    const struct compact_options *options = &step->compact->options;
+    const struct block_dirs *dirs = blocks_dirs(options->blocks);
+    uint64_t needed = options->free_bytes_min, free_bytes;
+    for (size_t i = 0; i < unit->count; i++) {
+        needed += step->sources[unit->sources[i]].bytes;
+    }
+    int r = file_free_bytes(dirs->fs, dirs->blocks, &free_bytes);
+    if (r == 0 && free_bytes < needed) {
+        snprintf(reason, BLOCK_REASON_BYTES, "needs %" PRIu64 " bytes on the disk, of which %" PRIu64 " are free",
+                 needed, free_bytes);
+        return -ENOSPC;
+    }
+    return 0; /* where the disk does not say, it is tried */
+}
+
 /* Merges and publishes. After an error reason says what it was. */
 static int do_unit(const struct step *step, const struct compact_unit *unit, char reason[static BLOCK_REASON_BYTES])
 {
@@ -391,11 +435,15 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
         .count = unit->count,
         .filter = step->filter,
         .meta = &meta,
+        .chunk_samples = COMPACT_CHUNK_SAMPLES,
         .cancelled = compact->options.cancelled,
         .cancelled_arg = compact->options.cancelled_arg,
     };
     struct compact_merge_report report;
     int r = compact_merge(&merge, &report);
+    if (r < 0) {
+        blocks_discard(compact->options.blocks, &meta.ulid);
+    }
     if (r == 0 || r == -ENODATA) {
         r = blocks_publish(compact->options.blocks, r == 0 ? &meta.ulid : NULL, sources, unit->count,
                            "all samples in it are deleted");
@@ -409,7 +457,11 @@ static int do_unit(const struct step *step, const struct compact_unit *unit, cha
     } else if (report.unreadable) {
         check_source(step, report.unreadable, reason);
     } else {
-        snprintf(reason, BLOCK_REASON_BYTES, "%s", r == -ESTALE ? "a source went meanwhile" : strerror(-r));
+        snprintf(reason, BLOCK_REASON_BYTES, "%s%s%s",
+                 r == -ESTALE    ? "a source went meanwhile"
+                 : r == -ENOTSUP ? "a source has native histograms and stays as it is"
+                                 : strerror(-r),
+                 report.reason[0] ? ": " : "", report.reason);
     }
     return r;
 }
@@ -427,7 +479,8 @@ static int try_unit(const struct step *step, const struct compact_unit *unit)
     if (r < 0 && r != -ECANCELED) {
         check_source(step, first, reason);
     } else if (r > 0) {
-        r = do_unit(step, unit, reason);
+        r = check_room(step, unit, reason);
+        r = r < 0 ? r : do_unit(step, unit, reason);
     }
     if (r == -ECANCELED) {
         return r;
@@ -438,10 +491,9 @@ static int try_unit(const struct step *step, const struct compact_unit *unit)
     return 1;
 }
 
-int compact_step(struct compact *compact, int64_t head_start_ms)
+static int do_next(struct compact *compact, int64_t head_start_ms)
 {
     const struct compact_options *options = &compact->options;
-    blocks_sweep(options->blocks);
     CLEANUP(step_done) struct step step;
     look(&step, compact);
     const struct compact_plan_options plan = {
@@ -461,4 +513,11 @@ int compact_step(struct compact *compact, int64_t head_start_ms)
         }
     }
     return 0;
+}
+
+int compact_step(struct compact *compact, int64_t head_start_ms)
+{
+    int r = do_next(compact, head_start_ms);
+    blocks_sweep(compact->options.blocks); /* the sources, now that nobody here has them any more */
+    return r;
 }

@@ -18,6 +18,7 @@ struct compact_options {
     int64_t levels_ms[COMPACT_LEVELS_MAX]; /* ascending, each a multiple of the one before: 2 h, 8 h, 48 h */
     size_t level_count;
     uint64_t unit_bytes_max; /* sources of one unit on disk; a larger range stays as it is */
+    uint64_t free_bytes_min; /* that must stay free on the disk while a unit is written: the log needs them */
     int64_t retry_ms;
     int64_t settle_ms;                /* how long a small block that overlaps a large one waits for more of its kind */
     postings_cancelled_fn *cancelled; /* asked often; true: the unit is given up, nothing is left of it */

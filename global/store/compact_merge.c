@@ -5,11 +5,8 @@
 #include "base/map.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
-
-/* Larger chunks cost fewer bytes a sample in index and chunk headers; readers decode a whole chunk for one sample
- * (docs/benchmarks.md). */
-#define COMPACT_CHUNK_SAMPLES 240
 
 /* ---- walking all sources in order of labels ---- */
 
@@ -273,6 +270,17 @@ static int gather(struct merging *merging)
     return 0;
 }
 
+/* Knows the kind of the series best: of blocks that others wrote kinds are guessed. */
+static const struct walker *newest_of_ours(const struct walk *walk)
+{
+    for (size_t i = walk->member_count; i-- > 0;) {
+        if (block_meta_of(walk->members[i]->block)->ours) {
+            return walk->members[i];
+        }
+    }
+    return walk->members[walk->member_count - 1];
+}
+
 static int write_series(struct merging *merging, struct block_writer *writer)
 {
     struct walk *walk = &merging->walk;
@@ -281,8 +289,19 @@ static int write_series(struct merging *merging, struct block_writer *writer)
         return r;
     }
     walk->report->entries_out += merging->all.count;
-    const struct block_series *newest = &walk->members[walk->member_count - 1]->series; /* knows the kind best */
-    return block_writer_add(writer, newest->labels, newest->kind, merging->all.items, merging->all.count);
+    const struct block_series *series = &newest_of_ours(walk)->series;
+    return block_writer_add(writer, series->labels, series->kind, merging->all.items, merging->all.count);
+}
+
+/* Known once all has been read. */
+static bool some_have_histograms(const struct compact_merge_options *options)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        if (block_has_histograms(options->sources[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int compact_merge(const struct compact_merge_options *options, struct compact_merge_report *ret_report)
@@ -303,12 +322,20 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
         .meta = options->meta,
         .symbols = symbols.sorted,
         .symbol_count = symbols.count,
-        .chunk_samples = COMPACT_CHUNK_SAMPLES,
+        .chunk_samples = options->chunk_samples,
+        .check_meaning = true, /* what it is made of goes */
     };
     r = block_writer_new(&writer_options, &writer);
     r = r < 0 ? r : walk_init(&merging.walk, options, ret_report);
     while (r >= 0 && (r = walk_next(&merging.walk)) > 0) {
         r = write_series(&merging, writer);
     }
-    return r < 0 ? r : block_writer_finish(writer);
+    if (r >= 0 && some_have_histograms(options)) {
+        return -ENOTSUP;
+    }
+    r = r < 0 ? r : block_writer_finish(writer);
+    if (r < 0) {
+        snprintf(ret_report->reason, sizeof(ret_report->reason), "%s", block_writer_reason(writer));
+    }
+    return r;
 }

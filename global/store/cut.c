@@ -226,7 +226,11 @@ static int publish(struct cut *cut)
     for (size_t which = 0; which < RETENTION_CLASSES_MAX && result == 0; which++) {
         if (cut->writers[which]) {
             result = block_writer_finish(cut->writers[which]);
-            result = result == 0 ? blocks_publish(cut->store->blocks, &cut->ulids[which], NULL, 0, "cut") : result;
+            if (result == 0) {
+                result = blocks_publish(cut->store->blocks, &cut->ulids[which], NULL, 0, "cut");
+            } else {
+                blocks_discard(cut->store->blocks, &cut->ulids[which]);
+            }
         }
     }
     return result;

@@ -3,6 +3,8 @@
  * no answer has what it covers; in the background blocks are written anew without it and the head leaves it out when it
  * is cut; then it is done and stays in the list as a record. data_dir/deletions.json, replaced atomically.
  *
+ * Done is done: data that comes later, also in a block that is put back from damaged/ or copied in, is not covered.
+ *
  * What is deleted takes no part in merging: entries are cut before they are merged, so that the order in which blocks
  * are written anew makes no difference.
  *

@@ -1,7 +1,6 @@
 #include "store/entry.h"
 
 #include "base/fail.h"
-#include "metric/record.h"
 
 #include <string.h>
 
@@ -13,12 +12,6 @@ void entries_reserve(struct entries *entries, size_t count)
         entries->capacity = MAX(count, entries->capacity + entries->capacity / 2);
         entries->items = mem_resize(entries->items, entries->capacity, sizeof(*entries->items));
     }
-}
-
-void entries_add(struct entries *entries, const struct entry *entry)
-{
-    entries_reserve(entries, entries->count + 1);
-    entries->items[entries->count++] = *entry;
 }
 
 void entries_add_all(struct entries *entries, const struct entry *more, size_t count)
@@ -34,18 +27,6 @@ void entries_done(struct entries *entries)
 {
     mem_free(entries->items);
     *entries = (struct entries){0};
-}
-
-int64_t entry_window_start_ms(const struct entry *entry)
-{
-    int64_t time_ms = entry->sample.time_ms;
-    return entry->resolution_ms == 0 ? time_ms : window_start_ms(time_ms, entry->resolution_ms);
-}
-
-int64_t entry_window_end_ms(const struct entry *entry)
-{
-    int64_t end_ms, span_ms = entry->resolution_ms == 0 ? 1 : entry->resolution_ms;
-    return __builtin_add_overflow(entry_window_start_ms(entry), span_ms, &end_ms) ? INT64_MAX : end_ms;
 }
 
 size_t entries_window_end(const struct entry *entries, size_t count, size_t at)

@@ -1,7 +1,7 @@
 #pragma once
 /* One sample with what is known about the window it speaks of: what the head keeps, what blocks hold, and what readers
  * and compaction merge. */
-#include "metric/sample.h"
+#include "metric/record.h"
 
 enum {
     ENTRY_EXTRA = 1,      /* a sample of a window that is not its last: it has no aggregates, count 0 */
@@ -22,7 +22,13 @@ struct entries {
     size_t count, capacity;
 };
 void entries_reserve(struct entries *entries, size_t count); /* room for so many in all */
-void entries_add(struct entries *entries, const struct entry *entry);
+static inline void entries_add(struct entries *entries, const struct entry *entry)
+{
+    if (entries->count == entries->capacity) {
+        entries_reserve(entries, entries->count + 1);
+    }
+    entries->items[entries->count++] = *entry;
+}
 void entries_add_all(struct entries *entries, const struct entry *more, size_t count);
 void entries_done(struct entries *entries);
 
@@ -31,8 +37,16 @@ size_t entries_window_end(const struct entry *entries, size_t count, size_t at);
 /* The first entry at or after time_ms. */
 size_t entries_lower_bound(const struct entries *entries, int64_t time_ms);
 /* Where the window of an entry begins: [start, start + resolution), of plain ones [time, time + 1). */
-int64_t entry_window_start_ms(const struct entry *entry);
-int64_t entry_window_end_ms(const struct entry *entry); /* saturated */
+static inline int64_t entry_window_start_ms(const struct entry *entry)
+{
+    int64_t time_ms = entry->sample.time_ms;
+    return entry->resolution_ms == 0 ? time_ms : window_start_ms(time_ms, entry->resolution_ms);
+}
+static inline int64_t entry_window_end_ms(const struct entry *entry) /* saturated */
+{
+    int64_t end_ms, span_ms = entry->resolution_ms == 0 ? 1 : entry->resolution_ms;
+    return __builtin_add_overflow(entry_window_start_ms(entry), span_ms, &end_ms) ? INT64_MAX : end_ms;
+}
 
 /* Merges two lists of one series, each ascending in time without repeats, by the identity (series, window): of two
  * records of one window the one with the larger count stays, then the newer, then the one of `into`; its extras with

@@ -6,10 +6,10 @@
 
 #include <errno.h>
 
-#define ENTRY_HEAD_BYTES 5    /* of a series: its length takes at most */
-#define LIST_HEAD_BYTES  8    /* length and count */
-#define LIST_PIECE       4096 /* ids at once */
-#define TEXTS_BYTES_MAX  (2 * LABELS_MAX * INDEX_SYMBOL_BYTES_MAX)
+#define ENTRY_HEAD_BYTES 5          /* of a series: its length takes at most */
+#define LIST_HEAD_BYTES  8          /* length and count */
+#define LIST_PIECE       4096       /* ids at once */
+#define TEXTS_BYTES_MAX  (16 * MIB) /* of one series; the wire form takes some 8 */
 
 /* ---- Opening ---- */
 
@@ -73,7 +73,8 @@ static int check_names(const struct index *index, const char **ret_what)
     return found > 0 ? 0 : (found < 0 ? found : -EBADMSG);
 }
 
-int index_open(struct index *index, struct file_system *fs, const char *path, const char **ret_what)
+int index_open(struct index *index, struct file_system *fs, const char *path, size_t symbols_held_bytes,
+               const char **ret_what)
 {
     *index = (struct index){0};
     *ret_what = "it cannot be opened";
@@ -87,7 +88,8 @@ int index_open(struct index *index, struct file_system *fs, const char *path, co
         return error;
     }
     uint64_t end = index->bytes - INDEX_TOC_BYTES;
-    error = symbols_load(&index->symbols, index->file, index->toc.symbols, index->toc.series, ret_what);
+    index->symbols = (struct symbols){.file = index->file, .held_bytes_max = symbols_held_bytes};
+    error = symbols_load(&index->symbols, index->toc.symbols, index->toc.series, ret_what);
     error = error ? error : table_load(&index->table, index->file, index->toc.postings_offset_table, end, ret_what);
     return error ? error : check_names(index, ret_what);
 }
@@ -201,7 +203,9 @@ static int copy_texts(struct index_cursor *cursor, size_t ret_lens[static 2 * LA
         if (error) {
             return error;
         }
-        buf_append_str(&cursor->texts, text);
+        if (buf_append_str(&cursor->texts, text) < 0) {
+            return -EBADMSG; /* one large text, referred to by many labels */
+        }
         ret_lens[i] = text.len;
     }
     return 0;
@@ -210,7 +214,7 @@ static int copy_texts(struct index_cursor *cursor, size_t ret_lens[static 2 * LA
 int index_series_labels(struct index_cursor *cursor, struct labels **ret_labels)
 {
     struct label labels[LABELS_MAX];
-    size_t lens[2 * LABELS_MAX];
+    size_t lens[2 * LABELS_MAX] = {0};
     size_t count = cursor->entry->label_count;
     int error = copy_texts(cursor, lens);
     if (error) {

@@ -17,8 +17,10 @@ struct index {
     struct offset_table table; /* its first name is "", of all series */
 };
 
-/* -EBADMSG with what is wrong, or an error of the disk, or -ENOENT. On errors call index_close too. */
-MUST_CHECK int index_open(struct index *index, struct file_system *fs, const char *path, const char **ret_what);
+/* symbols_held_bytes: SYMBOLS_HELD_BYTES or 0. -EBADMSG with what is wrong, or an error of the disk, or -ENOENT. On
+ * errors call index_close too. */
+MUST_CHECK int index_open(struct index *index, struct file_system *fs, const char *path, size_t symbols_held_bytes,
+                          const char **ret_what);
 void index_close(struct index *index);
 size_t index_memory_bytes(const struct index *index);
 

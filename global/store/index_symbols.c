@@ -95,15 +95,15 @@ static int load_all(struct loading *loading, const char **ret_what)
     return loading->at == symbols->bytes && loading->crc == be32_at(bytes) ? 0 : -EBADMSG;
 }
 
-int symbols_load(struct symbols *symbols, struct file *file, uint64_t offset, uint64_t end, const char **ret_what)
+int symbols_load(struct symbols *symbols, uint64_t offset, uint64_t end, const char **ret_what)
 {
     uint8_t head[8];
-    *symbols = (struct symbols){.file = file, .start = offset + sizeof(head)};
+    symbols->start = offset + sizeof(head);
     *ret_what = "symbols: the section is not whole";
     if (offset > end || end - offset < sizeof(head) + INDEX_CRC_BYTES) {
         return -EBADMSG;
     }
-    int64_t got = file_read_at(file, head, sizeof(head), offset);
+    int64_t got = file_read_at(symbols->file, head, sizeof(head), offset);
     if (got != sizeof(head)) {
         return got < 0 ? (int)got : -EBADMSG;
     }
@@ -113,15 +113,15 @@ int symbols_load(struct symbols *symbols, struct file *file, uint64_t offset, ui
         return -EBADMSG;
     }
     symbols->bytes = len - 4;
-    bool held = symbols->bytes <= SYMBOLS_HELD_BYTES;
+    bool held = symbols->bytes <= symbols->held_bytes_max;
     symbols->step = held ? STEP_HELD : STEP;
-    symbols->held = BUF_INIT(SYMBOLS_HELD_BYTES);
+    symbols->held = BUF_INIT(symbols->held_bytes_max);
     size_t marks = symbols->count / symbols->step + 2;
     symbols->marks = mem_array(marks, sizeof(*symbols->marks));
     symbols->crcs = held ? NULL : mem_array(marks, sizeof(*symbols->crcs));
     struct loading loading = {.symbols = symbols, .last = BUF_INIT(INDEX_SYMBOL_BYTES_MAX)};
     loading.crc = crc32c(0, head + 4, 4);
-    read_ahead_init(&loading.in, file, end);
+    read_ahead_init(&loading.in, symbols->file, end);
     int error = load_all(&loading, ret_what);
     read_ahead_done(&loading.in);
     buf_done(&loading.last);

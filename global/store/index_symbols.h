@@ -7,9 +7,10 @@
 #define SYMBOLS_HELD_BYTES (4 * MIB)
 
 struct symbols {
-    struct file *file; /* not owned */
-    uint64_t start;    /* of the first symbol in the file */
-    uint32_t bytes;    /* of all */
+    struct file *file;     /* not owned */
+    size_t held_bytes_max; /* SYMBOLS_HELD_BYTES, or 0 where texts are hardly ever asked for */
+    uint64_t start;        /* of the first symbol in the file */
+    uint32_t bytes;        /* of all */
     uint32_t count;
     uint32_t step;     /* one mark for so many symbols */
     uint32_t *marks;   /* from start; one more at the end */
@@ -26,9 +27,9 @@ struct symbol_reader {
     struct symbol_slot *slots; /* made at first use */
 };
 
-/* The section at offset, which must end before `end`. -EBADMSG with what is wrong. On errors call symbols_done too. */
-MUST_CHECK int symbols_load(struct symbols *symbols, struct file *file, uint64_t offset, uint64_t end,
-                            const char **ret_what);
+/* The section at offset, which must end before `end`. symbols has file and held_bytes_max, the rest is zero. -EBADMSG
+ * with what is wrong. On errors call symbols_done too. */
+MUST_CHECK int symbols_load(struct symbols *symbols, uint64_t offset, uint64_t end, const char **ret_what);
 void symbols_done(struct symbols *symbols);
 size_t symbols_memory_bytes(const struct symbols *symbols);
 

@@ -287,8 +287,8 @@ int table_find(const struct offset_table *table, struct str name, struct str val
     table_values_init(&values, table, at, in);
     values.mark = mark_for(table, at, value);
     values.mark_end = MIN(values.mark + 1, values.mark_end);
-    struct str found;
-    uint64_t list;
+    struct str found = STR_NULL;
+    uint64_t list = 0;
     while ((result = table_values_next(&values, &found, &list)) > 0) {
         if (str_equal(found, value)) {
             *ret_list = list;

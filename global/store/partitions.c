@@ -117,6 +117,14 @@ static struct partition *make(struct store *store, int64_t start_ms, bool late)
     return partition;
 }
 
+/* Its time was cut before, or should have been. What a replay brings of hours that nobody cut yet is not late but due.
+ */
+static bool is_late(const struct store *store, int64_t start_ms)
+{
+    return cut_marks_get(store->marks, start_ms) > 0 ||
+           (store->replayed && start_ms + PARTITION_MS + close_after_ms(store) <= store->now_ms);
+}
+
 struct partition *partitions_for(struct store *store, int64_t time_ms)
 {
     int64_t start_ms = partition_start_ms(time_ms);
@@ -130,8 +138,7 @@ struct partition *partitions_for(struct store *store, int64_t time_ms)
             partition = other->start_ms == start_ms && !other->sealed ? other : NULL;
         }
         if (!partition) {
-            bool late = store->head_dir && (again || cut_marks_get(store->marks, start_ms) > 0 ||
-                                            start_ms + PARTITION_MS + close_after_ms(store) <= store->now_ms);
+            bool late = store->head_dir && (again || is_late(store, start_ms));
             if (late && !make_room(store)) {
                 return NULL;
             }

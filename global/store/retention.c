@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define RUN_MAX 1000 /* blocks that go in one change: other changes wait for it */
+
 struct retention {
     _Atomic uint32_t refs;
     uint64_t bytes_max;
@@ -273,7 +275,7 @@ static int apply_run(struct blocks *blocks, const struct retention_victim *victi
 {
     CLEANUP_FREE struct ulid *ulids = mem_array(count, sizeof(*ulids));
     size_t run = 0;
-    while (run < count && strcmp(victims[run].why, victims[0].why) == 0) {
+    while (run < MIN(count, (size_t)RUN_MAX) && strcmp(victims[run].why, victims[0].why) == 0) {
         ulids[run] = victims[run].block->meta.ulid;
         run++;
     }

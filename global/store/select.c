@@ -29,9 +29,7 @@ struct postings_query select_query(const struct matcher *matchers, size_t count,
 void select_damage(struct select *select, struct block *block, int error)
 {
     const char *name = block_meta_of(block)->ulid.text;
-    if (error == -EBADMSG || error == -EIO || error == -ENOENT) {
-        blocks_set_aside(select->store->blocks, block, "damage was met when it was read");
-    }
+    blocks_met_error(select->store->blocks, block, error);
     buf_printf(&select->warnings, "incomplete: block %s cannot be read: %s\n", name, strerror(-error));
 }
 

@@ -125,7 +125,7 @@ static int collect_block(const struct wanted *wanted, struct block *block, struc
                               : block_names(block, ids, collect, collector);
     }
     if (result < 0 && result != -ECANCELED) {
-        blocks_set_aside(wanted->store->blocks, block, "damage was met when its labels were read");
+        blocks_met_error(wanted->store->blocks, block, result);
         return 0; /* the warning is in the next answer, and in this one's coverage */
     }
     return result;

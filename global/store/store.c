@@ -83,6 +83,7 @@ static void open_compaction(struct store *store)
                                       .level_count = 3,
                                       .unit_bytes_max = 64 * GIB,
                                       .retry_ms = 10 * 60 * INT64_C(1000),
+                                      .settle_ms = 60 * 60 * INT64_C(1000),
                                       .cancelled = store_is_cancelled,
                                       .cancelled_arg = store};
     if (store->options.levels_ms[0] > 0) {
@@ -440,6 +441,7 @@ void store_upkeep(struct store *store, int64_t solid_ms)
     ASSERT(!store->writing && store->head_dir);
     write_lock(&store->head.data_lock);
     store->now_ms = clock_wall_ms(store->clock);
+    store->replayed = true;
     partitions_seal_due(store, solid_ms);
     partitions_take_out(store, is_cut);
     pthread_rwlock_unlock(&store->head.data_lock);

@@ -25,6 +25,7 @@ struct store {
     struct store_stats stats; /* what nobody else counts */
 
     /* The writer's alone. */
+    bool replayed;                /* upkeep has begun: what comes now comes from outside */
     bool writing;                 /* between begin and end, data_lock held */
     int64_t now_ms;               /* when the block began */
     int64_t oldest_ms, newest_ms; /* accepted in this block */

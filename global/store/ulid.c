@@ -48,9 +48,9 @@ int ulid_parse(struct str text, struct ulid *ret_ulid)
 
 int64_t ulid_time_ms(const struct ulid *ulid)
 {
-    int64_t time_ms = 0;
+    uint64_t time_ms = 0;
     for (size_t i = 0; i < TIME_CHARS; i++) {
-        time_ms = time_ms << 5 | digit_of(ulid->text[i]);
+        time_ms = time_ms << 5 | (uint64_t)MAX(digit_of(ulid->text[i]), 0);
     }
-    return time_ms;
+    return (int64_t)time_ms;
 }

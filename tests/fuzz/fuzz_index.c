@@ -132,7 +132,7 @@ static void look(struct file_system *fs, uint8_t *fix, size_t size)
     struct index index;
     struct index_cursor cursor;
     const char *what = NULL;
-    if (index_open(&index, fs, "index", &what) < 0) {
+    if (index_open(&index, fs, "index", fix ? SYMBOLS_HELD_BYTES : 0, &what) < 0) {
         ASSERT(what);
         index_close(&index);
         return;

@@ -8,6 +8,7 @@
 #include "base/crc.h"
 #include "store/be.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -53,6 +54,7 @@ static void round_trip(uint64_t seed, size_t series, size_t samples, uint32_t ch
     assert_int_equal(world_compare(&world, block, true), 1);
     assert_int_equal(world_compare(&world, block, false), 1);
     verify_good(block);
+    assert_true(block_memory_bytes(block) > 0 && block_memory_bytes(block) < 16 * block_disk_bytes(block) + 4096);
     const struct block_meta *meta = block_meta_of(block);
     assert_true(meta->ours);
     assert_string_equal(meta->class, "fast");
@@ -75,6 +77,92 @@ static void random_series_come_back(void **state)
     round_trip(102, 3, 2000, 65535);
 }
 
+struct reading {
+    const struct world *world;
+    struct block *block;
+    int result;
+};
+
+static void *read_in_a_thread(void *arg)
+{
+    struct reading *reading = arg;
+    reading->result = 1;
+    for (int i = 0; i < 3 && reading->result == 1; i++) {
+        reading->result = world_compare(reading->world, reading->block, true);
+    }
+    block_unref(reading->block);
+    return NULL;
+}
+
+static void threads_read_one_block(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    struct reading readings[4];
+    pthread_t threads[4];
+    world_init(&world, 51, 60, 200);
+    assert_int_equal(world_write(&world, &dirs, 60), 0);
+    struct block *block = open_good(&dirs, &world.ulid);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        readings[i] = (struct reading){&world, block_ref(block), 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_in_a_thread, &readings[i]), 0);
+    }
+    block_unref(block);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(readings[i].result, 1);
+    }
+    world_done(&world);
+    file_system_free(fs);
+}
+
+/* Some chunks of a series, asked for alone, and with what lay in the list before. */
+static void parts_of_series_are_read_alone(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    world_init(&world, 61, 20, 300);
+    assert_int_equal(world_write(&world, &dirs, 13), 0);
+    struct block *block = open_good(&dirs, &world.ulid);
+    struct block_cursor *cursor = block_cursor_new(block);
+    CLEANUP(bitmap_freep) roaring_bitmap_t *ids = NULL;
+    struct postings_query query = {0};
+    struct random random;
+    struct entries entries = {0};
+    uint32_t id_of[20];
+    random_seed(&random, 1);
+    assert_int_equal(block_select(block, &query, &ids), 0);
+    roaring_bitmap_to_uint32_array(ids, id_of);
+    for (int i = 0; i < 500; i++) {
+        size_t which = random_below(&random, world.count), at = 0, before = entries.count;
+        const struct world_series *expected = &world.series[which];
+        struct block_series series;
+        assert_int_equal(block_cursor_series(cursor, id_of[which], &series), 0);
+        size_t first = random_below(&random, series.chunk_count + 1);
+        size_t count = random_below(&random, series.chunk_count - first + 1);
+        bool with_aggregates = random_below(&random, 2);
+        assert_int_equal(block_cursor_entries(cursor, &series, first, count, with_aggregates, &entries), 0);
+        while (count > 0 && expected->entries.items[at].sample.time_ms < series.chunks[first].min_time_ms) {
+            at++;
+        }
+        for (size_t k = before; k < entries.count; k++) {
+            assert_true(world_same_entry(&expected->entries.items[at++], &entries.items[k], with_aggregates));
+        }
+        bool to_the_end = first + count == series.chunk_count && count > 0;
+        assert_true(!to_the_end || at == expected->entries.count);
+        assert_true(count > 0 || entries.count == before);
+    }
+    entries_done(&entries);
+    block_cursor_free(cursor);
+    block_unref(block);
+    world_done(&world);
+    file_system_free(fs);
+}
+
 /* ---- What is refused ---- */
 
 static size_t names_in(struct file_system *fs, const char *dir)
@@ -94,7 +182,7 @@ static struct block_writer *new_writer(const struct block_dirs *dirs, const stru
 {
     static const struct block_meta meta = {
         .ulid = {"01HF84E400HWAKCN2VJG5S3ATZ"}, .min_time_ms = 1000, .max_time_ms = 2000, .level = 1, .class = "c"};
-    struct block_writer_options options = {*dirs, &meta, symbols, count, 120};
+    struct block_writer_options options = {*dirs, &meta, symbols, count, 120, true};
     struct block_writer *writer = NULL;
     assert_int_equal(block_writer_new(&options, &writer), 0);
     return writer;
@@ -113,17 +201,16 @@ static void what_is_no_block_is_refused_and_leaves_nothing(void **state)
     struct block_dirs dirs = dirs_of(fs);
     const struct str symbols[] = {STR("a"), STR("b"), STR("c")};
     struct labels *first = one_label("a", "b"), *second = one_label("a", "c"), *other = one_label("a", "x");
-    const struct entry entries[] = {{.sample = {1000, 1}, .count = 1},
-                                    {.sample = {1999, 2}, .count = 1},
-                                    {.sample = {1999, 2}, .count = 1},
-                                    {.sample = {2000, 2}, .count = 1},
-                                    {.sample = {999, 2}, .count = 1}};
+    const struct entry entries[] = {
+        {.sample = {1000, 1}, .count = 1}, {.sample = {1999, 2}, .count = 1},
+        {.sample = {1999, 2}, .count = 1}, {.sample = {2000, 2}, .count = 1},
+        {.sample = {999, 2}, .count = 1},  {.sample = {1500, 2}, .flags = ENTRY_EXTRA | ENTRY_AGGREGATES}};
     const struct {
         struct labels *before, *labels;
         size_t at, count;
     } cases[] = {
-        {NULL, first, 0, 0}, {NULL, first, 1, 2},  {NULL, first, 2, 2},   {NULL, first, 4, 1},
-        {NULL, other, 0, 2}, {first, first, 0, 2}, {second, first, 0, 2},
+        {NULL, first, 0, 0}, {NULL, first, 1, 2}, {NULL, first, 2, 2},  {NULL, first, 4, 1},
+        {NULL, first, 5, 1}, {NULL, other, 0, 2}, {first, first, 0, 2}, {second, first, 0, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct block_writer *writer = new_writer(&dirs, symbols, 3);
@@ -144,12 +231,39 @@ static void what_is_no_block_is_refused_and_leaves_nothing(void **state)
     assert_int_equal(names_in(fs, dirs.blocks), 0);
     const struct str unsorted[] = {STR("b"), STR("a")};
     struct block_meta meta = {.ulid = {"01HF84E400HWAKCN2VJG5S3ATZ"}};
-    struct block_writer_options options = {dirs, &meta, unsorted, 2, 120};
+    struct block_writer_options options = {dirs, &meta, unsorted, 2, 120, true};
     assert_int_equal(block_writer_new(&options, &writer), -EINVAL);
     assert_int_equal(names_in(fs, dirs.blocks), 0);
     labels_unref(first);
     labels_unref(second);
     labels_unref(other);
+    file_system_free(fs);
+}
+
+static bool give_up(void *arg)
+{
+    return --*(int *)arg == 0;
+}
+
+static void a_check_can_be_given_up(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    char reason[BLOCK_REASON_BYTES] = "";
+    world_init(&world, 71, 300, 300);
+    assert_int_equal(world_write(&world, &dirs, 120), 0);
+    struct block *block = open_good(&dirs, &world.ulid);
+    int asked = 0;
+    assert_int_equal(block_verify(block, give_up, &asked, reason), 0);
+    assert_true(asked < -5);
+    for (int left = 1; left <= -asked; left++) {
+        int countdown = left;
+        assert_int_equal(block_verify(block, give_up, &countdown, reason), -ECANCELED);
+    }
+    block_unref(block);
+    world_done(&world);
     file_system_free(fs);
 }
 
@@ -275,6 +389,22 @@ static void leftovers_go_and_nothing_else(void **state)
     assert_int_equal(names_in(fs, dirs.aggregates), 1);
     struct ulid absent = {"01HF84E400HWAKCN2VJG5S3ATT"};
     assert_int_equal(block_delete(&dirs, &absent), -ENOENT);
+    file_system_free(fs);
+}
+
+static void a_name_is_taken_once(void **state)
+{
+    (void)state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct block_dirs dirs = dirs_of(fs);
+    struct world world;
+    world_init(&world, 31, 12, 60);
+    assert_int_equal(world_write(&world, &dirs, 20), 0);
+    assert_int_equal(world_write(&world, &dirs, 20), -EEXIST);
+    assert_true(check_after_crash(&dirs, &world));
+    assert_int_equal(block_delete(&dirs, &world.ulid), 0);
+    assert_int_equal(names_in(fs, dirs.blocks) + names_in(fs, dirs.aggregates), 0);
+    world_done(&world);
     file_system_free(fs);
 }
 
@@ -504,10 +634,14 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_series_come_back),
+        cmocka_unit_test(threads_read_one_block),
+        cmocka_unit_test(parts_of_series_are_read_alone),
         cmocka_unit_test(what_is_no_block_is_refused_and_leaves_nothing),
+        cmocka_unit_test(a_check_can_be_given_up),
         cmocka_unit_test(a_crash_leaves_no_block_or_all_of_it),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_nothing),
         cmocka_unit_test(leftovers_go_and_nothing_else),
+        cmocka_unit_test(a_name_is_taken_once),
         cmocka_unit_test(blocks_of_others_are_plain_samples),
         cmocka_unit_test(the_golden_block_is_read_as_ever),
     };

@@ -2,6 +2,9 @@
  * or nothing has changed. Never other data, never less. The kinds are those that Prometheus 2.42 was measured with. */
 #include "block_world.h"
 
+#include "base/crc.h"
+#include "store/be.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -256,7 +259,11 @@ static void directories_that_are_not_right_are_found(void **state)
 
     assert_int_equal(file_rename(rig.fs, rig.aggregates, "aside"), 0);
     assert_int_equal(look(reason), SEEN_AT_OPEN);
-    assert_int_equal(file_rename(rig.fs, "aside", rig.aggregates), 0);
+    assert_int_equal(file_rename(rig.fs, rig.block, "another"), 0);
+    assert_int_equal(file_rename(rig.fs, "aside", rig.block), 0); /* aggregates where blocks are */
+    assert_int_equal(look(reason), SEEN_AT_OPEN);
+    assert_int_equal(file_rename(rig.fs, rig.block, rig.aggregates), 0);
+    assert_int_equal(file_rename(rig.fs, "another", rig.block), 0);
 
     snprintf(path, sizeof(path), "%s/chunks", rig.block);
     assert_int_equal(file_rename(rig.fs, path, "aside"), 0);
@@ -272,6 +279,195 @@ static void directories_that_are_not_right_are_found(void **state)
     assert_int_equal(look(reason), SEEN_AT_OPEN);
     assert_int_equal(file_unlink(rig.fs, path), 0);
     assert_int_equal(look(reason), SEEN_NOTHING);
+}
+
+/* ---- Files that are right and do not belong together ---- */
+
+/* Makes meta.json and tributary.json say what now lies beside them, with `change` done to it. */
+static void reseal(const char *dir, void (*change)(struct block_meta *meta))
+{
+    char path[256], reason[BLOCK_REASON_BYTES];
+    static const char *const names[] = {"meta.json", "tributary.json"};
+    CLEANUP(block_meta_done) struct block_meta meta = {0};
+    for (size_t i = 0; i < 2; i++) {
+        CLEANUP(buf_done) struct buf text = {0};
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        read_file(path, &text);
+        assert_int_equal(i == 0 ? block_meta_parse(buf_view(&text), &meta, reason)
+                                : block_meta_parse_ours(buf_view(&text), &meta, reason),
+                         0);
+    }
+    for (size_t i = 0; i < meta.file_count; i++) {
+        CLEANUP(buf_done) struct buf bytes = {0};
+        snprintf(path, sizeof(path), "%s/%s", dir, meta.files[i].name);
+        read_file(path, &bytes);
+        meta.files[i].bytes = bytes.len;
+        meta.files[i].crc = crc32c(0, bytes.data, bytes.len);
+    }
+    if (change) {
+        change(&meta);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        CLEANUP(buf_done) struct buf text = BUF_INIT(MIB);
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        if (i == 0) {
+            block_meta_print(&meta, &text);
+        } else {
+            block_meta_print_ours(&meta, &text);
+        }
+        put_file(path, text.data, text.len);
+    }
+}
+
+static void one_series_more(struct block_meta *meta)
+{
+    meta->series_count++;
+}
+static void one_chunk_more(struct block_meta *meta)
+{
+    meta->chunk_count++;
+}
+static void one_sample_more(struct block_meta *meta)
+{
+    meta->sample_count++;
+}
+static void one_window_more(struct block_meta *meta)
+{
+    meta->aggregate_count++;
+}
+static void no_aggregates(struct block_meta *meta)
+{
+    meta->has_aggregates = false;
+    meta->aggregate_count = 0;
+}
+static void a_shorter_time(struct block_meta *meta)
+{
+    meta->max_time_ms = meta->min_time_ms + 1000;
+}
+
+static void counts_that_are_not_right_are_found(void **state)
+{
+    (void)state;
+    static void (*const changes_of_meta[])(struct block_meta *) = {one_series_more, one_chunk_more, one_sample_more,
+                                                                   one_window_more, no_aggregates,  a_shorter_time};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(changes_of_meta); i++) {
+        char path[2][256], reason[BLOCK_REASON_BYTES];
+        const char *dir = i % 2 ? rig.aggregates : rig.block;
+        CLEANUP(buf_done) struct buf meta = {0};
+        CLEANUP(buf_done) struct buf ours = {0};
+        if (i % 2 && i / 2 >= 3) { /* of aggregates: not theirs to say */
+            continue;
+        }
+        snprintf(path[0], sizeof(path[0]), "%s/meta.json", dir);
+        snprintf(path[1], sizeof(path[1]), "%s/tributary.json", dir);
+        read_file(path[0], &meta);
+        read_file(path[1], &ours);
+        reseal(dir, changes_of_meta[i / 2]);
+        CLEANUP(block_unrefp) struct block *block = NULL;
+        int error = block_open(&rig.dirs, &rig.world.ulid, reason, &block);
+        error = error ? error : block_verify(block, NULL, NULL, reason);
+        assert_int_equal(error, -EBADMSG);
+        put_file(path[0], meta.data, meta.len);
+        put_file(path[1], ours.data, ours.len);
+    }
+    char reason[BLOCK_REASON_BYTES];
+    reseal(rig.block, NULL);
+    assert_int_equal(look(reason), SEEN_NOTHING);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    CLEANUP(buf_done) struct buf bytes = {0};
+    read_file(from, &bytes);
+    put_file(to, bytes.data, bytes.len);
+}
+
+/* Files of another block, in place of its own. */
+static void files_of_another_block_are_found(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"index", "chunks/000001", "windows", "index", "chunks/000001"};
+    struct world other;
+    world_init(&other, 22, 40, 150);
+    assert_int_equal(world_write(&other, &rig.dirs, 60), 0);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char path[256], from[256], reason[BLOCK_REASON_BYTES];
+        const char *dir = i < 3 ? rig.block : rig.aggregates;
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        snprintf(from, sizeof(from), "%s/%s/%s", i < 3 ? "blocks" : "aggregates", other.ulid.text, names[i]);
+        CLEANUP(buf_done) struct buf good = {0};
+        read_file(path, &good);
+        copy_file(from, path);
+        reseal(dir, NULL);
+        CLEANUP(block_unrefp) struct block *block = NULL;
+        int error = block_open(&rig.dirs, &rig.world.ulid, reason, &block);
+        error = error ? error : block_verify(block, NULL, NULL, reason);
+        assert_int_equal(error, -EBADMSG);
+        put_file(path, good.data, good.len);
+        reseal(dir, NULL);
+        block_unref(STEAL(block));
+        assert_int_equal(look(reason), SEEN_NOTHING);
+    }
+    assert_int_equal(block_delete(&rig.dirs, &other.ulid), 0);
+    world_done(&other);
+}
+
+/* Without our checksums of whole files, as Prometheus' blocks are. */
+static void blocks_of_others_are_checked_by_what_they_have(void **state)
+{
+    (void)state;
+    char path[256], reason[BLOCK_REASON_BYTES];
+    static const char meta[] = "{\"version\":1,\"minTime\":0,\"maxTime\":1900000000000}";
+    struct block_dirs dirs = {.fs = rig.fs, .blocks = "others", .aggregates = "none"};
+    struct ulid ulid = rig.world.ulid;
+    struct index_toc toc;
+    CLEANUP(buf_done) struct buf index = {0};
+    CLEANUP(buf_done) struct buf chunks = {0};
+    snprintf(path, sizeof(path), "%s/index", rig.block);
+    read_file(path, &index);
+    snprintf(path, sizeof(path), "%s/chunks/000001", rig.block);
+    read_file(path, &chunks);
+    snprintf(path, sizeof(path), "others/%s/chunks", ulid.text);
+    assert_int_equal(file_make_dirs(rig.fs, path), 0);
+    assert_int_equal(index_toc_parse(index.data + index.len - INDEX_TOC_BYTES, &toc), 0);
+    const uint64_t places[] = {0,
+                               (toc.series + 15) / 16 * 16 + 3,
+                               toc.label_indices - 1,
+                               toc.postings + 10,
+                               toc.postings + 3,
+                               toc.postings_offset_table - 2};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(places); i++) {
+        uint64_t at = places[i / 2];
+        CLEANUP(block_unrefp) struct block *block = NULL;
+        /* Once flipped; once an id of the list of all made another, its checksum right again. */
+        bool forged = i % 2 == 1 && at == toc.postings + 10;
+        uint8_t *list = index.data + toc.postings;
+        uint32_t count = be32_at(list + 4), crc = be32_at(list + 8 + 4 * count);
+        index.data[at] ^= at > 0 && (forged || i % 2 == 0) ? 1 : 0;
+        if (forged) {
+            uint32_t right = htobe32(crc32c(0, list + 4, 4 + 4 * count));
+            memcpy(list + 8 + 4 * count, &right, sizeof(right));
+        }
+        snprintf(path, sizeof(path), "others/%s/index", ulid.text);
+        put_file(path, index.data, index.len);
+        snprintf(path, sizeof(path), "others/%s/chunks/000001", ulid.text);
+        put_file(path, chunks.data, chunks.len);
+        snprintf(path, sizeof(path), "others/%s/meta.json", ulid.text);
+        put_file(path, meta, strlen(meta));
+        bool is_same = at == 0 || (i % 2 == 1 && !forged);
+        assert_int_equal(block_open(&dirs, &ulid, reason, &block), 0);
+        assert_int_equal(block_verify(block, NULL, NULL, reason), is_same ? 0 : -EBADMSG);
+        index.data[at] ^= is_same ? 0 : 1;
+        crc = htobe32(crc);
+        memcpy(list + 8 + 4 * count, &crc, sizeof(crc));
+    }
+    chunks.data[30] ^= 1;
+    snprintf(path, sizeof(path), "others/%s/chunks/000001", ulid.text);
+    put_file(path, chunks.data, chunks.len);
+    CLEANUP(block_unrefp) struct block *block = NULL;
+    assert_int_equal(block_open(&dirs, &ulid, reason, &block), 0);
+    assert_int_equal(block_verify(block, NULL, NULL, reason), -EBADMSG);
+    assert_int_equal(block_delete(&dirs, &ulid), 0);
 }
 
 /* ---- Any damage ---- */
@@ -392,9 +588,15 @@ static void what_changes_after_the_opening_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind_of_damage_is_found), cmocka_unit_test(series_and_postings_are_checked_when_read),
-        cmocka_unit_test(a_changed_meta_is_found),       cmocka_unit_test(directories_that_are_not_right_are_found),
-        cmocka_unit_test(no_flip_gives_other_data),      cmocka_unit_test(what_changes_after_the_opening_is_found),
+        cmocka_unit_test(every_kind_of_damage_is_found),
+        cmocka_unit_test(series_and_postings_are_checked_when_read),
+        cmocka_unit_test(a_changed_meta_is_found),
+        cmocka_unit_test(directories_that_are_not_right_are_found),
+        cmocka_unit_test(counts_that_are_not_right_are_found),
+        cmocka_unit_test(files_of_another_block_are_found),
+        cmocka_unit_test(blocks_of_others_are_checked_by_what_they_have),
+        cmocka_unit_test(no_flip_gives_other_data),
+        cmocka_unit_test(what_changes_after_the_opening_is_found),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

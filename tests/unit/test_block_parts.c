@@ -419,7 +419,7 @@ static void a_large_table_of_symbols_is_read_in_pieces(void **state)
     struct index index;
     struct index_cursor cursor;
     const char *what;
-    assert_int_equal(index_open(&index, fs, "index", &what), 0);
+    assert_int_equal(index_open(&index, fs, "index", SYMBOLS_HELD_BYTES, &what), 0);
     assert_true(index_memory_bytes(&index) < MIB);
     index_cursor_init(&cursor, &index);
     uint64_t at = 0;

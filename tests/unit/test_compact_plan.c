@@ -100,6 +100,18 @@ static const struct row rows[] = {
     {"of the head: overlap in part", 2, {{'a', "x", 2, 4, 10, false, false}, {'b', "x", 3, 4, 10, false, false}}, ""},
     {"deletions alone", 2, {{'a', "x", 2, 4, 10, true, false}, {'b', "x", 8, 9, 10, false, false}}, "da"},
     {"deletions last", 8, {{'a', "x", 0, 2, 10, true, false}, {'b', "x", 2, 4, 10, false, false}}, "rab da"},
+    {"touching is not overlapping",
+     100,
+     {{'a', "x", 0, 48, 95, false, false}, {'b', "x", 0, 2, 9, false, false}, {'c', "x", 2, 4, 8, false, false}},
+     "rbc rbc"},
+    {"all that hang on one",
+     100,
+     {{'a', "x", 0, 48, 20, false, false}, {'b', "x", 1, 2, 9, false, false}, {'c', "x", 9, 10, 9, false, false}},
+     "oabc rbc"},
+    {"of the head: three of one range",
+     2,
+     {{'a', "x", 2, 4, 10, false, false}, {'b', "x", 2, 4, 10, false, false}, {'c', "x", 2, 4, 10, false, false}},
+     "oabc"},
     {"empty in time", 8, {{'a', "x", 2, 2, 10, false, false}, {'b', "x", 2, 2, 10, false, false}}, ""},
 };
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define T0          INT64_C(1700000040000) /* a whole minute */
+#define T0          INT64_C(1700006220000) /* three minutes before two hours of the store end */
 #define R_MS        INT64_C(60000)
 #define FOREVER_MS  (INT64_C(1) << 60)
 #define WINDOWS     6
@@ -42,6 +42,7 @@ struct host {
 };
 
 struct scene {
+    struct file_system *disk; /* of records */
     struct random random;
     struct clock *clock;
     struct store *records, *samples; /* downsampled, and as scraped */
@@ -85,13 +86,20 @@ static void on_sealed(void *arg, struct pipeline_sealed *sealed)
 
 static void open_chunk(struct scene *scene)
 {
-    const struct store_options options = {
+    struct store_options options = {
         .max_age_ms = FOREVER_MS, .max_ahead_ms = FOREVER_MS, .series_max = CHUNK_HOSTS * (SERIES + 10)};
+    static const struct retention_class class = {.name = "default", .keep_ms = FOREVER_MS};
+    CLEANUP(retention_unrefp) struct retention *retention = NULL;
+    char error[256];
+    assert_int_equal(retention_new(&class, 1, 0, error, &retention), 0);
     CLEANUP(window_rules_unrefp) struct window_rules *rules = rig_rules(NULL, 0);
     const struct pipeline_options pipeline = {
         .rules = rules, .page_bytes_max = 64 * MIB, .sealed = on_sealed, .sealed_arg = scene};
-    scene->records = store_new(scene->clock, &options);
     scene->samples = store_new(scene->clock, &options);
+    options.fs = scene->disk = file_system_memory_new(0);
+    options.data_dir = "/data";
+    options.retention = retention;
+    assert_int_equal(store_open(scene->clock, &options, error, NULL, &scene->records), 0);
     scene->ingest = ingest_new(scene->records);
     scene->table = layout_table_new(64 * MIB, 64 * MIB);
     scene->pipeline = pipeline_new(&pipeline);
@@ -104,6 +112,7 @@ static void close_chunk(struct scene *scene, int hosts)
     pipeline_free(scene->pipeline);
     ingest_free(scene->ingest);
     store_free(scene->records);
+    file_system_free(scene->disk);
     store_free(scene->samples);
     layout_table_free(scene->table);
 }
@@ -331,6 +340,7 @@ static void records_answer_as_samples_do(void **state)
 {
     (void)state;
     const char *wanted = getenv("TRIBUTARY_DOWNSAMPLING_HOSTS");
+    struct blocks_stats blocks;
     int hosts = wanted ? (int)strtol(wanted, NULL, 10) : HOSTS_DEFAULT;
     struct scene *scene = mem_zalloc(sizeof(*scene));
     scene->clock = clock_simulated_new(T0);
@@ -342,6 +352,12 @@ static void records_answer_as_samples_do(void **state)
             make_host(scene, &scene->hosts[i], done + i);
         for (int window = 0; window < WINDOWS; window++)
             run_window(scene, count, window);
+        /* Of every second lot the records are in blocks, with their aggregates. */
+        if (done / CHUNK_HOSTS % 2) {
+            store_cut_all(scene->records);
+            blocks_stats(store_blocks(scene->records), &blocks);
+            assert_int_equal(blocks.served, 2); /* the windows lie on both sides of a border */
+        }
         for (int i = 0; i < count; i++)
             compare_host(scene, &scene->hosts[i]);
         close_chunk(scene, count);

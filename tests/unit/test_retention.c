@@ -5,7 +5,8 @@
 
 #include <cmocka.h>
 
-#include "base/fail.h"
+#include "block_rows.h"
+
 #include "store/retention.h"
 
 #include <errno.h>
@@ -228,13 +229,80 @@ static void test_edges(void **state)
     retention_unref(retention);
 }
 
+/* ---- doing it ---- */
+
+static struct ulid add_block(struct blocks *blocks, struct random *random, const char *class, int hours_ago)
+{
+    struct block_meta meta = {.min_time_ms = NOW_MS - (hours_ago + 2) * HOUR_MS, .level = 1};
+    meta.max_time_ms = meta.min_time_ms + 2 * HOUR_MS;
+    meta.ulid = ulid_new(NOW_MS, random);
+    snprintf(meta.class, sizeof(meta.class), "%s", class);
+    struct block_rows content = {0};
+    struct entry entry = {.sample = {meta.min_time_ms, 1}, .count = 1};
+    block_rows_add(&content, 1, &entry);
+    assert_int_equal(block_rows_write(blocks_dirs(blocks), &meta, &content), 0);
+    block_rows_done(&content);
+    assert_int_equal(blocks_publish(blocks, &meta.ulid, NULL, 0, NULL), 0);
+    return meta.ulid;
+}
+
+static size_t dirs_in(struct file_system *fs, const char *dir)
+{
+    char **names;
+    size_t count;
+    assert_int_equal(file_list(fs, dir, &names, &count), 0);
+    file_names_free(names, count);
+    return count;
+}
+
+static void test_apply(void **state)
+{
+    (void)state;
+    struct file_system *memory = file_system_memory_new(0), *fs = file_system_failing_new(memory);
+    struct clock *clock = clock_simulated_new(NOW_MS);
+    struct retention *retention = make(0);
+    struct retention_counts counts[RETENTION_CLASSES_MAX] = {{0}};
+    struct blocks *blocks;
+    struct random random;
+    random_seed(&random, 1);
+    assert_int_equal(blocks_open(fs, clock, "/data", &blocks), 0);
+    add_block(blocks, &random, "default", 31 * 24);
+    add_block(blocks, &random, "default", 29 * 24);
+    add_block(blocks, &random, "gold", 31 * 24);
+    add_block(blocks, &random, "bulk", 3 * 24); /* too old; the next is past the bound alone */
+    add_block(blocks, &random, "bulk", 24);
+    add_block(blocks, &random, "old-name", 31 * 24);
+    struct blocks_list list;
+    blocks_in_range(blocks, NOW_MS - 73 * HOUR_MS, NOW_MS - 73 * HOUR_MS, &list);
+    assert_int_equal(list.count, 1);
+    blocks_set_aside(blocks, list.items[0], "test");
+    blocks_list_free(&list);
+    file_system_failing_at(fs, 1, -ENOSPC, false);
+    assert_int_equal(retention_apply(retention, blocks, NOW_MS, counts), -ENOSPC);
+    file_system_failing_at(fs, 0, -ENOSPC, false);
+    struct blocks_stats stats;
+    blocks_stats(blocks, &stats);
+    assert_true(stats.served == 5 && counts[2].blocks_total == 0);
+    assert_int_equal(retention_apply(retention, blocks, NOW_MS, counts), 0);
+    blocks_stats(blocks, &stats);
+    assert_true(stats.served == 2 && stats.damaged == 0 && stats.leaving == 0);
+    assert_true(counts[0].blocks_total == 0 && counts[1].blocks_total >= 1 && counts[2].blocks_total == 2);
+    assert_true(counts[2].bytes_total > 0 && counts[2].samples_total == 2);
+    assert_true(dirs_in(memory, "/data/blocks") == 2 && dirs_in(memory, "/data/damaged") == 1);
+    assert_int_equal(retention_apply(retention, blocks, NOW_MS, counts), 0);
+    assert_int_equal(counts[2].blocks_total, 2);
+    blocks_close(blocks);
+    retention_unref(retention);
+    clock_free(clock);
+    file_system_free(fs);
+    file_system_free(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_class_of),
-        cmocka_unit_test(test_plans),
-        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_rules), cmocka_unit_test(test_class_of), cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_edges), cmocka_unit_test(test_apply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
