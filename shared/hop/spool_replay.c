@@ -105,11 +105,25 @@ static int take_pack(struct replay *replay, struct str payload)
     return 0;
 }
 
+static int tell(struct replay *replay, const struct spool_batch *batch, const struct frame *frame)
+{
+    return replay->visit ? replay->visit(replay->arg, batch, frame->payload, replay->spool->layouts) : 0;
+}
+
 static int visit(struct replay *replay, const struct frame *frame)
 {
     const struct segment *segment = replay->segment;
     struct spool_batch batch = entry_batch(segment, &segment->entries[segment->entry_count - 1]);
-    return replay->visit ? replay->visit(replay->arg, &batch, frame->payload, replay->spool->layouts) : 0;
+    return tell(replay, &batch, frame);
+}
+
+/* The segment has all that the batch names: with it alone the batch can be read. */
+static bool group_has_all(const struct layout_group *group, const struct envelope *envelope)
+{
+    for (uint32_t i = 0; i < envelope_layout_count(envelope); i++)
+        if (!layout_group_has(group, envelope_layout_at(envelope, i)))
+            return false;
+    return true;
 }
 
 static int take_batch(struct replay *replay, const struct frame *frame, uint32_t offset)
@@ -120,13 +134,17 @@ static int take_batch(struct replay *replay, const struct frame *frame, uint32_t
     arena_reset(&spool->arena);
     if (envelope_decode(frame->payload.ptr, frame->payload.len, &spool->arena, &envelope, &body) < 0)
         return -EBADMSG;
-    /* A power cut leaves batches whose layouts were not written, or some sectors later: nobody was told of them. They
-     * are not seen, so that who still has them can send them again. */
-    if (!layout_table_has_all(spool->layouts, &envelope)) {
-        spool->stats.unreadable_total++;
-        return 0;
-    }
     const struct source_id *source = &envelope.source;
+    /* A power cut leaves batches whose layouts were not written, or some sectors later: nobody was told of them. They
+     * are not seen, so that who still has them can send them again. The same where another segment has the layouts: it
+     * goes, and then nobody could read the batch; until then it is told. */
+    if (!group_has_all(replay->segment->layouts, &envelope)) {
+        spool->stats.unreadable_total++;
+        bool is_new = seqlog_check(spool->seen, source, envelope.epoch, envelope.seq, frame->checksum) == SEQLOG_NEW;
+        struct spool_batch batch = spool_batch_of(&envelope, frame->payload.len);
+        batch.id = replay->segment->number << 32 | offset;
+        return is_new && layout_table_has_all(spool->layouts, &envelope) ? tell(replay, &batch, frame) : 0;
+    }
     /* Known already: an earlier segment was given up and could not be cut, so the batch was appended once more. */
     if (seqlog_check(spool->seen, source, envelope.epoch, envelope.seq, frame->checksum) != SEQLOG_NEW)
         return 0;

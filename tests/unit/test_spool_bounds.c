@@ -4,6 +4,7 @@
 #include "hop/spool_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 static const char *const consumers[] = {"up"};
 
@@ -63,6 +64,46 @@ static void test_runs_past_the_ceiling(void **state)
             spool_set_in_flight(spool, 0, spool_next_pending(spool, 0, false), true);
     }
     assert_int_equal(spool_next_pending(spool, 0, false), 0);
+    spool_close(spool);
+    hop_world_done(&world);
+}
+
+static int try_append(struct spool *spool, uint64_t seq, uint64_t *ret_id)
+{
+    struct hop_batch batch = {hop_source("rack-1"), 1, seq, 0, 200};
+    return hop_append(spool, &batch, ret_id);
+}
+
+/* A segment has all layouts that its batches name. Where they are damaged, the batch is as if not there, so that it can
+ * be sent again, although another segment has the same ones: that may go first. */
+static void test_layouts_of_another_segment_do_not_count(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 1);
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    uint64_t first = 0, second = 0;
+    assert_int_equal(try_append(spool, 1, &first), 0);
+    spool_close(spool);
+    spool = open_spool(&world, &options); /* begins a segment of its own */
+    assert_int_equal(try_append(spool, 2, &second), 0);
+    spool_close(spool);
+    assert_int_equal(second >> 32, (first >> 32) + 1);
+
+    /* The pack stands before its batch. */
+    CLEANUP(buf_done) struct buf bytes = BUF_INIT(MIB);
+    char path[64];
+    snprintf(path, sizeof(path), "/spool/%010u.segment", (unsigned)(second >> 32));
+    assert_int_equal(file_read_whole(world.seams.fs, path, &bytes), 0);
+    bytes.data[(uint32_t)second - 3] ^= 1;
+    assert_int_equal(file_write_whole(world.seams.fs, path, bytes.data, bytes.len), 0);
+    spool = open_spool(&world, &options);
+    struct spool_stats stats;
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.unreadable_total, 1);
+    assert_int_equal(try_append(spool, 1, &first), -EEXIST);
+    assert_int_equal(try_append(spool, 2, &second), 0);
     spool_close(spool);
     hop_world_done(&world);
 }
@@ -469,6 +510,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_past_the_ceiling),
+        cmocka_unit_test(test_layouts_of_another_segment_do_not_count),
         cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
         cmocka_unit_test(test_foreign_files),
         cmocka_unit_test(test_memory_of_a_dead_upstream),

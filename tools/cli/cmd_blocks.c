@@ -1,4 +1,5 @@
 /* tributary blocks: what a global has on disk, and what of it is damaged. */
+#include "base/clock.h"
 #include "base/fail.h"
 #include "records.h"
 
@@ -20,9 +21,11 @@ static const struct record_column columns[] = {
     {.title = "LATE", .field = "late", .kind = RECORD_FLAG, .minor = true},
     {.title = "AGGREGATES", .field = "aggregates", .kind = RECORD_NUMBER, .minor = true},
     {.title = "CHUNKS", .field = "chunks", .kind = RECORD_NUMBER, .minor = true},
+    /* In tables these are lines below. */
     {.title = "SINCE", .field = "since", .kind = RECORD_TIME},
     {.title = "REASON", .field = "reason"},
 };
+#define TABLE_COLUMNS (ARRAY_LEN(columns) - 2)
 
 static bool is_damaged(const json_t *block)
 {
@@ -35,6 +38,37 @@ static void keep_damaged(json_t *list)
     for (size_t i = json_array_size(list); i-- > 0;)
         if (!is_damaged(json_array_get(list, i)))
             json_array_remove(list, i);
+}
+
+static void print_reasons(json_t *list)
+{
+    struct output output = output_of_stdout();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(OUTPUT_TEXT_BYTES_MAX);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *block = json_array_get(list, i);
+        if (!is_damaged(block))
+            continue;
+        char since[32];
+        clock_format_rfc3339(json_integer_value(json_object_get(block, "since")), since);
+        buf_reset(&text);
+        output_safe(str_from(json_string_value(json_object_get(block, "ulid"))), &text);
+        buf_printf(&text, " since %s: ", since);
+        output_safe(str_from(json_string_value(json_object_get(block, "reason"))), &text);
+        printf("%sDAMAGED%s " STR_FMT "\n", output_on(&output, STYLE_BAD), output_off(&output, STYLE_BAD),
+               STR_ARG(buf_view(&text)));
+    }
+}
+
+static void print(json_t *answer, json_t *list, enum record_format format)
+{
+    if (format == RECORD_AS_JSON) {
+        records_print_json(answer);
+    } else if (format == RECORD_AS_CSV) {
+        records_print(list, columns, ARRAY_LEN(columns), format);
+    } else {
+        records_print(list, columns, TABLE_COLUMNS, format);
+        print_reasons(list);
+    }
 }
 
 /* A line per class and state. Returns how many are damaged. */
@@ -89,10 +123,7 @@ static enum cli_exit blocks(const struct cli_arguments *arguments)
     json_t *list = json_object_get(data, "blocks");
     if (cli_flag(arguments, "damaged"))
         keep_damaged(list);
-    if (format == RECORD_AS_JSON)
-        records_print_json(answer);
-    else
-        records_print(list, columns, ARRAY_LEN(columns), format);
+    print(answer, list, format);
     fflush(stdout);
     return print_sums(json_object_get(data, "sums")) > 0 ? CLI_FAILED : CLI_OK;
 }
