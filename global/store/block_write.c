@@ -373,8 +373,9 @@ static int read_back(struct block_writer *writer)
     if (error) {
         return error;
     }
-    return writer->options.check_meaning ? block_verify(block, NULL, NULL, writer->reason)
-                                         : block_verify_files(block, writer->reason);
+    const struct block_writer_options *options = &writer->options;
+    return options->check_meaning ? block_verify(block, options->cancelled, options->cancelled_arg, writer->reason)
+                                  : block_verify_files(block, writer->reason);
 }
 
 const char *block_writer_reason(const struct block_writer *writer)

@@ -9,6 +9,7 @@
 #include "metric/labels.h"
 #include "store/block_meta.h"
 #include "store/entry.h"
+#include "store/postings.h"
 
 struct block_dirs { /* of one store; texts live as long as who was given them */
     struct file_system *fs;
@@ -30,6 +31,9 @@ struct block_writer_options {
     uint32_t chunk_samples; /* a chunk has at most so many, in even parts: 120 as Prometheus; <= 65,535 */
     /* Read back also as a reader would, series by series and sample by sample: some 30 ns a sample more. */
     bool check_meaning;
+    /* Asked while it is read back; true: block_writer_finish gives up with -ECANCELED. May be NULL. */
+    postings_cancelled_fn *cancelled;
+    void *cancelled_arg;
 };
 
 /* -EEXIST: there is a block of this name, or one being written. -EINVAL: symbols are not in order. */

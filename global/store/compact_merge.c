@@ -323,6 +323,8 @@ int compact_merge(const struct compact_merge_options *options, struct compact_me
         .symbols = symbols.sorted,
         .symbol_count = symbols.count,
         .chunk_samples = options->chunk_samples,
+        .cancelled = options->cancelled,
+        .cancelled_arg = options->cancelled_arg,
         .check_meaning = true, /* what it is made of goes */
     };
     r = block_writer_new(&writer_options, &writer);

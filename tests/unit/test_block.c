@@ -182,7 +182,12 @@ static struct block_writer *new_writer(const struct block_dirs *dirs, const stru
 {
     static const struct block_meta meta = {
         .ulid = {"01HF84E400HWAKCN2VJG5S3ATZ"}, .min_time_ms = 1000, .max_time_ms = 2000, .level = 1, .class = "c"};
-    struct block_writer_options options = {*dirs, &meta, symbols, count, 120, true};
+    struct block_writer_options options = {.dirs = *dirs,
+                                           .meta = &meta,
+                                           .symbols = symbols,
+                                           .symbol_count = count,
+                                           .chunk_samples = 120,
+                                           .check_meaning = true};
     struct block_writer *writer = NULL;
     assert_int_equal(block_writer_new(&options, &writer), 0);
     return writer;
@@ -231,7 +236,12 @@ static void what_is_no_block_is_refused_and_leaves_nothing(void **state)
     assert_int_equal(names_in(fs, dirs.blocks), 0);
     const struct str unsorted[] = {STR("b"), STR("a")};
     struct block_meta meta = {.ulid = {"01HF84E400HWAKCN2VJG5S3ATZ"}};
-    struct block_writer_options options = {dirs, &meta, unsorted, 2, 120, true};
+    struct block_writer_options options = {.dirs = dirs,
+                                           .meta = &meta,
+                                           .symbols = unsorted,
+                                           .symbol_count = 2,
+                                           .chunk_samples = 120,
+                                           .check_meaning = true};
     assert_int_equal(block_writer_new(&options, &writer), -EINVAL);
     assert_int_equal(names_in(fs, dirs.blocks), 0);
     labels_unref(first);

@@ -169,7 +169,8 @@ static void write_block(struct bench *bench, int64_t start_ms, int64_t *ret_cpu_
     qsort(bench->series, bench->count, sizeof(struct series *), compare_series);
     size_t symbol_count;
     struct str *symbols = symbols_of(bench, &symbol_count);
-    const struct block_writer_options options = {bench->dirs, &meta, symbols, symbol_count, 120, false};
+    const struct block_writer_options options = {
+        .dirs = bench->dirs, .meta = &meta, .symbols = symbols, .symbol_count = symbol_count, .chunk_samples = 120};
     struct block_writer *writer;
     int64_t before_ns = clock_thread_cpu_ns();
     check(block_writer_new(&options, &writer), "writer");
