@@ -278,7 +278,6 @@ static void test_put_back_by_hand(void **state)
     struct rig *rig = *state;
     struct ulid ulid = add_block(rig, 0);
     assert_int_equal(blocks_remove(rig->blocks, &ulid, 1, "test"), 0);
-    rig_reopen(rig);
     write_as(rig, 0, (struct block_meta){.ulid = ulid});
     rig_reopen(rig);
     assert_true(is_served(rig, &ulid) && heard(rig, "taken in"));
@@ -563,6 +562,15 @@ static void test_discard(void **state)
     rig_reopen(rig);
     assert_true(is_served(rig, &served) && !is_served(rig, &ulid) && !exists(rig, "blocks", &ulid));
     assert_int_equal(rig->events.len, 0);
+    /* Named as leaving before it is deleted, which fails; then the process ends. */
+    ulid = write_block(rig, 4, NULL);
+    file_system_failing_at(rig->fs, 5, -EIO, false);
+    blocks_discard(rig->blocks, &ulid);
+    blocks_close(rig->blocks);
+    file_system_failing_at(rig->fs, 0, -EIO, false);
+    assert_true(exists(rig, "blocks", &ulid));
+    rig_open(rig);
+    assert_false(is_served(rig, &ulid) || exists(rig, "blocks", &ulid));
 }
 
 /* Found by a reader: what it is is found out behind it, also after a restart. */
