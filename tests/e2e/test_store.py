@@ -191,7 +191,7 @@ def test_blocks_of_prometheus_are_taken_in(world, tmp_path):
     text.write_text("# TYPE brought gauge\n" + "\n".join(lines) + "\n# EOF\n")
     code, out, err = run(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(tmp_path / "made")])
     assert code == 0, err
-    world.top.stop()
+    assert world.top.stop() == 0
     for name in os.listdir(tmp_path / "made"):
         shutil.copytree(tmp_path / "made" / name, os.path.join(world.top.data_dir, "blocks", name))
     world.top.start()
@@ -319,7 +319,8 @@ def test_damage_and_restart(world, tmp_path):
         code, out, err = world.cli("blocks")
         assert code == FAILED and "DAMAGED" in out and "1 blocks DAMAGED" in err, (code, out, err)
         (row,) = csv.DictReader(io.StringIO(world.cli("blocks", "--damaged", "-o", "csv")[1]))
-        assert row["ulid"] == block["ulid"] and row["state"] == "damaged" and row["reason"] and row["since"]
+        assert row["ulid"] == block["ulid"] and row["state"] == "damaged" and row["since"]
+        assert row.pop("reason")  # which is more precise after the daemon has looked into it
         assert world.top.metrics()["tributary_global_blocks_damaged"] == 1 and os.path.isdir(set_aside)
         return row
 
@@ -327,14 +328,14 @@ def test_damage_and_restart(world, tmp_path):
     deletions = world.api("status/deletions")
     # All of it is the same after a restart, also after one that came without a warning.
     for stop in (world.top.stop, world.top.kill):
-        stop()
+        assert stop() in (0, None)
         world.top.start()
         assert world.samples(kept="spare") == rest and world.samples(kept="main") == main
         assert tells() == row and world.api("status/deletions") == deletions
         assert warned("query", query="old%5B1d%5D")
 
     # Until a whole copy lies in its place at a start,
-    world.top.stop()
+    assert world.top.stop() == 0
     shutil.copytree(tmp_path / "copy", place)
     world.top.start()
     assert world.cli("blocks")[0] == OK and world.samples(kept="spare") == before and not warned("labels")

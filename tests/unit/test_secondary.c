@@ -430,7 +430,8 @@ static void test_rules(void **state)
                 "primary: {urls: ['http://primary:9411']}\n"
                 "windows:\n  resolution: 15s\n  rules:\n"
                 "  - {match: heat, resolution: 1s}\n"
-                "  - {match: up, resolution: 3599s}\n"
+                "  - {match: up, resolution: 32s}\n"
+                "  - {match: other, resolution: 225s}\n"
                 "global: {scrape_interval: 5s, scrape_timeout: 4s}\n");
     CLEANUP_FREE char *restart = ask(scene, "POST", "/-/reload", 400);
     assert_non_null(strstr(restart, "this change of windows.rules needs a restart"));

@@ -90,8 +90,10 @@ static enum cli_exit show_series(const struct remote *remote, const struct buf *
 {
     CLEANUP(buf_done) struct buf form = BUF_INIT(FORM_BYTES_MAX);
     CLEANUP(json_freep) json_t *answer = NULL;
+    char limit[32];
+    snprintf(limit, sizeof(limit), "%d", SERIES_MAX);
     buf_append_str(&form, buf_view(scope));
-    form_add(&form, "limit", STR("10000"));
+    form_add(&form, "limit", str_from(limit));
     enum cli_exit exit_code = records_fetch(remote, "/api/v1/series", &form, &answer);
     if (exit_code != CLI_OK)
         return exit_code;
