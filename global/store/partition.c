@@ -217,8 +217,10 @@ static enum put_result merge_into(struct partition *partition, struct strand *st
         }
     }
     struct entries entries = {0};
-    int result = strand_read_chunk(partition, chunk, &entries);
-    ASSERT(result == 0); /* bytes of our own in memory */
+    if (strand_read_chunk(partition, chunk, &entries) < 0) {
+        entries_done(&entries);
+        return PUT_FULL; /* of a snapshot that passed its checksums and is wrong all the same: readers tell */
+    }
     size_t before = entries.count;
     bool stays = entries_merge(&entries, window, count) > 0;
     bool added = entries.count == before + count;

@@ -15,7 +15,6 @@
 #define PARTITION_MS          INT64_C(7200000)
 #define PARTITION_PAGE        256  /* strands of a page: of a late partition few series have any */
 #define STRAND_PIECES_MAX     8192 /* of one series: at a sample a second two hours are some 240 */
-#define STRAND_ENTRIES_MEMORY 512  /* decoded from one chunk in memory at most */
 
 /* A full chunk in the spill file. */
 struct piece {
@@ -36,6 +35,7 @@ struct strand {
 
 struct partition {
     _Atomic uint32_t refs;
+    struct partition *leaving; /* the next of those that are to be freed */
     int64_t start_ms;
     uint64_t number;       /* of its store, rising: names its spill file, tells two of one time apart */
     struct strand **pages; /* by ref / PARTITION_PAGE; NULL: no strands */

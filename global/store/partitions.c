@@ -161,7 +161,8 @@ static bool is_due(const struct store *store, const struct partition *partition,
     return end_ms <= solid_ms || end_ms + close_after_ms(store) <= now_ms;
 }
 
-/* Takes the partition out of the list; its data is in blocks, or wanted no more. */
+/* Takes the partition out of the list; its data is in blocks, or wanted no more. Of a large head it has millions of
+ * chunks: the background thread frees them. */
 static void take_out(struct store *store, size_t index)
 {
     struct partition *partition = store->partitions[index];
@@ -171,7 +172,22 @@ static void take_out(struct store *store, size_t index)
     }
     store->partition_count--;
     partition_remove(partition);
-    partition_unref(partition);
+    pthread_mutex_lock(&store->counts_lock);
+    partition->leaving = store->leaving;
+    store->leaving = partition;
+    pthread_mutex_unlock(&store->counts_lock);
+}
+
+void partitions_free_leaving(struct store *store)
+{
+    pthread_mutex_lock(&store->counts_lock);
+    struct partition *partition = STEAL(store->leaving);
+    pthread_mutex_unlock(&store->counts_lock);
+    while (partition) {
+        struct partition *next = partition->leaving;
+        partition_unref(partition);
+        partition = next;
+    }
 }
 
 void partitions_take_out(struct store *store, bool (*wanted)(const struct store *store, const struct partition *))
@@ -205,6 +221,7 @@ void partitions_seal_all(struct store *store)
 
 void partitions_close(struct store *store)
 {
+    partitions_free_leaving(store);
     for (size_t i = 0; i < store->partition_count; i++) {
         partition_unref(store->partitions[i]);
     }

@@ -144,6 +144,15 @@ static int load_partition(struct loader *loader)
     return 0;
 }
 
+/* What the writer relies on when it goes on with the chunk. */
+static bool is_chunk(const struct chunk *header)
+{
+    bool kept = header->leading == 0xff || header->leading + header->trailing < 64;
+    return header->entries > 0 && kept && header->start <= header->window && header->window <= header->time &&
+           header->time < header->end && header->end <= PARTITION_MS &&
+           chunk_data_bytes(header) <= UINT16_MAX - CHUNK_DATA_STEP;
+}
+
 static int load_chunk(struct reader *reader, struct chunk **ret_chunk)
 {
     struct chunk header;
@@ -157,7 +166,7 @@ static int load_chunk(struct reader *reader, struct chunk **ret_chunk)
     }
     memcpy(&header, bytes.ptr, sizeof(header));
     struct str data = reader_bytes(reader, chunk_data_bytes(&header));
-    if (reader->bad || header.entries == 0) {
+    if (reader->bad || !is_chunk(&header)) {
         return -EBADMSG;
     }
     *ret_chunk = chunk_load(&header, data);

@@ -396,6 +396,7 @@ void store_prune(struct store *store)
         write_lock(&head->data_lock);
         partitions_take_out(store, is_past);
         pthread_rwlock_unlock(&head->data_lock);
+        partitions_free_leaving(store);
     }
     if (any_sealed(store) || atomic_load(&store->snapshotting)) {
         return; /* the background thread relies on the labels of their series */
@@ -463,7 +464,7 @@ struct retention *store_retention(struct store *store)
 {
     int result = pthread_rwlock_rdlock(&store->head.data_lock);
     ASSERT(result == 0);
-    struct retention *retention = retention_ref(store->retention);
+    struct retention *retention = store->retention ? retention_ref(store->retention) : NULL;
     pthread_rwlock_unlock(&store->head.data_lock);
     return retention;
 }

@@ -124,7 +124,7 @@ void store_set_retention(struct store *store, struct retention *retention);
 
 /* From any thread. */
 void store_stats(struct store *store, struct store_stats *ret_stats);
-struct retention *store_retention(struct store *store); /* a reference */
+struct retention *store_retention(struct store *store); /* a reference; NULL in memory alone without rules */
 struct blocks *store_blocks(struct store *store);       /* NULL in memory alone; so below */
 struct deletions *store_deletions(struct store *store);
 struct compact *store_compact(struct store *store);

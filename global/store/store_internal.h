@@ -44,7 +44,8 @@ struct store {
     /* The background thread's. */
     struct random random;
     int64_t retry_cut_ms, next_retention_ms, next_scrub_ms;
-    pthread_mutex_t counts_lock; /* guards the counts below; leaf */
+    pthread_mutex_t counts_lock; /* guards what is below; leaf */
+    struct partition *leaving;   /* out of the list, to be freed */
     struct retention_counts retention_counts[RETENTION_CLASSES_MAX];
     _Atomic uint64_t cuts_total, cut_failures_total, late_cuts_total;
 };
@@ -59,6 +60,8 @@ void partitions_seal_due(struct store *store, int64_t solid_ms);
 void partitions_seal_all(struct store *store);
 /* Takes out those that wanted() says; with their spill files. */
 void partitions_take_out(struct store *store, bool (*wanted)(const struct store *store, const struct partition *));
+/* In the background thread, or where there is none. */
+void partitions_free_leaving(struct store *store);
 void partitions_insert(struct store *store, struct partition *partition);
 void partitions_close(struct store *store);
 /* store.c: all series and partitions go, as if nothing had come. */

@@ -103,6 +103,7 @@ static void finish_deletions(struct store *store)
 bool store_work(struct store *store)
 {
     int64_t now_ms = clock_wall_ms(store->clock);
+    partitions_free_leaving(store);
     if (store_is_cancelled(store)) {
         return false;
     }
