@@ -13,6 +13,7 @@
 struct mark {
     char name[MARK_NAME_BYTES]; /* datacenter/secondary */
     int64_t closed_through_ms;
+    int64_t told_ms; /* when it was last heard of, by our clock */
 };
 
 struct coverage {
@@ -67,13 +68,14 @@ static struct mark *mark_of(struct coverage *coverage, const char name[static MA
         coverage->marks = mem_resize(coverage->marks, coverage->capacity, sizeof(*coverage->marks));
     }
     struct mark *mark = &coverage->marks[coverage->count++];
-    *mark = (struct mark){.closed_through_ms = INT64_MIN};
+    *mark = (struct mark){.closed_through_ms = INT64_MIN, .told_ms = INT64_MIN / 2};
     memcpy(mark->name, name, MARK_NAME_BYTES);
     map_put(&coverage->by_name, str_hash(str_from(name)), (void *)(uintptr_t)coverage->count); // NOLINT: a number
     return mark;
 }
 
-void coverage_note(struct coverage *coverage, const struct source_id *source, int64_t closed_through_ms)
+void coverage_note(struct coverage *coverage, const struct source_id *source, int64_t closed_through_ms,
+                   int64_t told_ms)
 {
     char name[MARK_NAME_BYTES] = "";
     snprintf(name, sizeof(name), STR_FMT "/" STR_FMT, STR_ARG(source->datacenter), STR_ARG(source->secondary));
@@ -81,6 +83,8 @@ void coverage_note(struct coverage *coverage, const struct source_id *source, in
     struct mark *mark = mark_of(coverage, name);
     if (mark)
         mark->closed_through_ms = MAX(mark->closed_through_ms, closed_through_ms);
+    if (mark)
+        mark->told_ms = MAX(mark->told_ms, told_ms);
     pthread_mutex_unlock(&coverage->lock);
 }
 
@@ -88,7 +92,7 @@ void coverage_update(struct coverage *coverage, const struct receiver *receiver)
 {
     for (size_t i = 0; i < receiver_source_count(receiver); i++) {
         const struct receiver_source *source = receiver_source_at(receiver, i);
-        coverage_note(coverage, &source->source, source->closed_through_ms);
+        coverage_note(coverage, &source->source, source->closed_through_ms, source->last_received_ms);
     }
 }
 
@@ -97,9 +101,9 @@ int64_t coverage_solid_ms(struct coverage *coverage)
     int64_t now_ms = clock_wall_ms(coverage->clock), solid_ms = INT64_MAX;
     pthread_mutex_lock(&coverage->lock);
     for (size_t i = 0; i < coverage->count; i++) {
-        int64_t through_ms = coverage->marks[i].closed_through_ms;
-        if (now_ms - through_ms <= COVERAGE_ALIVE_MS)
-            solid_ms = MIN(solid_ms, through_ms);
+        const struct mark *mark = &coverage->marks[i];
+        if (now_ms - mark->told_ms <= COVERAGE_ALIVE_MS)
+            solid_ms = MIN(solid_ms, mark->closed_through_ms);
     }
     pthread_mutex_unlock(&coverage->lock);
     return solid_ms == INT64_MAX ? INT64_MIN : solid_ms;

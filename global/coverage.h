@@ -9,7 +9,7 @@
 /* A source that has been silent for so long is history, and no longer missing. */
 #define COVERAGE_FORGET_MS (24 * 3600 * INT64_C(1000))
 
-/* A source that told nothing for so long is not waited for. */
+/* A source that was not heard of for so long is not waited for; one that fills in a backlog is. */
 #define COVERAGE_ALIVE_MS (15 * 60 * INT64_C(1000))
 
 struct coverage;
@@ -19,8 +19,9 @@ void coverage_free(struct coverage *coverage);
 DEFINE_CLEANUP(struct coverage *, coverage_free)
 /* On the loop: takes what the receiver knows now. */
 void coverage_update(struct coverage *coverage, const struct receiver *receiver);
-/* At replay: what the log says of a source that may not come again. */
-void coverage_note(struct coverage *coverage, const struct source_id *source, int64_t closed_through_ms);
+/* At replay: what the log says of a source that may not come again. told_ms: when we heard of it, by our clock. */
+void coverage_note(struct coverage *coverage, const struct source_id *source, int64_t closed_through_ms,
+                   int64_t told_ms);
 /* Up to here all sources that are alive have told what they had; INT64_MIN: none is. On the loop. */
 int64_t coverage_solid_ms(struct coverage *coverage);
 /* From any thread: a line per source that should have told of a part of [start_ms, end_ms] and has not. */

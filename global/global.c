@@ -26,8 +26,10 @@
 /* Requests that wait for a thread; past it the server answers 503. */
 #define WORKER_QUEUE_MAX     1024
 #define BACKGROUND_QUEUE_MAX 2 /* one runs, and is handed in again when it is done */
-/* Of the head: a start replays what came since. */
-#define SNAPSHOT_EVERY_MS (10 * 60 * INT64_C(1000))
+/* Of the head: a start replays what came since, so many records (some 4 s) or so long. */
+#define SNAPSHOT_EVERY_MS      (10 * 60 * INT64_C(1000))
+#define SNAPSHOT_EVERY_RECORDS UINT64_C(20000000)
+#define SNAPSHOT_PAUSE_MS      (60 * INT64_C(1000))
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
 
@@ -100,7 +102,7 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
     struct global *global = arg;
     if (batch->is_gap)
         return 0;
-    coverage_note(global->coverage, &batch->source, batch->window_end_ms);
+    coverage_note(global->coverage, &batch->source, batch->window_end_ms, batch->window_end_ms);
     if (batch->id <= global->replay_from)
         return 0; /* the head has it from its snapshot */
     if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
@@ -135,6 +137,9 @@ static bool begin_snapshot(struct global *global)
 {
     if (!store_snapshot_begin(global->store))
         return false;
+    struct ingest_stats stats;
+    ingest_stats(global->ingest, &stats);
+    global->snapshot_records = stats.records_total;
     buf_reset(&global->rows);
     ingest_save(global->ingest, &global->rows);
     return true;
@@ -144,6 +149,15 @@ static void settle(struct global *global)
 {
     store_upkeep(global->store, coverage_solid_ms(global->coverage));
     spool_drop_before(global->log, store_log_needed(global->store));
+}
+
+static bool is_snapshot_due(const struct global *global)
+{
+    int64_t age_ms = now_ms(global) - global->snapshot_ms;
+    struct ingest_stats stats;
+    ingest_stats(global->ingest, &stats);
+    bool many = stats.records_total - global->snapshot_records >= SNAPSHOT_EVERY_RECORDS;
+    return age_ms < 0 || age_ms >= (many ? SNAPSHOT_PAUSE_MS : SNAPSHOT_EVERY_MS);
 }
 
 static void start_work(struct global *global);
@@ -167,7 +181,7 @@ static void start_work(struct global *global)
 {
     if (global->working)
         return;
-    if (now_ms(global) - global->snapshot_ms >= SNAPSHOT_EVERY_MS || now_ms(global) < global->snapshot_ms) {
+    if (is_snapshot_due(global)) {
         global->snapshot_ms = now_ms(global);
         global->work_snapshot = begin_snapshot(global);
     }

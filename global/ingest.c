@@ -261,7 +261,7 @@ static void prefetch(const struct intake *intake, const struct batch_block *bloc
                      enum store_prefetch how)
 {
     static const uint32_t distance[] = {
-        [STORE_PREFETCH_FAR] = 24, [STORE_PREFETCH_NEAR] = 12, [STORE_PREFETCH_NEXT] = 6};
+        [STORE_PREFETCH_FAR] = 48, [STORE_PREFETCH_NEAR] = 32, [STORE_PREFETCH_NEXT] = 16};
     member += distance[how];
     while (member >= block->entry_count) {
         member -= block->entry_count;

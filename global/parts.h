@@ -20,9 +20,10 @@ struct global {
     struct executor *workers;    /* the server's */
     struct executor *background; /* one thread: the store's work */
     bool working, work_more, work_snapshot;
-    struct buf rows; /* of ingest, for the snapshot that is being written */
-    int64_t snapshot_ms;
-    uint64_t replay_from; /* what the log has up to here is not replayed */
+    struct buf rows;           /* of ingest, for the snapshot that is being written */
+    int64_t snapshot_ms;       /* when the last one was begun, */
+    uint64_t snapshot_records; /* and how many had been taken in by then */
+    uint64_t replay_from;      /* what the log has up to here is not replayed */
     struct http_server *server;
     struct loop_timer upkeep;
     struct log_limit refusals;

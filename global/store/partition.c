@@ -298,7 +298,8 @@ void partition_prefetch(const struct partition *partition, series_ref ref, int h
     }
     const struct chunk *chunk = strand->open;
     if (chunk && how == 1) {
-        __builtin_prefetch(chunk, 1);
+        __builtin_prefetch(chunk, 1); /* its header may lie over two lines of the cache */
+        __builtin_prefetch(&chunk->value_bits, 1);
     } else if (chunk) {
         __builtin_prefetch(chunk->data + chunk->bits / 8, 1);
     }
