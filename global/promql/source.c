@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #define WARNINGS_BYTES_MAX (64 * KIB)
-#define DEFAULT_STEP_MS 60000 /* Prometheus' evaluation interval */
+#define DEFAULT_STEP_MS    60000 /* Prometheus' evaluation interval */
 
 static int64_t clamp_time(int64_t a, int64_t b_subtracted)
 {

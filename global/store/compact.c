@@ -335,6 +335,7 @@ static void add_missing(struct block_meta *meta, const struct block_missing *mis
 
 static void make_meta(const struct step *step, struct block *const *blocks, size_t count, struct block_meta *meta)
 {
+    ASSERT(count > 0);
     const struct block_meta *first = block_meta_of(blocks[0]);
     uint64_t deletion = UINT64_MAX;
     meta->ulid = ulid_new(clock_wall_ms(step->compact->options.clock), step->compact->options.random);

@@ -153,7 +153,7 @@ static int write_file(struct deletions *deletions, uint64_t newest)
 static int add_all(struct deletions *deletions, const struct deletions_document *document, char ret_reason[static 256])
 {
     for (size_t i = 0; i < document->count; i++) {
-        struct item item;
+        struct item item = {0};
         int r = item_new(&document->items[i], ret_reason, &item);
         if (r < 0) {
             return r;
@@ -234,7 +234,7 @@ static int request_locked(struct deletions *deletions, const struct deletion *re
     deletion.id = deletions->last_id + 1;
     deletion.requested_ms = clock_wall_ms(deletions->clock);
     deletion.done_ms = 0;
-    struct item item;
+    struct item item = {0};
     int r = item_new(&deletion, ret_error, &item);
     if (r < 0) {
         return r;

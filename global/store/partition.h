@@ -12,9 +12,9 @@
 #include "store/retention.h"
 #include "store/spill.h"
 
-#define PARTITION_MS          INT64_C(7200000)
-#define PARTITION_PAGE        256  /* strands of a page: of a late partition few series have any */
-#define STRAND_PIECES_MAX     8192 /* of one series: at a sample a second two hours are some 240 */
+#define PARTITION_MS      INT64_C(7200000)
+#define PARTITION_PAGE    256  /* strands of a page: of a late partition few series have any */
+#define STRAND_PIECES_MAX 8192 /* of one series: at a sample a second two hours are some 240 */
 
 /* A full chunk in the spill file. */
 struct piece {

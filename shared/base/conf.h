@@ -121,7 +121,7 @@ const struct conf_node *conf_child_at(const struct conf_node *node, size_t index
 const char *conf_child_name(const struct conf_node *node, size_t index); /* of a map */
 const char *conf_text(const struct conf_node *node);                     /* a scalar's text, NULL: none */
 bool conf_failed(const struct conf_node *node); /* an error was reported here: its field has the default. NULL: false */
-void conf_format_duration(int64_t ms, char ret_text[static 64]); /* as a person writes it: 1h30m */
+void conf_format_duration(int64_t ms, char ret_text[static 64]);  /* as a person writes it: 1h30m */
 void conf_format_bytes(uint64_t bytes, char ret_text[static 32]); /* 4GiB, in the largest unit that says it exactly */
 struct arena *conf_arena(struct conf *conf);
 /* The path as CONF_PATH gives it, in the arena. */

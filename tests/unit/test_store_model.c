@@ -154,7 +154,8 @@ static void replay(struct world *world)
     for (size_t i = 0; i < SERIES; i++)
         world->refs[i] = SERIES_REF_NONE;
     world->generation = store_generation(world->store);
-    for (size_t from = MAX(world->log_from, (size_t)store_replay_from(world->store)); from < world->log_count; from += BATCH_RECORDS) {
+    for (size_t from = MAX(world->log_from, (size_t)store_replay_from(world->store)); from < world->log_count;
+         from += BATCH_RECORDS) {
         store_write_begin(world->store);
         for (size_t i = from; i < MIN(from + BATCH_RECORDS, world->log_count); i++)
             hand_over(world, i);
