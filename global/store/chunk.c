@@ -37,6 +37,20 @@ struct chunk *chunk_new(void)
     return chunk;
 }
 
+#define STATE_AT    offsetof(struct chunk, bits)
+#define STATE_BYTES (offsetof(struct chunk, data) - STATE_AT)
+
+static void copy_state(struct chunk *to, const struct chunk *from)
+{
+    memcpy((char *)to + STATE_AT, (const char *)from + STATE_AT, STATE_BYTES);
+}
+
+void chunk_header(const struct chunk *chunk, struct chunk *ret_header)
+{
+    memset(ret_header, 0, sizeof(*ret_header));
+    copy_state(ret_header, chunk);
+}
+
 struct chunk *chunk_load(const struct chunk *header, struct str data)
 {
     size_t capacity = CHUNK_DATA_FIRST;
@@ -44,7 +58,7 @@ struct chunk *chunk_load(const struct chunk *header, struct str data)
         capacity += CHUNK_DATA_STEP;
     }
     struct chunk *chunk = mem_alloc(sizeof(*chunk) + capacity);
-    memcpy(chunk, header, sizeof(*chunk));
+    copy_state(chunk, header);
     memcpy(chunk->data, data.ptr, data.len);
     atomic_init(&chunk->refs, 1);
     chunk->capacity = (uint16_t)capacity;
@@ -216,7 +230,8 @@ static void unshare(struct chunk **chunk)
         return;
     }
     struct chunk *copy = mem_alloc(chunk_memory_bytes(old));
-    memcpy(copy, old, sizeof(*old) + chunk_data_bytes(old));
+    copy_state(copy, old);
+    memcpy(copy->data, old->data, chunk_data_bytes(old));
     atomic_init(&copy->refs, 1);
     chunk_unref(*chunk);
     *chunk = copy;
@@ -245,8 +260,7 @@ static void grow(struct chunk **chunk, size_t bytes)
 static void take_state(struct chunk *chunk, const struct chunk *after)
 {
     uint16_t capacity = chunk->capacity;
-    size_t skip = offsetof(struct chunk, bits);
-    memcpy((char *)chunk + skip, (const char *)after + skip, offsetof(struct chunk, data) - skip);
+    copy_state(chunk, after);
     chunk->capacity = capacity;
 }
 
@@ -272,7 +286,8 @@ bool chunk_append(struct chunk **chunk, int64_t base_ms, const struct entry *win
                                 .bytes_max = many ? (count + 1) * ENTRY_BYTES_MAX : sizeof(few),
                                 .bits = own->bits % 8};
     writer.data[0] = writer.bits > 0 ? own->data[whole] : 0;
-    struct chunk after = *own; /* the header */
+    struct chunk after;
+    copy_state(&after, own);
     size_t len = write_window(&after, base_ms, window, count, &writer);
     if (own->entries > 0 && whole + len > CHUNK_DATA_MAX) {
         return false;

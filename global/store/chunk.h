@@ -37,6 +37,8 @@ void chunk_unref(struct chunk *chunk); /* NULL allowed; from any thread */
 DEFINE_CLEANUP(struct chunk *, chunk_unref)
 /* A chunk as it was, from its header and data (chunk_data_bytes of the header) as they stood in memory. */
 struct chunk *chunk_load(const struct chunk *header, struct str data);
+/* All of the header but the references, which readers change at any time. */
+void chunk_header(const struct chunk *chunk, struct chunk *ret_header);
 size_t chunk_memory_bytes(const struct chunk *chunk);
 size_t chunk_data_bytes(const struct chunk *chunk);
 

@@ -117,7 +117,9 @@ static void add_chunk(struct buf *frame, const struct chunk *chunk)
     uint32_t len = chunk ? (uint32_t)chunk_data_bytes(chunk) : 0;
     buf_append_byte(frame, chunk && chunk->entries > 0);
     if (chunk && chunk->entries > 0) {
-        buf_append(frame, chunk, sizeof(*chunk));
+        struct chunk header;
+        chunk_header(chunk, &header);
+        buf_append(frame, &header, sizeof(header));
         buf_append(frame, chunk->data, len);
     }
 }
