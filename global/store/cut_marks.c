@@ -9,6 +9,7 @@
 /* The file: magic, count, count of (partition, position), CRC32C of all before; 64 bits each, little endian, but the
  * checksum of 32. */
 #define MAGIC      UINT64_C(0x314b52414d545543) /* "CUTMARK1" */
+#define MARKS_FEW  64
 #define MARKS_MAX  100000
 #define MARK_BYTES 16
 #define BYTES_MAX  (MARKS_MAX * MARK_BYTES + 32)
@@ -43,7 +44,7 @@ static struct mark *at_or_after(struct cut_marks *marks, int64_t partition_ms)
 static void put(struct cut_marks *marks, int64_t partition_ms, uint64_t position)
 {
     if (marks->count == marks->capacity) {
-        marks->capacity = 2 * marks->capacity + 64;
+        marks->capacity *= 2;
         marks->items = mem_resize(marks->items, marks->capacity, sizeof(*marks->items));
     }
     struct mark *at = at_or_after(marks, partition_ms), *end = marks->items + marks->count;
@@ -82,6 +83,8 @@ int cut_marks_open(struct file_system *fs, const char *dir, bool *ret_damaged, s
 {
     struct cut_marks *marks = mem_zalloc(sizeof(*marks));
     pthread_mutex_init(&marks->lock, NULL);
+    marks->capacity = MARKS_FEW;
+    marks->items = mem_array(MARKS_FEW, sizeof(*marks->items));
     int result = 0;
     if (fs) {
         marks->fs = fs;

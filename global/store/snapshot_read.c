@@ -7,16 +7,14 @@
 
 #include <errno.h>
 
-#define NO_PAIR UINT32_MAX
-
 struct loader {
     struct store *store;
     struct file *file;
     uint64_t at; /* in the file */
     struct buf frame;
     struct reader reader; /* over the frame, behind its first byte */
-    uint32_t *pairs;      /* by the snapshot's id: ours */
-    uint32_t pair_max;
+    uint32_t *pairs;      /* by the snapshot's number: ours */
+    uint32_t pair_count, pair_capacity;
     struct partition **partitions; /* in the snapshot's order; NULL: it was cut since */
     size_t partition_count;
     struct partition *current; /* whose strands come */
@@ -61,19 +59,17 @@ static int load_pairs(struct loader *loader)
 {
     struct reader *reader = &loader->reader;
     while (reader_left(reader) > 0 && !reader->bad) {
-        uint64_t id = reader_uvarint(reader);
-        struct str name = reader_string(reader, LABEL_NAME_BYTES_MAX),
-                   value = reader_string(reader, LABEL_VALUE_BYTES_MAX);
-        if (reader->bad || id >= NO_PAIR || name.len == 0) {
+        struct str name = reader_string(reader, LABEL_NAME_BYTES_MAX);
+        struct str value = reader_string(reader, LABEL_VALUE_BYTES_MAX);
+        if (reader->bad || name.len == 0) {
             return -EBADMSG;
         }
-        if (id >= loader->pair_max) {
-            uint32_t max = MAX((uint32_t)id + 1024, loader->pair_max + loader->pair_max / 2);
-            loader->pairs = mem_resize(loader->pairs, max, sizeof(uint32_t));
-            memset(loader->pairs + loader->pair_max, 0xff, (max - loader->pair_max) * sizeof(uint32_t));
-            loader->pair_max = max;
+        if (loader->pair_count == loader->pair_capacity) {
+            loader->pair_capacity = loader->pair_capacity + loader->pair_capacity / 2 + 1024;
+            loader->pairs = mem_resize(loader->pairs, loader->pair_capacity, sizeof(uint32_t));
         }
-        loader->pairs[id] = postings_pair_make(&loader->store->head.postings, (struct label){name, value});
+        loader->pairs[loader->pair_count++] =
+            postings_pair_make(&loader->store->head.postings, (struct label){name, value});
     }
     return reader->bad ? -EBADMSG : 0;
 }
@@ -89,11 +85,11 @@ static int load_series(struct loader *loader)
             return -EBADMSG;
         }
         for (size_t i = 0; i < count; i++) {
-            uint64_t id = reader_uvarint(reader);
-            pairs[i] = id < loader->pair_max ? loader->pairs[id] : NO_PAIR;
-            if (pairs[i] == NO_PAIR) {
+            uint64_t number = reader_uvarint(reader);
+            if (number >= loader->pair_count) {
                 return -EBADMSG;
             }
+            pairs[i] = loader->pairs[number];
         }
         if (!head_add_at(&loader->store->head, (series_ref)ref, pairs, count, (enum series_kind)kind)) {
             return -EBADMSG;
@@ -186,8 +182,12 @@ static int load_strand(struct loader *loader)
         result = -EBADMSG;
     }
     /* A series that was made after the snapshot's list: what it has is replayed. */
-    if (result == 0 && loader->current && ref < loader->store->head.slot_count &&
-        head_at(&loader->store->head, (series_ref)ref)) {
+    bool known =
+        loader->current && ref < loader->store->head.slot_count && head_at(&loader->store->head, (series_ref)ref);
+    if (result == 0 && known && partition_strand(loader->current, (series_ref)ref)) {
+        result = -EBADMSG; /* twice */
+    }
+    if (result == 0 && known) {
         struct strand_load load = {STEAL(open), STEAL(late), pieces.ptr, (uint16_t)count};
         partition_load(loader->current, (series_ref)ref, &load);
     }

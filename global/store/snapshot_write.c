@@ -10,10 +10,14 @@
 #define SLICE_SERIES 1024 /* looked at under one hold of a lock */
 #define EXTRA_BYTES  (512 * KIB)
 
+#define NO_NUMBER    UINT32_MAX
+
 struct writer {
     struct store *store;
     struct file *file;
     struct buf frame;
+    uint32_t *numbers; /* by pair: its number in the snapshot, or NO_NUMBER */
+    uint32_t pair_count;
     int error;
 };
 
@@ -63,16 +67,18 @@ static void add_str(struct buf *frame, struct str text)
 }
 
 /* Both lists grow while this goes on; what comes later is not asked for by a series that is written. */
-static void write_pairs(struct writer *writer, uint32_t count)
+static void write_pairs(struct writer *writer)
 {
     struct head *head = &writer->store->head;
+    uint32_t count = writer->pair_count, number = 0;
+    writer->numbers = mem_resize(NULL, count, sizeof(*writer->numbers));
     begin(writer, SNAPSHOT_PAIRS);
     for (uint32_t from = 0; from < count; from += SLICE_SERIES) {
         read_lock(&head->index_lock);
         for (uint32_t pair = from; pair < MIN(from + SLICE_SERIES, count); pair++) {
+            writer->numbers[pair] = head->postings.pairs[pair] ? number++ : NO_NUMBER;
             if (head->postings.pairs[pair]) {
                 struct label label = postings_pair(&head->postings, pair);
-                buf_append_uvarint(&writer->frame, pair);
                 add_str(&writer->frame, label.name);
                 add_str(&writer->frame, label.value);
             }
@@ -83,7 +89,7 @@ static void write_pairs(struct writer *writer, uint32_t count)
     flush(writer);
 }
 
-static void write_series(struct writer *writer, uint32_t slot_count, uint32_t pair_count)
+static void write_series(struct writer *writer, uint32_t slot_count)
 {
     struct head *head = &writer->store->head;
     begin(writer, SNAPSHOT_SERIES);
@@ -94,7 +100,7 @@ static void write_series(struct writer *writer, uint32_t slot_count, uint32_t pa
             const uint32_t *pairs = series ? series_pairs(series) : NULL;
             bool known = series != NULL;
             for (size_t i = 0; known && i < series->pair_count; i++) {
-                known = pairs[i] < pair_count;
+                known = pairs[i] < writer->pair_count && writer->numbers[pairs[i]] != NO_NUMBER;
             }
             if (!known) {
                 continue; /* nobody, or made since: replayed */
@@ -103,7 +109,7 @@ static void write_series(struct writer *writer, uint32_t slot_count, uint32_t pa
             buf_append_byte(&writer->frame, series->kind);
             buf_append_byte(&writer->frame, series->pair_count);
             for (size_t i = 0; i < series->pair_count; i++) {
-                buf_append_uvarint(&writer->frame, pairs[i]);
+                buf_append_uvarint(&writer->frame, writer->numbers[pairs[i]]);
             }
         }
         pthread_rwlock_unlock(&head->index_lock);
@@ -211,10 +217,11 @@ static void write_all(struct writer *writer, struct partition *const *partitions
     buf_append_le64(&writer->frame, position);
     flush(writer);
     read_lock(&head->index_lock);
-    uint32_t slot_count = head->slot_count, pair_count = head->postings.pair_count;
+    uint32_t slot_count = head->slot_count;
+    writer->pair_count = head->postings.pair_count;
     pthread_rwlock_unlock(&head->index_lock);
-    write_pairs(writer, pair_count);
-    write_series(writer, slot_count, pair_count);
+    write_pairs(writer);
+    write_series(writer, slot_count);
     for (size_t i = 0; i < count; i++) {
         write_partition(writer, partitions[i], slot_count);
     }
@@ -259,5 +266,6 @@ int snapshot_write(struct store *store, struct str extra)
         partition_unref(partitions[i]);
     }
     buf_done(&writer.frame);
+    mem_free(writer.numbers);
     return result;
 }
