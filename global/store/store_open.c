@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Left to the log, and to what is cut, while a merge is written. */
+#define FREE_BYTES_MIN (512 * MIB)
+
 static void blocks_event(void *arg, const char *text)
 {
     store_event(arg, "%s", text);
@@ -23,6 +26,7 @@ static void open_compaction(struct store *store)
                                       .level_count = 3,
                                       .unit_bytes_max = 64 * GIB,
                                       .retry_ms = 10 * 60 * INT64_C(1000),
+                                      .free_bytes_min = FREE_BYTES_MIN,
                                       .settle_ms = 60 * 60 * INT64_C(1000),
                                       .cancelled = store_is_cancelled,
                                       .cancelled_arg = store};
