@@ -38,10 +38,12 @@ static void add_run(struct run_list *runs, uint64_t first, uint64_t last, enum b
     runs->items[runs->count++] = (struct position_run){first, last, state};
 }
 
+/* A run never goes over to the next segment: behind what is known of one there may be batches that were given up and
+ * could not be cut off, which the next replay finds again. Nobody has stored them. */
 static void collect(const struct spool *spool, size_t consumer, struct run_list *runs)
 {
-    bool joins = false; /* the entry before is in the last run */
     for (size_t i = 0; i < spool->segment_count; i++) {
+        bool joins = false; /* the entry before is in the last run */
         const struct segment *segment = spool->segments[i];
         const uint32_t *states = segment->views[consumer].states;
         if (segment->entry_count == 0)
@@ -50,13 +52,10 @@ static void collect(const struct spool *spool, size_t consumer, struct run_list 
         if (states[BATCH_STORED] == segment->entry_count || states[BATCH_DELIVERED] == segment->entry_count) {
             add_run(runs, entry_id(segment, segment->entries), entry_id(segment, last), entry_state(last, consumer),
                     joins);
-            joins = true;
             continue;
         }
-        if (states[BATCH_STORED] + states[BATCH_DELIVERED] == 0) {
-            joins = false;
+        if (states[BATCH_STORED] + states[BATCH_DELIVERED] == 0)
             continue;
-        }
         for (const struct spool_entry *entry = segment->entries; entry <= last; entry++) {
             bool counts = entry_state(entry, consumer) >= BATCH_STORED;
             uint64_t id = entry_id(segment, entry);

@@ -108,6 +108,52 @@ static void test_layouts_of_another_segment_do_not_count(void **state)
     hop_world_done(&world);
 }
 
+static void note_error(void *arg, int error)
+{
+    *(int *)arg = error;
+}
+
+/* A batch whose sync failed and that could not be cut off is found again at the next start. Batches before and behind
+ * it have been delivered; it has not, and is sent. */
+static void test_what_was_given_up_is_not_delivered_with_its_neighbours(void **state)
+{
+    (void)state;
+    struct hop_world world;
+    hop_world_init(&world, 1);
+    struct file_system *inner = world.seams.fs, *failing = file_system_failing_new(inner);
+    world.seams.fs = failing;
+    struct spool_options options = options_of();
+    struct spool *spool = open_spool(&world, &options);
+    uint64_t first = 0, given_up = 0, last = 0;
+    int error = 1;
+    assert_int_equal(try_append(spool, 1, &first), 0);
+    spool_sync(spool, note_error, &error);
+    loop_settle(world.seams.loop);
+    assert_int_equal(error, 0);
+    assert_int_equal(try_append(spool, 2, &given_up), 0);
+    file_system_failing_at(failing, 1, -EIO, false); /* the sync, and then the cutting off */
+    spool_sync(spool, note_error, &error);
+    loop_settle(world.seams.loop);
+    assert_int_equal(error, -EIO);
+    file_system_failing_at(failing, 0, -EIO, true);
+    assert_int_equal(try_append(spool, 3, &last), 0);
+    for (int i = 0; i < 2; i++) { /* the first one is told that something before it was given up */
+        spool_sync(spool, note_error, &error);
+        loop_settle(world.seams.loop);
+    }
+    assert_int_equal(error, 0);
+    spool_set_stored(spool, 0, first);
+    spool_set_stored(spool, 0, last);
+    spool_close(spool);
+    spool = open_spool(&world, &options);
+    assert_int_equal(spool_next_pending(spool, 0, false), given_up);
+    assert_int_equal(spool_pending(spool, 0), 1);
+    spool_close(spool);
+    world.seams.fs = inner;
+    file_system_free(failing);
+    hop_world_done(&world);
+}
+
 /* As a busy receiver: each batch comes while the one before is being synced. */
 struct busy {
     struct spool *spool;
@@ -511,6 +557,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_past_the_ceiling),
         cmocka_unit_test(test_layouts_of_another_segment_do_not_count),
+        cmocka_unit_test(test_what_was_given_up_is_not_delivered_with_its_neighbours),
         cmocka_unit_test(test_bound_holds_while_syncs_follow_each_other),
         cmocka_unit_test(test_foreign_files),
         cmocka_unit_test(test_memory_of_a_dead_upstream),
