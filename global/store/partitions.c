@@ -38,6 +38,11 @@ static size_t count_of(const struct store *store, bool sealed, bool late)
 static void seal(struct store *store, struct partition *partition)
 {
     partition->sealed = true;
+    /* In the midst of a batch, which may bring more of this time: a replay is to hand over all of it, and what is in
+     * blocks already merges with it. */
+    if (store->writing) {
+        partition->last_position = MIN(partition->last_position, atomic_load(&store->settled_position));
+    }
     store->recent = store->recent == partition ? NULL : store->recent;
     (void)spill_flush(&partition->spill); /* else it is read from memory */
 }

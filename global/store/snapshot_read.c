@@ -111,8 +111,9 @@ static int load_partition(struct loader *loader)
     }
     loader->partitions = mem_resize(loader->partitions, loader->partition_count + 1, sizeof(struct partition *));
     loader->partitions[loader->partition_count++] = loader->current = NULL;
-    if (cut_marks_get(store->marks, start_ms) >= fields[3] && fields[3] > 0) {
-        return 0; /* it was cut since */
+    if (cut_marks_get(store->marks, start_ms) >= fields[2] && fields[2] > 0) {
+        return 0; /* it was cut since: of one time they are cut in order, and a mark before its first position is
+                     another's */
     }
     struct partition_options options = {.fs = store->options.fs,
                                         .dir = store->head_dir,

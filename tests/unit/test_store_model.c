@@ -55,9 +55,12 @@ struct world {
     struct labels *labels[SERIES];
     series_ref refs[SERIES];
     uint64_t generation;
-    /* The log: position i + 1 is operations[i]; what is before log_from was dropped. */
+    /* The log, in batches: position i + 1 is that of batch i, whose operations begin at batches[i]. What is before
+     * log_from was dropped. */
     struct operation *log;
     size_t log_count, log_from;
+    size_t *batches;
+    size_t batch_count;
     struct map winners; /* of each (series, window) the operation's index + 1 */
     int64_t live_ms[SERIES];
     struct range deleted[RANGES_MAX]; /* nothing more is written there */
@@ -144,7 +147,6 @@ static void hand_over(struct world *world, size_t index)
     series_ref *ref = &world->refs[operation->series];
     if (*ref == SERIES_REF_NONE)
         *ref = store_series(store, world->labels[operation->series], (enum series_kind)operation->record.kind);
-    store_set_position(store, index + 1);
     store_append(store, *ref, operation->window_ms, resolution_of(operation->series), &operation->record,
                  &operation->extra, operation->has_extra);
 }
@@ -154,11 +156,12 @@ static void replay(struct world *world)
     for (size_t i = 0; i < SERIES; i++)
         world->refs[i] = SERIES_REF_NONE;
     world->generation = store_generation(world->store);
-    for (size_t from = MAX(world->log_from, (size_t)store_replay_from(world->store)); from < world->log_count;
-         from += BATCH_RECORDS) {
+    for (size_t i = MAX(world->log_from, (size_t)store_replay_from(world->store)); i < world->batch_count; i++) {
+        size_t end = i + 1 < world->batch_count ? world->batches[i + 1] : world->log_count;
+        store_set_position(world->store, i + 1);
         store_write_begin(world->store);
-        for (size_t i = from; i < MIN(from + BATCH_RECORDS, world->log_count); i++)
-            hand_over(world, i);
+        for (size_t j = world->batches[i]; j < end; j++)
+            hand_over(world, j);
         store_write_end(world->store);
     }
 }
@@ -184,6 +187,8 @@ static void open_store(struct world *world)
 static void append(struct world *world)
 {
     int64_t now_ms = clock_wall_ms(world->clock);
+    world->batches[world->batch_count++] = world->log_count;
+    store_set_position(world->store, world->batch_count);
     store_write_begin(world->store);
     for (int i = 0; i < BATCH_RECORDS; i++) {
         uint32_t series = (uint32_t)random_below(&world->random, SERIES);
@@ -419,7 +424,8 @@ static void make_labels(struct world *world)
 
 static void run_seed(uint64_t seed, size_t operations)
 {
-    struct world world = {.log = mem_array(operations + BATCH_RECORDS, sizeof(*world.log))};
+    struct world world = {.log = mem_array(operations + BATCH_RECORDS, sizeof(*world.log)),
+                          .batches = mem_array(operations, sizeof(*world.batches))};
     random_seed(&world.random, seed);
     world.clock = clock_simulated_new(START_MS);
     world.disk = file_system_memory_new(0);
@@ -452,6 +458,7 @@ static void run_seed(uint64_t seed, size_t operations)
         labels_unref(world.labels[i]);
     map_done(&world.winners);
     mem_free(world.log);
+    mem_free(world.batches);
     retention_unref(world.retention);
     file_system_free(world.fs);
     file_system_free(world.disk);
