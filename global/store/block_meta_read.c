@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #define META_VERSION 1 /* of meta.json, and of tributary.json */
@@ -14,16 +13,6 @@
 /* jansson makes some 150 bytes of each bracket pair of 3 bytes: a file of nothing else must not become gigabytes. */
 #define CONTAINERS_MAX (2 * BLOCK_SOURCES_MAX)
 #define SEAL_BYTES     22 /* ,"crc32c":"01234567"} and a newline */
-
-static int refuse(char ret_reason[static BLOCK_REASON_BYTES], const char *format, ...) PRINTF_LIKE(2, 3);
-static int refuse(char ret_reason[static BLOCK_REASON_BYTES], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(ret_reason, BLOCK_REASON_BYTES, format, args);
-    va_end(args);
-    return -EBADMSG;
-}
 
 /* ---- JSON in ---- */
 
@@ -34,21 +23,21 @@ static int load(struct str text, char ret_reason[static BLOCK_REASON_BYTES], jso
         containers += text.ptr[i] == '{' || text.ptr[i] == '[';
     }
     if (text.len > BLOCK_META_BYTES_MAX || containers > CONTAINERS_MAX) {
-        return refuse(ret_reason, "it is too large");
+        return error_text(-EBADMSG, ret_reason, "it is too large");
     }
     json_error_t error;
     json_t *json = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
     if (!json) {
-        return refuse(ret_reason, "it is no JSON: %.100s", error.text);
+        return error_text(-EBADMSG, ret_reason, "it is no JSON: %.100s", error.text);
     }
     if (!json_is_object(json)) {
         json_decref(json);
-        return refuse(ret_reason, "it is no object");
+        return error_text(-EBADMSG, ret_reason, "it is no object");
     }
     json_int_t version = json_integer_value(json_object_get(json, "version"));
     if (version != META_VERSION) {
         json_decref(json);
-        return refuse(ret_reason, "its version is %lld, not %d", (long long)version, META_VERSION);
+        return error_text(-EBADMSG, ret_reason, "its version is %lld, not %d", (long long)version, META_VERSION);
     }
     *ret_json = json;
     return 0;
@@ -144,10 +133,10 @@ int block_meta_parse(struct str text, struct block_meta *meta, char ret_reason[s
         meta->ulid = (struct ulid){""};
     }
     if (take_time(json, "minTime", &meta->min_time_ms) < 0 || take_time(json, "maxTime", &meta->max_time_ms) < 0) {
-        return refuse(ret_reason, "minTime or maxTime is missing or no whole number");
+        return error_text(-EBADMSG, ret_reason, "minTime or maxTime is missing or no whole number");
     }
     if (meta->min_time_ms > meta->max_time_ms) {
-        return refuse(ret_reason, "minTime is behind maxTime");
+        return error_text(-EBADMSG, ret_reason, "minTime is behind maxTime");
     }
     const json_t *stats = json_object_get(json, "stats");
     error = take_count(stats, "numSamples", &meta->sample_count);
@@ -155,10 +144,10 @@ int block_meta_parse(struct str text, struct block_meta *meta, char ret_reason[s
     error = error ? error : take_count(stats, "numChunks", &meta->chunk_count);
     error = error ? error : take_count(stats, "numTombstones", &meta->tombstone_count);
     if (error) {
-        return refuse(ret_reason, "stats are no whole numbers");
+        return error_text(-EBADMSG, ret_reason, "stats are no whole numbers");
     }
     if (parse_compaction(json_object_get(json, "compaction"), meta) < 0) {
-        return refuse(ret_reason, "compaction: level, sources or parents are not what they should be");
+        return error_text(-EBADMSG, ret_reason, "compaction: level, sources or parents are not what they should be");
     }
     parse_thanos(json_object_get(json, "thanos"), meta);
     meta->should_be_ours = json_object_get(json, "tributary") != NULL;
@@ -236,7 +225,7 @@ int block_meta_parse_ours(struct str text, struct block_meta *meta, char ret_rea
 {
     CLEANUP(json_decrefp) json_t *json = NULL;
     if (check_seal(text) < 0) {
-        return refuse(ret_reason, "its checksum is wrong");
+        return error_text(-EBADMSG, ret_reason, "its checksum is wrong");
     }
     int error = load(text, ret_reason, &json);
     if (error) {
@@ -249,14 +238,14 @@ int block_meta_parse_ours(struct str text, struct block_meta *meta, char ret_rea
         !json_is_boolean(has_aggregates) || take_count(json, "meta_crc32c", &check) < 0 ||
         take_count(json, "deletion", &meta->deletion) < 0 ||
         take_count(json, "aggregates", &meta->aggregate_count) < 0) {
-        return refuse(ret_reason,
-                      "class, has_aggregates, meta_crc32c, deletion or aggregates is not what it should be");
+        return error_text(-EBADMSG, ret_reason,
+                          "class, has_aggregates, meta_crc32c, deletion or aggregates is not what it should be");
     }
     if (parse_missing(json_object_get(json, "missing"), meta) < 0) {
-        return refuse(ret_reason, "missing: an entry is not what it should be");
+        return error_text(-EBADMSG, ret_reason, "missing: an entry is not what it should be");
     }
     if (parse_files(json_object_get(json, "files"), meta) < 0) {
-        return refuse(ret_reason, "files: an entry is not what it should be");
+        return error_text(-EBADMSG, ret_reason, "files: an entry is not what it should be");
     }
     copy_text(meta->class, sizeof(meta->class), text_of(class));
     meta->has_aggregates = json_is_true(has_aggregates);

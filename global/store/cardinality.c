@@ -60,8 +60,7 @@ void store_cardinality(struct store *store, size_t max, struct store_cardinality
     struct collected collected = {top_new(max), top_new(max), top_new(max), top_new(max), 0};
     struct store_stats stats;
     store_stats(store, &stats);
-    int result = pthread_rwlock_rdlock(&store->head.index_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.index_lock);
     postings_count(&store->head.postings, collect, &collected);
     pthread_rwlock_unlock(&store->head.index_lock);
     *ret_cardinality = (struct store_cardinality){.by_metric = collected.metrics.items,

@@ -84,8 +84,7 @@ static int compare_ranked(const void *a, const void *b)
 static void rank_pairs(struct cut *cut)
 {
     struct head *head = &cut->store->head;
-    int result = pthread_rwlock_rdlock(&head->index_lock);
-    ASSERT(result == 0);
+    head_read_lock(&head->index_lock);
     uint32_t pair_count = head->postings.pair_count;
     cut->ranks = mem_array(pair_count, sizeof(*cut->ranks));
     for (size_t i = 0; i < cut->count; i++) {
@@ -265,8 +264,7 @@ int partition_cut(struct store *store, struct partition *partition)
 struct partition *partitions_next_sealed(struct store *store)
 {
     struct partition *found = NULL;
-    int result = pthread_rwlock_rdlock(&store->head.data_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.data_lock);
     for (size_t i = 0; i < store->partition_count && !found; i++) {
         struct partition *partition = store->partitions[i];
         found = partition->sealed && !atomic_load(&partition->cut) ? partition_ref(partition) : NULL;

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 struct item {
@@ -28,16 +27,6 @@ struct deletions {
     struct deletion_filter *filter; /* of what is active; NULL: nothing is */
 };
 
-static int refuse(char ret_error[static 256], const char *format, ...) PRINTF_LIKE(2, 3);
-static int refuse(char ret_error[static 256], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(ret_error, 256, format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
 /* ---- items ---- */
 
 static void item_done(struct item *item)
@@ -52,12 +41,12 @@ static void item_done(struct item *item)
 static int check_text(const char *name, const char *text, size_t bytes_max, char ret_error[static 256])
 {
     if (!text || !*text) {
-        return refuse(ret_error, "%s is empty", name);
+        return error_text(-EINVAL, ret_error, "%s is empty", name);
     }
     if (strlen(text) > bytes_max) {
-        return refuse(ret_error, "%s is longer than %zu bytes", name, bytes_max);
+        return error_text(-EINVAL, ret_error, "%s is longer than %zu bytes", name, bytes_max);
     }
-    return str_is_utf8(str_from(text)) ? 0 : refuse(ret_error, "%s is not UTF-8", name);
+    return str_is_utf8(str_from(text)) ? 0 : error_text(-EINVAL, ret_error, "%s is not UTF-8", name);
 }
 
 /* Checks all and makes an item of it, with its rule unless it is done. */
@@ -71,12 +60,12 @@ static int item_new(const struct deletion *deletion, char ret_error[static 256],
         return r;
     }
     if (deletion->start_ms > deletion->end_ms) {
-        return refuse(ret_error, "the range is empty: its start is after its end");
+        return error_text(-EINVAL, ret_error, "the range is empty: its start is after its end");
     }
     char error[256];
     size_t at = 0;
     if (selector_new(str_from(deletion->match), error, &at, &selector) < 0) {
-        return refuse(ret_error, "match, at byte %zu: %.200s", at, error);
+        return error_text(-EINVAL, ret_error, "match, at byte %zu: %.200s", at, error);
     }
     struct item item = {.deletion = *deletion};
     item.deletion.match = mem_strdup(deletion->match);
@@ -161,7 +150,9 @@ static int add_all(struct deletions *deletions, const struct deletions_document 
         add_item(deletions, &item);
     }
     deletions->newest = deletions->last_id = document->newest;
-    return deletions->active_count <= DELETIONS_MAX ? 0 : refuse(ret_reason, "too many deletions are not done");
+    return deletions->active_count <= DELETIONS_MAX
+               ? 0
+               : error_text(-EINVAL, ret_reason, "too many deletions are not done");
 }
 
 static int load(struct deletions *deletions, char ret_reason[static 256])
@@ -174,13 +165,13 @@ static int load(struct deletions *deletions, char ret_reason[static 256])
         return 0;
     }
     if (r < 0) {
-        refuse(ret_reason, "%s: %s", deletions->path, strerror(-r));
+        error_text(-EINVAL, ret_reason, "%s: %s", deletions->path, strerror(-r));
         return r;
     }
     r = deletions_document_parse(buf_view(&text), reason, &document);
     r = r < 0 ? r : add_all(deletions, &document, reason);
     if (r < 0) {
-        refuse(ret_reason, "%s is damaged: %.150s", deletions->path, reason);
+        error_text(-EINVAL, ret_reason, "%s is damaged: %.150s", deletions->path, reason);
         return -EBADMSG;
     }
     return 0;
@@ -227,7 +218,7 @@ static int request_locked(struct deletions *deletions, const struct deletion *re
                           uint64_t *ret_id)
 {
     if (deletions->active_count == DELETIONS_MAX) {
-        refuse(ret_error, "%d deletions are not done yet", DELETIONS_MAX);
+        error_text(-EINVAL, ret_error, "%d deletions are not done yet", DELETIONS_MAX);
         return -EMFILE;
     }
     struct deletion deletion = *request;
@@ -246,7 +237,7 @@ static int request_locked(struct deletions *deletions, const struct deletion *re
     r = write_file(deletions, deletion.id);
     pthread_mutex_lock(&deletions->lock);
     if (r < 0) {
-        refuse(ret_error, "%s cannot be written: %s", deletions->path, strerror(-r));
+        error_text(-EINVAL, ret_error, "%s cannot be written: %s", deletions->path, strerror(-r));
         deletions->count--;
         deletions->active_count--;
         item_done(&deletions->items[deletions->count]);

@@ -32,6 +32,18 @@ static void lock_init(pthread_rwlock_t *lock)
     pthread_rwlockattr_destroy(&attributes);
 }
 
+void head_read_lock(pthread_rwlock_t *lock)
+{
+    int result = pthread_rwlock_rdlock(lock);
+    ASSERT(result == 0);
+}
+
+void head_write_lock(pthread_rwlock_t *lock)
+{
+    int result = pthread_rwlock_wrlock(lock);
+    ASSERT(result == 0);
+}
+
 void head_init(struct head *head, uint64_t series_max)
 {
     *head = (struct head){.series_max = (uint32_t)MIN(series_max, (uint64_t)SLOTS_MAX)};

@@ -43,6 +43,10 @@ struct head {
     uint64_t many_bytes; /* of pairs past SERIES_PAIRS_FEW */
 };
 
+/* Of either lock; pthread_rwlock_unlock gives it back. */
+void head_read_lock(pthread_rwlock_t *lock);
+void head_write_lock(pthread_rwlock_t *lock);
+
 void head_init(struct head *head, uint64_t series_max);
 void head_done(struct head *head);
 

@@ -4,7 +4,6 @@
 #include "base/fail.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,16 +20,6 @@ struct retention {
 
 /* ---- rules ---- */
 
-static int refuse(char ret_error[static 256], const char *format, ...) PRINTF_LIKE(2, 3);
-static int refuse(char ret_error[static 256], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(ret_error, 256, format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
 static int index_of(const struct retention *retention, const char *name)
 {
     for (size_t i = 0; i < retention->count; i++) {
@@ -44,20 +33,20 @@ static int index_of(const struct retention *retention, const char *name)
 static int add_class(struct retention *retention, const struct retention_class *class, char ret_error[static 256])
 {
     if (!class->name[0]) {
-        return refuse(ret_error, "class %zu has no name", retention->count + 1);
+        return error_text(-EINVAL, ret_error, "class %zu has no name", retention->count + 1);
     }
     if (index_of(retention, class->name) >= 0) {
-        return refuse(ret_error, "there are two classes %s", class->name);
+        return error_text(-EINVAL, ret_error, "there are two classes %s", class->name);
     }
     if (class->keep_ms <= 0) {
-        return refuse(ret_error, "class %s keeps nothing", class->name);
+        return error_text(-EINVAL, ret_error, "class %s keeps nothing", class->name);
     }
     struct selector *selector = NULL;
     if (class->match) {
         char error[256];
         size_t at = 0;
         if (selector_new(str_from(class->match), error, &at, &selector) < 0) {
-            return refuse(ret_error, "class %s, at byte %zu of its match: %.150s", class->name, at, error);
+            return error_text(-EINVAL, ret_error, "class %s, at byte %zu of its match: %.150s", class->name, at, error);
         }
     }
     struct retention_class *mine = &retention->classes[retention->count];
@@ -71,7 +60,7 @@ int retention_new(const struct retention_class *classes, size_t count, uint64_t 
                   struct retention **ret_retention)
 {
     if (count == 0 || count > RETENTION_CLASSES_MAX) {
-        return refuse(ret_error, "1 to %d classes, not %zu", RETENTION_CLASSES_MAX, count);
+        return error_text(-EINVAL, ret_error, "1 to %d classes, not %zu", RETENTION_CLASSES_MAX, count);
     }
     CLEANUP(retention_unrefp) struct retention *retention = mem_zalloc(sizeof(*retention));
     retention->refs = 1;
@@ -83,7 +72,7 @@ int retention_new(const struct retention_class *classes, size_t count, uint64_t 
         }
     }
     if (classes[count - 1].match) {
-        return refuse(ret_error, "the last class, %s, must match all", classes[count - 1].name);
+        return error_text(-EINVAL, ret_error, "the last class, %s, must match all", classes[count - 1].name);
     }
     *ret_retention = STEAL(retention);
     return 0;

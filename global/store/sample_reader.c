@@ -41,23 +41,19 @@ static void add_source(struct sample_reader *reader, struct source source)
     reader->sources[reader->source_count++] = source;
 }
 
-/* Aggregates, counts and the identity of windows look at whole windows: a range begins where its first window may. */
-static int64_t wanted_from(const struct select *select)
-{
-    return partition_start_ms(MAX(select->range.start_ms, INT64_MIN + PARTITION_MS));
-}
-
+/* Aggregates, counts and the identity of windows look at whole windows: a range reaches as far as its first and last
+ * may, from one border of partitions to another. */
 static void add_blocks(struct sample_reader *reader)
 {
     const struct select *select = reader->select;
+    int64_t end_ms = select->range.end_ms;
+    int64_t from_ms = partition_start_ms(MAX(select->range.start_ms, INT64_MIN + PARTITION_MS));
+    int64_t reach_ms = end_ms > INT64_MAX - PARTITION_MS ? INT64_MAX : partition_start_ms(end_ms) + PARTITION_MS;
     for (size_t i = 0; i < select->part_count; i++) {
         const struct select_part *part = &select->parts[i];
         for (size_t j = 0; part->is_current && j < part->series.chunk_count; j++) {
             const struct block_chunk *chunk = &part->series.chunks[j];
-            int64_t end_ms = select->range.end_ms;
-            int64_t reach_ms =
-                end_ms > INT64_MAX - PARTITION_MS ? INT64_MAX : partition_start_ms(end_ms) + PARTITION_MS;
-            if (chunk->max_time_ms >= wanted_from(select) && chunk->min_time_ms < reach_ms) {
+            if (chunk->max_time_ms >= from_ms && chunk->min_time_ms < reach_ms) {
                 add_source(reader, (struct source){.start_ms = chunk->min_time_ms,
                                                    .kind = SOURCE_BLOCK,
                                                    .owner = (uint16_t)i,
@@ -94,8 +90,7 @@ static void copy_head(struct sample_reader *reader)
     const struct select *select = reader->select;
     struct store *store = select->store;
     const struct select_item *item = select->current;
-    int result = pthread_rwlock_rdlock(&store->head.data_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.data_lock);
     const struct series *series = head_at(&store->head, item->ref);
     bool same = series && head_has_labels(&store->head, series, item->labels);
     reader->copies = mem_array(select->partition_count, sizeof(*reader->copies));

@@ -12,12 +12,6 @@ bool select_is_cancelled(const struct select_range *range)
     return range && range->cancelled && range->cancelled(range->cancelled_arg);
 }
 
-static void read_lock(pthread_rwlock_t *lock)
-{
-    int result = pthread_rwlock_rdlock(lock);
-    ASSERT(result == 0);
-}
-
 struct postings_query select_query(const struct matcher *matchers, size_t count, const struct select_range *range)
 {
     return (struct postings_query){.matchers = matchers,
@@ -38,7 +32,7 @@ void select_damage(struct select *select, struct block *block, int error)
 static void hold_partitions(struct select *select)
 {
     struct store *store = select->store;
-    read_lock(&store->head.data_lock);
+    head_read_lock(&store->head.data_lock);
     select->partitions = mem_array(store->partition_count, sizeof(struct partition *));
     for (size_t i = 0; i < store->partition_count; i++) {
         if (partition_meets(store->partitions[i], select->range.start_ms, select->range.end_ms)) {
@@ -66,11 +60,11 @@ static void copy_slice(struct select *select, const uint32_t *refs, size_t count
     struct head *head = &select->store->head;
     uint64_t in[SELECT_SLICE];
     ASSERT(count <= SELECT_SLICE);
-    read_lock(&head->data_lock);
+    head_read_lock(&head->data_lock);
     for (size_t i = 0; i < count; i++) {
         in[i] = strands_of(select, refs[i]);
     }
-    read_lock(&head->index_lock); /* under both, as series go under either */
+    head_read_lock(&head->index_lock); /* under both, as series go under either */
     for (size_t i = 0; i < count; i++) {
         const struct series *series = in[i] ? head_at(head, refs[i]) : NULL;
         if (series) {
@@ -110,7 +104,7 @@ static int open_head(struct select *select, const struct matcher *matchers, size
     struct postings_query query = select_query(matchers, count, &select->range);
     CLEANUP(bitmap_freep) roaring_bitmap_t *found = NULL;
     hold_partitions(select);
-    read_lock(&head->index_lock);
+    head_read_lock(&head->index_lock);
     uint64_t generation = store_generation(select->store);
     int result = postings_select(&head->postings, &query, &found);
     pthread_rwlock_unlock(&head->index_lock);

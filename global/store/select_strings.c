@@ -44,12 +44,6 @@ static void sort_unique(struct collector *collector)
     collector->count = kept;
 }
 
-static void read_lock(pthread_rwlock_t *lock)
-{
-    int result = pthread_rwlock_rdlock(lock);
-    ASSERT(result == 0);
-}
-
 /* Which strings of which series. */
 struct wanted {
     struct store *store;
@@ -80,7 +74,7 @@ static int filter_refs(const struct wanted *wanted, roaring_bitmap_t *refs)
         if (select_is_cancelled(wanted->range)) {
             return -ECANCELED;
         }
-        read_lock(&head->data_lock);
+        head_read_lock(&head->data_lock);
         for (size_t i = from; i < end; i++) {
             if (!has_samples(wanted->store, list[i], wanted->range)) {
                 roaring_bitmap_remove(refs, list[i]);
@@ -96,7 +90,7 @@ static int collect_head(const struct wanted *wanted, struct collector *collector
     struct head *head = &wanted->store->head;
     struct postings_query query = select_query(wanted->matchers, wanted->count, wanted->range);
     CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
-    read_lock(&head->index_lock);
+    head_read_lock(&head->index_lock);
     int result = postings_select(&head->postings, &query, &refs);
     pthread_rwlock_unlock(&head->index_lock);
     if (result == 0 && wanted->range) {
@@ -105,7 +99,7 @@ static int collect_head(const struct wanted *wanted, struct collector *collector
     if (result < 0) {
         return result;
     }
-    read_lock(&head->index_lock);
+    head_read_lock(&head->index_lock);
     if (wanted->name) {
         postings_values(&head->postings, *wanted->name, refs, collect, collector);
     } else {

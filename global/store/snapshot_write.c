@@ -54,12 +54,6 @@ static void flush_full(struct writer *writer)
     }
 }
 
-static void read_lock(pthread_rwlock_t *lock)
-{
-    int result = pthread_rwlock_rdlock(lock);
-    ASSERT(result == 0);
-}
-
 static void add_str(struct buf *frame, struct str text)
 {
     buf_append_uvarint(frame, text.len);
@@ -74,7 +68,7 @@ static void write_pairs(struct writer *writer)
     writer->numbers = mem_resize(NULL, count, sizeof(*writer->numbers));
     begin(writer, SNAPSHOT_PAIRS);
     for (uint32_t from = 0; from < count; from += SLICE_SERIES) {
-        read_lock(&head->index_lock);
+        head_read_lock(&head->index_lock);
         for (uint32_t pair = from; pair < MIN(from + SLICE_SERIES, count); pair++) {
             writer->numbers[pair] = head->postings.pairs[pair] ? number++ : NO_NUMBER;
             if (head->postings.pairs[pair]) {
@@ -94,7 +88,7 @@ static void write_series(struct writer *writer, uint32_t slot_count)
     struct head *head = &writer->store->head;
     begin(writer, SNAPSHOT_SERIES);
     for (series_ref from = 0; from < slot_count; from += SLICE_SERIES) {
-        read_lock(&head->index_lock);
+        head_read_lock(&head->index_lock);
         for (series_ref ref = from; ref < MIN(from + SLICE_SERIES, slot_count); ref++) {
             const struct series *series = head_at(head, ref);
             const uint32_t *pairs = series ? series_pairs(series) : NULL;
@@ -147,7 +141,7 @@ static void write_partition(struct writer *writer, const struct partition *parti
 {
     struct head *head = &writer->store->head;
     begin(writer, SNAPSHOT_PARTITION);
-    read_lock(&head->data_lock);
+    head_read_lock(&head->data_lock);
     const uint64_t fields[] = {(uint64_t)partition->start_ms,
                                partition->number,
                                partition->first_position,
@@ -165,7 +159,7 @@ static void write_partition(struct writer *writer, const struct partition *parti
     flush(writer);
     begin(writer, SNAPSHOT_STRANDS);
     for (series_ref from = 0; from < slot_count && writer->error == 0; from += PARTITION_PAGE) {
-        read_lock(&head->data_lock);
+        head_read_lock(&head->data_lock);
         for (series_ref ref = from;
              partition->pages[from / PARTITION_PAGE] && ref < MIN(from + PARTITION_PAGE, slot_count); ref++) {
             const struct strand *strand = partition_strand(partition, ref);
@@ -196,8 +190,7 @@ static void write_end(struct writer *writer, struct partition *const *partitions
     begin(writer, SNAPSHOT_END);
     for (size_t i = 0; i < count && writer->error == 0; i++) {
         struct partition *partition = partitions[i];
-        int result = pthread_rwlock_wrlock(&writer->store->head.data_lock);
-        ASSERT(result == 0);
+        head_write_lock(&writer->store->head.data_lock);
         writer->error = partition->spill.file ? spill_flush(&partition->spill) : -ENOTSUP;
         uint64_t end = spill_end(&partition->spill);
         pthread_rwlock_unlock(&writer->store->head.data_lock);
@@ -216,7 +209,7 @@ static void write_all(struct writer *writer, struct partition *const *partitions
     buf_append_le32(&writer->frame, SNAPSHOT_LAYOUT);
     buf_append_le64(&writer->frame, position);
     flush(writer);
-    read_lock(&head->index_lock);
+    head_read_lock(&head->index_lock);
     uint32_t slot_count = head->slot_count;
     writer->pair_count = head->postings.pair_count;
     pthread_rwlock_unlock(&head->index_lock);
@@ -252,7 +245,7 @@ int snapshot_write(struct store *store, struct str extra)
     if (result < 0) {
         return result;
     }
-    read_lock(&store->head.data_lock);
+    head_read_lock(&store->head.data_lock);
     size_t count = store->partition_count;
     uint64_t position = store->settled_position;
     CLEANUP_FREE struct partition **partitions = mem_array(count, sizeof(*partitions));

@@ -80,17 +80,11 @@ uint64_t store_generation(const struct store *store)
     return atomic_load(&store->generation);
 }
 
-static void write_lock(pthread_rwlock_t *lock)
-{
-    int result = pthread_rwlock_wrlock(lock);
-    ASSERT(result == 0);
-}
-
 /* data_lock for a change outside of a block; inside of one it is held already. */
 static void data_lock(struct store *store)
 {
     if (!store->writing) {
-        write_lock(&store->head.data_lock);
+        head_write_lock(&store->head.data_lock);
     }
 }
 
@@ -108,7 +102,7 @@ series_ref store_series(struct store *store, struct labels *labels, enum series_
         return ref;
     }
     data_lock(store);
-    write_lock(&store->head.index_lock);
+    head_write_lock(&store->head.index_lock);
     ref = head_add(&store->head, labels, kind);
     pthread_rwlock_unlock(&store->head.index_lock);
     store->stats.series_refused_total += ref == SERIES_REF_NONE;
@@ -132,7 +126,7 @@ static int64_t minus_saturated(int64_t a, int64_t b)
 void store_write_begin(struct store *store)
 {
     ASSERT(!store->writing);
-    write_lock(&store->head.data_lock);
+    head_write_lock(&store->head.data_lock);
     store->writing = true;
     store->now_ms = clock_wall_ms(store->clock);
     store->oldest_ms = minus_saturated(store->now_ms, store->options.max_age_ms);
@@ -334,7 +328,7 @@ static bool is_past(const struct store *store, const struct partition *partition
 void store_upkeep(struct store *store, int64_t solid_ms)
 {
     ASSERT(!store->writing && store->head_dir);
-    write_lock(&store->head.data_lock);
+    head_write_lock(&store->head.data_lock);
     store->now_ms = clock_wall_ms(store->clock);
     store->replayed = true;
     partitions_seal_due(store, solid_ms);
@@ -345,7 +339,7 @@ void store_upkeep(struct store *store, int64_t solid_ms)
 void store_cut_all(struct store *store)
 {
     ASSERT(!store->writing && store->head_dir);
-    write_lock(&store->head.data_lock);
+    head_write_lock(&store->head.data_lock);
     partitions_seal_all(store);
     pthread_rwlock_unlock(&store->head.data_lock);
     while (store_work(store)) {
@@ -393,7 +387,7 @@ void store_prune(struct store *store)
     size_t left = STORE_DROPS_MAX;
     CLEANUP_FREE series_ref *empty = mem_array(PRUNE_SLICE_SERIES, sizeof(*empty));
     if (!store->head_dir) {
-        write_lock(&head->data_lock);
+        head_write_lock(&head->data_lock);
         partitions_take_out(store, is_past);
         pthread_rwlock_unlock(&head->data_lock);
         partitions_free_leaving(store);
@@ -408,8 +402,8 @@ void store_prune(struct store *store)
             continue;
         }
         left -= count;
-        write_lock(&head->data_lock);
-        write_lock(&head->index_lock);
+        head_write_lock(&head->data_lock);
+        head_write_lock(&head->index_lock);
         atomic_fetch_add(&store->generation, 1);
         for (size_t i = 0; i < count; i++) {
             head_drop(head, empty[i]);
@@ -453,7 +447,7 @@ uint64_t store_log_needed(struct store *store)
 
 void store_set_retention(struct store *store, struct retention *retention)
 {
-    write_lock(&store->head.data_lock);
+    head_write_lock(&store->head.data_lock);
     struct retention *old = store->retention;
     store->retention = retention_ref(retention);
     pthread_rwlock_unlock(&store->head.data_lock);
@@ -462,8 +456,7 @@ void store_set_retention(struct store *store, struct retention *retention)
 
 struct retention *store_retention(struct store *store)
 {
-    int result = pthread_rwlock_rdlock(&store->head.data_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.data_lock);
     struct retention *retention = store->retention ? retention_ref(store->retention) : NULL;
     pthread_rwlock_unlock(&store->head.data_lock);
     return retention;
@@ -510,8 +503,7 @@ static void add_partition(struct store_stats *stats, const struct partition *par
 void store_stats(struct store *store, struct store_stats *ret_stats)
 {
     const struct head *head = &store->head;
-    int result = pthread_rwlock_rdlock(&store->head.data_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.data_lock);
     struct store_stats stats = store->stats;
     stats.min_time_ms = INT64_MAX;
     stats.max_time_ms = INT64_MIN;

@@ -58,8 +58,7 @@ static void expire(struct store *store, int64_t now_ms)
 static int64_t head_start_ms(struct store *store)
 {
     int64_t start_ms = INT64_MAX;
-    int result = pthread_rwlock_rdlock(&store->head.data_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.data_lock);
     for (size_t i = 0; i < store->partition_count; i++) {
         start_ms = MIN(start_ms, store->partitions[i]->start_ms);
     }
@@ -71,8 +70,7 @@ static int64_t head_start_ms(struct store *store)
 static bool head_meets(struct store *store, const struct deletion *deletion)
 {
     bool meets = false;
-    int result = pthread_rwlock_rdlock(&store->head.data_lock);
-    ASSERT(result == 0);
+    head_read_lock(&store->head.data_lock);
     for (size_t i = 0; i < store->partition_count && !meets; i++) {
         meets = partition_meets(store->partitions[i], deletion->start_ms, deletion->end_ms);
     }

@@ -16,6 +16,15 @@ void bug(const char *file, int line, const char *text)
     abort();
 }
 
+int error_text(int error, char ret_text[AT_LEAST(256)], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ret_text, 256, format, args);
+    va_end(args);
+    return error;
+}
+
 void fatal(const char *format, ...)
 {
     va_list args;

@@ -11,6 +11,9 @@
 _Noreturn void bug(const char *file, int line, const char *text);
 _Noreturn void fatal(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* An operating error with its reason: fills ret_text, cut where it is too long, and returns error. */
+int error_text(int error, char ret_text[AT_LEAST(256)], const char *format, ...) PRINTF_LIKE(3, 4);
+
 /* Our own invariant, checked in every build: ends the process with file, line and text. */
 #define ASSERT(condition) ((condition) ? (void)0 : bug(__FILE__, __LINE__, #condition))
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 /* jansson makes some 150 bytes of each bracket pair of 3 bytes: a file of nothing else must not become gigabytes. */
@@ -17,32 +16,23 @@ enum target_format target_format_of(const char *path)
     return str_ends_with(name, STR(".json")) || str_ends_with(name, STR(".JSON")) ? TARGET_JSON : TARGET_YAML;
 }
 
-static int refuse(char ret_error[static 256], const char *format, ...) PRINTF_LIKE(2, 3);
-static int refuse(char ret_error[static 256], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(ret_error, 256, format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
 /* ---- what both forms must keep ---- */
 
 static int check_address(struct str address, size_t group, char ret_error[static 256])
 {
     if (address.len == 0 || address.len > TARGET_ADDRESS_BYTES_MAX)
-        return refuse(ret_error, "group %zu: 1 to %d bytes are an address", group, TARGET_ADDRESS_BYTES_MAX);
+        return error_text(-EINVAL, ret_error, "group %zu: 1 to %d bytes are an address", group,
+                          TARGET_ADDRESS_BYTES_MAX);
     return 0;
 }
 
 static int check_label(struct label label, size_t group, char ret_error[static 256])
 {
     if (!label_name_is_valid(label.name) || label.name.len > LABEL_NAME_BYTES_MAX)
-        return refuse(ret_error, "group %zu: \"%.64s\" is not a label name", group, label.name.ptr);
+        return error_text(-EINVAL, ret_error, "group %zu: \"%.64s\" is not a label name", group, label.name.ptr);
     if (label.value.len > LABEL_VALUE_BYTES_MAX)
-        return refuse(ret_error, "group %zu: the value of %.64s is longer than %zu bytes", group, label.name.ptr,
-                      LABEL_VALUE_BYTES_MAX);
+        return error_text(-EINVAL, ret_error, "group %zu: the value of %.64s is longer than %zu bytes", group,
+                          label.name.ptr, LABEL_VALUE_BYTES_MAX);
     return 0;
 }
 
@@ -50,7 +40,7 @@ static int check_group(const struct target_group *group, size_t index, char ret_
 {
     int r = 0;
     if (group->label_count >= LABELS_MAX)
-        return refuse(ret_error, "group %zu: more than %d labels", index, LABELS_MAX - 1);
+        return error_text(-EINVAL, ret_error, "group %zu: more than %d labels", index, LABELS_MAX - 1);
     for (size_t i = 0; r == 0 && i < group->address_count; i++)
         r = check_address(group->addresses[i], index, ret_error);
     for (size_t i = 0; r == 0 && i < group->label_count; i++)
@@ -104,7 +94,7 @@ static int decode_yaml(struct target_groups *groups, struct str text, char ret_e
     int r = conf_load_list(&source, &groups_option, &list, &groups->arena, &conf);
     if (r < 0) {
         const char *errors = conf_errors(conf);
-        return refuse(ret_error, "%.*s", (int)str_find(str_from(errors), '\n'), errors);
+        return error_text(-EINVAL, ret_error, "%.*s", (int)str_find(str_from(errors), '\n'), errors);
     }
     const struct yaml_group *from = list.items;
     struct target_group *items = arena_array(&groups->arena, list.count, sizeof(*items));
@@ -127,13 +117,13 @@ static int addresses_of_json(struct arena *arena, json_t *array, size_t index, s
 {
     size_t count = json_array_size(array);
     if (!json_is_array(array) || count > TARGET_GROUP_TARGETS_MAX)
-        return refuse(ret_error, "group %zu: targets: expected a list of at most %d texts", index,
-                      TARGET_GROUP_TARGETS_MAX);
+        return error_text(-EINVAL, ret_error, "group %zu: targets: expected a list of at most %d texts", index,
+                          TARGET_GROUP_TARGETS_MAX);
     struct str *addresses = arena_array(arena, count, sizeof(*addresses));
     for (size_t i = 0; i < count; i++) {
         json_t *item = json_array_get(array, i);
         if (!json_is_string(item))
-            return refuse(ret_error, "group %zu: targets: expected texts", index);
+            return error_text(-EINVAL, ret_error, "group %zu: targets: expected texts", index);
         addresses[i] = arena_str(arena, json_view(item));
     }
     group->addresses = addresses;
@@ -147,12 +137,12 @@ static int labels_of_json(struct arena *arena, json_t *object, size_t index, str
     const char *name;
     json_t *value;
     if (!json_is_object(object))
-        return refuse(ret_error, "group %zu: labels: expected an object", index);
+        return error_text(-EINVAL, ret_error, "group %zu: labels: expected an object", index);
     struct label *labels = arena_array(arena, json_object_size(object), sizeof(*labels));
     json_object_foreach(object, name, value)
     {
         if (!json_is_string(value))
-            return refuse(ret_error, "group %zu: the value of label \"%.64s\" is not a text", index, name);
+            return error_text(-EINVAL, ret_error, "group %zu: the value of label \"%.64s\" is not a text", index, name);
         labels[group->label_count++] =
             (struct label){arena_str(arena, str_from(name)), arena_str(arena, json_view(value))};
     }
@@ -167,7 +157,7 @@ static int group_of_json(struct arena *arena, json_t *object, size_t index, stru
     json_t *value;
     int r = 0;
     if (!json_is_object(object))
-        return refuse(ret_error, "group %zu is not an object", index);
+        return error_text(-EINVAL, ret_error, "group %zu is not an object", index);
     json_object_foreach(object, name, value)
     {
         if (strcmp(name, "targets") == 0)
@@ -175,7 +165,7 @@ static int group_of_json(struct arena *arena, json_t *object, size_t index, stru
         else if (strcmp(name, "labels") == 0)
             r = labels_of_json(arena, value, index, group, ret_error);
         else
-            r = refuse(ret_error, "group %zu: unknown key \"%.64s\"", index, name);
+            r = error_text(-EINVAL, ret_error, "group %zu: unknown key \"%.64s\"", index, name);
         if (r < 0)
             return r;
     }
@@ -200,13 +190,13 @@ static int decode_json(struct target_groups *groups, struct str text, char ret_e
 {
     json_error_t error;
     if (is_too_nested(text))
-        return refuse(ret_error, "more than %d groups", TARGET_GROUPS_MAX);
+        return error_text(-EINVAL, ret_error, "more than %d groups", TARGET_GROUPS_MAX);
     CLEANUP(json_free) json_t *root = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
     if (!root)
-        return refuse(ret_error, "line %d:%d: %s", error.line, error.column, error.text);
+        return error_text(-EINVAL, ret_error, "line %d:%d: %s", error.line, error.column, error.text);
     size_t count = json_array_size(root);
     if (!json_is_array(root) || count > TARGET_GROUPS_MAX)
-        return refuse(ret_error, "expected a list of at most %d target groups", TARGET_GROUPS_MAX);
+        return error_text(-EINVAL, ret_error, "expected a list of at most %d target groups", TARGET_GROUPS_MAX);
     struct target_group *items = arena_array(&groups->arena, count, sizeof(*items));
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++)
@@ -222,7 +212,7 @@ int target_groups_decode(struct str text, enum target_format format, char ret_er
                          struct target_groups **ret_groups)
 {
     if (text.len > TARGET_FILE_BYTES_MAX) {
-        refuse(ret_error, "larger than %zu MiB", TARGET_FILE_BYTES_MAX / MIB);
+        error_text(-EINVAL, ret_error, "larger than %zu MiB", TARGET_FILE_BYTES_MAX / MIB);
         return -EFBIG;
     }
     CLEANUP(target_groups_freep) struct target_groups *groups = mem_zalloc(sizeof(*groups));

@@ -1,5 +1,6 @@
 /* The query API over a real server on loopback: what it answers, byte for byte, and what it refuses. */
 #include "http_world.h"
+#include "store_sample.h"
 
 #include "api/api.h"
 #include "api/params.h"
@@ -42,19 +43,6 @@ static void coverage(void *arg, int64_t start_ms, int64_t end_ms, struct buf *wa
     while (fixture->hold)
         pthread_cond_wait(&fixture->changed, &fixture->lock);
     pthread_mutex_unlock(&fixture->lock);
-}
-
-static void store_sample(struct store *store, const char *name, const char *host, int64_t time_ms, double value)
-{
-    struct label items[] = {{STR("__name__"), str_from(name)}, {STR("host"), str_from(host)}};
-    CLEANUP(labels_unrefp) struct labels *labels = labels_new(items, ARRAY_LEN(items));
-    series_ref ref = store_series(store, labels, KIND_GAUGE);
-    assert_true(ref != SERIES_REF_NONE);
-    struct record record = record_empty(KIND_GAUGE);
-    record_add(&record, (struct sample){time_ms, value});
-    store_write_begin(store);
-    store_append(store, ref, time_ms, 0, &record, NULL, 0);
-    store_write_end(store);
 }
 
 static void make_api(struct fixture *fixture, uint64_t samples_max, uint64_t bytes_max, int64_t concurrency)

@@ -1,5 +1,6 @@
 /* What the API says of a store with blocks: cardinality, blocks, retention, deletions, warnings of what is damaged. */
 #include "http_world.h"
+#include "store_sample.h"
 
 #include "api/api.h"
 #include "base/file.h"
@@ -22,19 +23,6 @@ struct fixture {
     struct store *store;
     char dir[64];
 };
-
-static void store_sample(struct store *store, const char *name, const char *host, int64_t time_ms, double value)
-{
-    struct label items[] = {{STR("__name__"), str_from(name)}, {STR("host"), str_from(host)}};
-    CLEANUP(labels_unrefp) struct labels *labels = labels_new(items, ARRAY_LEN(items));
-    series_ref ref = store_series(store, labels, KIND_GAUGE);
-    assert_true(ref != SERIES_REF_NONE);
-    struct record record = record_empty(KIND_GAUGE);
-    record_add(&record, (struct sample){time_ms, value});
-    store_write_begin(store);
-    store_append(store, ref, time_ms, 0, &record, NULL, 0);
-    store_write_end(store);
-}
 
 static void open_store(struct fixture *fixture, const struct retention_class *classes, size_t count)
 {

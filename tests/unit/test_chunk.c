@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "any_value.h"
 #include "base/fail.h"
 #include "base/random.h"
 #include "store/chunk.h"
@@ -12,24 +13,6 @@
 #include <errno.h>
 
 #define BASE_MS INT64_C(1700000000000)
-
-static double any_value(struct random *random, double before)
-{
-    switch (random_below(random, 6)) {
-    case 0:
-        return before;
-    case 1:
-        return before + 1;
-    case 2:
-        return value_stale();
-    case 3:
-        return double_from_bits(random_next(random));
-    case 4:
-        return double_from_bits(UINT64_C(1) << random_below(random, 64));
-    default:
-        return (double)random_below(random, 1000) / 10;
-    }
-}
 
 /* A window of some entries at or after *time_ms, which is moved behind it. */
 static size_t random_window(struct random *random, int64_t *time_ms, struct entry entries[static 4])

@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/random.h"
+#include "matcher_pool.h"
 #include "store/postings.h"
 
 #include <errno.h>
@@ -63,36 +64,6 @@ static void empty(struct postings *postings)
         all_labels[i] = NULL;
     }
 }
-
-static const struct {
-    enum matcher_type type;
-    const char *name, *value;
-} pool[] = {
-    {MATCH_EQUAL, "__name__", "_1"},
-    {MATCH_EQUAL, "job", "j2"},
-    {MATCH_EQUAL, "job", ""},
-    {MATCH_EQUAL, "job", "nobody"},
-    {MATCH_EQUAL, "absent", ""},
-    {MATCH_EQUAL, "absent", "x"},
-    {MATCH_NOT_EQUAL, "job", "j1"},
-    {MATCH_NOT_EQUAL, "job", ""},
-    {MATCH_NOT_EQUAL, "absent", "x"},
-    {MATCH_NOT_EQUAL, "absent", ""},
-    {MATCH_REGEX, "mode", "m1|m2"},
-    {MATCH_REGEX, "mode", "m1|"},
-    {MATCH_REGEX, "mode", ".*"},
-    {MATCH_REGEX, "mode", ".+"},
-    {MATCH_REGEX, "instance", "host-1.*"},
-    {MATCH_REGEX, "absent", ".*"},
-    {MATCH_REGEX, "absent", ".+"},
-    {MATCH_NOT_REGEX, "mode", "m1|m2"},
-    {MATCH_NOT_REGEX, "mode", "m1|"},
-    {MATCH_NOT_REGEX, "cpu", ".*"},
-    {MATCH_NOT_REGEX, "cpu", ".+"},
-    {MATCH_NOT_REGEX, "instance", ".*[0-4]"},
-    {MATCH_EQUAL, "instance", "host-7"},
-    {MATCH_NOT_EQUAL, "instance", "host-8"},
-};
 
 static void check_selection(const struct postings *postings, const struct matcher *matchers, size_t count)
 {

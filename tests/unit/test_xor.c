@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "any_value.h"
 #include "base/fail.h"
 #include "base/random.h"
 #include "store/xor.h"
@@ -118,24 +119,6 @@ static void deltas_of_deltas_take_the_smallest_form(void **state)
         chunk_of_samples(samples, 3, &three);
         assert_int_equal(three.bits - two.bits, cases[i].bits + 1); /* + 1: the value did not change */
         assert_int_equal(three.state.time_ms, samples[2].time_ms);
-    }
-}
-
-static double any_value(struct random *random, double before)
-{
-    switch (random_below(random, 6)) {
-    case 0:
-        return before;
-    case 1:
-        return before + 1;
-    case 2:
-        return value_stale();
-    case 3:
-        return double_from_bits(random_next(random));
-    case 4:
-        return double_from_bits(UINT64_C(1) << random_below(random, 64));
-    default:
-        return (double)random_below(random, 1000) / 10;
     }
 }
 

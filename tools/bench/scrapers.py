@@ -1,8 +1,8 @@
 """What is compared: how each program is started, and where its own counters are."""
 import os
-import shutil
 import subprocess
 
+from debian import Packaged
 from proc import BenchError, Process, fetch, free_port, metric_needed, metric_sum
 from wire import Relay, Sink
 
@@ -12,7 +12,7 @@ HOW_TO_BUILD = "cmake --preset release && cmake --build --preset release (or --b
 COMPANIONS = 5            # up and the scrape_* series, which Prometheus counts among its samples
 
 
-class Scraper:
+class Scraper(Packaged):
     """One program on one fleet. measured is the process whose CPU and memory count."""
     package = None  # Debian's, of the peers
     program = None
@@ -53,18 +53,6 @@ class Scraper:
             process.stop()
         if self.wire:
             self.wire.close()
-
-    @classmethod
-    def missing(cls, _options):
-        """Why it cannot run here; None where it can."""
-        if shutil.which(cls.program):
-            return None
-        return f"{cls.program} is not installed: as root, apt-get install --no-install-recommends {cls.package}"
-
-    @classmethod
-    def version(cls, _options):
-        return cls.package + " " + subprocess.run(["dpkg-query", "-W", "-f", "${Version}", cls.package],
-                                                  capture_output=True, text=True, check=False).stdout
 
 
 class Vmagent(Scraper):

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from debian import Packaged
 from proc import BenchError, Process, fetch, free_port
 
 HOW_TO_BUILD = "cmake --preset release && cmake --build --preset release (or --bin DIR)"
@@ -21,7 +22,7 @@ IDLE_SECONDS_MAX = 600
 MEMORY_POLL_SECONDS = 0.1
 
 
-class Store:
+class Store(Packaged):
     """One server on a directory of its own."""
     package = None       # Debian's, of the peers
     program = None
@@ -125,17 +126,6 @@ class Store:
 
     def part_of(self, name):
         return name
-
-    @classmethod
-    def missing(cls, _options):
-        if shutil.which(cls.program):
-            return None
-        return f"{cls.program} is not installed: as root, apt-get install --no-install-recommends {cls.package}"
-
-    @classmethod
-    def version(cls, _options):
-        return cls.package + " " + subprocess.run(["dpkg-query", "-W", "-f", "${Version}", cls.package],
-                                                  capture_output=True, text=True, check=False).stdout
 
 
 class Tributary(Store):
