@@ -41,7 +41,8 @@ size_t entries_window_end(const struct entry *entries, size_t count, size_t at)
     return end;
 }
 
-size_t entries_lower_bound(const struct entries *entries, int64_t time_ms)
+/* The first entry at or after time_ms. */
+static size_t lower_bound(const struct entries *entries, int64_t time_ms)
 {
     size_t low = 0, high = entries->count;
     while (low < high) {
@@ -73,8 +74,8 @@ static struct record as_record(const struct entry *entries, size_t count)
 /* Weighs one window against what lies in its time. True: it stays, and what lay there is marked. */
 static bool window_stays(struct entries *into, const struct entry *window, size_t count)
 {
-    size_t from = entries_lower_bound(into, entry_window_start_ms(window));
-    size_t to = entries_lower_bound(into, entry_window_end_ms(window));
+    size_t from = lower_bound(into, entry_window_start_ms(window));
+    size_t to = lower_bound(into, entry_window_end_ms(window));
     if (from == to) {
         return true;
     }

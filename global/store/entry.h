@@ -34,8 +34,6 @@ void entries_done(struct entries *entries);
 
 /* Where the window that begins at `at` ends: behind the entries that are of the same one. */
 size_t entries_window_end(const struct entry *entries, size_t count, size_t at);
-/* The first entry at or after time_ms. */
-size_t entries_lower_bound(const struct entries *entries, int64_t time_ms);
 /* Where the window of an entry begins: [start, start + resolution), of plain ones [time, time + 1). */
 static inline int64_t entry_window_start_ms(const struct entry *entry)
 {
