@@ -113,9 +113,9 @@ static void series_merge_done(struct series_merge *merge)
 
 static int advance(struct series_merge *merge, size_t index)
 {
-    struct select_series series;
+    struct labels *series = NULL;
     int result = select_next(merge->selects[index], &series);
-    merge->heads[index] = result > 0 ? series.labels : NULL;
+    merge->heads[index] = result > 0 ? series : NULL;
     return MIN(result, 0);
 }
 

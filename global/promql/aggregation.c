@@ -169,7 +169,7 @@ int eval_aggregate(struct eval *eval, const struct grid *grid, const struct ast 
 {
     if (ast_aggregation_has_param(ast->aggregate.op))
         return eval_aggregate_ordered(eval, grid, ast, sink);
-    struct aggregate aggregate = {.sink = {aggregate_emit}, .eval = eval, .grid = grid, .ast = ast};
+    struct aggregate aggregate = {.sink = {.emit = aggregate_emit}, .eval = eval, .grid = grid, .ast = ast};
     label_table_init(&aggregate.names, eval->budget);
     vector_init(&aggregate.out, eval->budget, grid->steps);
     int error = eval_node(eval, grid, ast->aggregate.inner, &aggregate.sink);

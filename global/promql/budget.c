@@ -2,6 +2,7 @@
 
 #include "base/fail.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 struct block {
@@ -11,16 +12,19 @@ struct block {
 
 bool budget_charge(struct budget *budget, size_t bytes)
 {
-    if (bytes > budget->bytes_max - MIN(budget->used_bytes, budget->bytes_max))
-        return false;
-    budget->used_bytes += bytes;
+    uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+    do
+        if (bytes > budget->bytes_max - MIN(used, budget->bytes_max))
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes, memory_order_relaxed,
+                                                  memory_order_relaxed));
     return true;
 }
 
 void budget_release(struct budget *budget, size_t bytes)
 {
-    ASSERT(bytes <= budget->used_bytes);
-    budget->used_bytes -= bytes;
+    uint64_t used = atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+    ASSERT(bytes <= used);
 }
 
 static struct block *block_new(struct budget *budget, size_t count, size_t size)

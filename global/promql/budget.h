@@ -1,10 +1,10 @@
 #pragma once
 /* Memory of one query: counted allocations under one ceiling. Each block remembers its budget, so that it frees itself
- * from the count; the budget must outlive its blocks. One thread. */
+ * from the count; the budget must outlive its blocks. Any thread of the query. */
 #include "base/defs.h"
 
 struct budget {
-    uint64_t used_bytes;
+    _Atomic uint64_t used_bytes;
     uint64_t bytes_max;
 };
 

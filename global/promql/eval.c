@@ -116,7 +116,7 @@ static int collect_emit(struct sink *sink, const struct promql_series *series)
 int eval_vector(struct eval *eval, const struct grid *grid, const struct ast *ast, struct vector *ret_vector)
 {
     vector_init(ret_vector, eval->budget, grid->steps);
-    struct collect collect = {{collect_emit}, eval, ast, ret_vector};
+    struct collect collect = {{.emit = collect_emit}, eval, ast, ret_vector};
     return eval_node(eval, grid, ast, &collect.sink);
 }
 
@@ -140,7 +140,7 @@ double *eval_scalar(struct eval *eval, const struct grid *grid, const struct ast
         eval_fail_memory(eval, ast);
         return NULL;
     }
-    struct take_values take = {{take_values_emit}, grid->steps, values};
+    struct take_values take = {{.emit = take_values_emit}, grid->steps, values};
     if (eval_node(eval, grid, ast, &take.sink) < 0)
         return NULL;
     return STEAL(values);
@@ -193,7 +193,7 @@ static int broadcast_emit(struct sink *sink, const struct promql_series *series)
 
 static int eval_invariant(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
-    struct broadcast broadcast = {.sink = {broadcast_emit}, .eval = eval, .steps = grid->steps, .next = sink};
+    struct broadcast broadcast = {.sink = {.emit = broadcast_emit}, .eval = eval, .steps = grid->steps, .next = sink};
     if (!series_slots(eval->budget, grid->steps, &broadcast.series))
         return eval_fail_memory(eval, ast);
     CLEANUP_BUDGET UNUSED double *slots = broadcast.series.values;
@@ -294,8 +294,13 @@ enum promql_failure promql_eval(const struct promql_query *query, struct promql_
                                 struct promql_result **ret_result)
 {
     CLEANUP(promql_result_freep) struct promql_result *result = promql_result_new(query->limits.bytes_max);
-    struct eval eval = {
-        .query = query, .budget = &result->budget, .result = result, .error = ret_error, .deadline_ms = INT64_MAX};
+    _Atomic uint64_t samples = 0;
+    struct eval eval = {.query = query,
+                        .samples = &samples,
+                        .budget = &result->budget,
+                        .result = result,
+                        .error = ret_error,
+                        .deadline_ms = INT64_MAX};
     int64_t now_ms = clock_mono_ms(query->clock);
     if (query->limits.timeout_ms > 0 && query->limits.timeout_ms < INT64_MAX - now_ms)
         eval.deadline_ms = now_ms + query->limits.timeout_ms;
@@ -306,7 +311,7 @@ enum promql_failure promql_eval(const struct promql_query *query, struct promql_
         return eval.failure;
     }
     result->steps = grid.steps;
-    result->samples = eval.samples;
+    result->samples = samples;
     *ret_result = STEAL(result);
     return PROMQL_OK;
 }

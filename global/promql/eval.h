@@ -1,6 +1,7 @@
 #pragma once
 /* Evaluates a checked expression over a range of steps against a store. Semantics of Prometheus 2.42. */
 #include "base/clock.h"
+#include "base/crew.h"
 #include "promql/parse.h"
 #include "promql/value.h"
 #include "store/select.h"
@@ -29,6 +30,7 @@ struct promql_query {
     int64_t start_ms, end_ms;
     int64_t step_ms; /* 0: instant, start = end */
     struct promql_limits limits;
+    struct crew *crew;   /* whose idle threads help; NULL: nobody does */
     struct clock *clock; /* for the timeout */
     bool (*cancelled)(void *arg);
     void *cancelled_arg;

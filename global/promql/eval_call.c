@@ -53,12 +53,6 @@ int emit_absent(struct eval *eval, const struct grid *grid, const struct ast *ar
     return any ? sink->emit(sink, &series) : 0;
 }
 
-struct found {
-    struct sink sink;
-    size_t steps;
-    struct promql_series series;
-};
-
 static int found_emit(struct sink *sink, const struct promql_series *series)
 {
     struct found *found = CONTAINER_OF(sink, struct found, sink);
@@ -67,11 +61,19 @@ static int found_emit(struct sink *sink, const struct promql_series *series)
     return 0;
 }
 
+bool found_init(struct found *found, struct eval *eval, const struct grid *grid)
+{
+    static const struct str no_names[1];
+    static const struct series_wanted wanted = {.labels = {.names = no_names}, .any_order = true};
+    *found = (struct found){.sink = {found_emit, &wanted}, .steps = grid->steps};
+    return series_slots(eval->budget, grid->steps, &found->series);
+}
+
 int call_absent(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
     const struct ast *arg = ast_unparen(ast->call.args[0]);
-    struct found found = {{found_emit}, grid->steps, {0}};
-    if (!series_slots(eval->budget, grid->steps, &found.series))
+    struct found found;
+    if (!found_init(&found, eval, grid))
         return eval_fail_memory(eval, ast);
     CLEANUP_BUDGET UNUSED double *slots = found.series.values;
     int error = eval_node(eval, grid, arg, &found.sink);
@@ -142,7 +144,7 @@ static int ignore_emit(struct sink *sink, const struct promql_series *series)
 int call_native_histogram(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
     (void)sink;
-    struct sink ignore = {ignore_emit};
+    struct sink ignore = {.emit = ignore_emit};
     for (size_t i = 0; i < ast->call.arg_count; i++) {
         int error = eval_node(eval, grid, ast->call.args[i], &ignore);
         if (error < 0)

@@ -26,7 +26,7 @@ static int merge_emit(struct sink *sink, const struct promql_series *series)
 
 void merge_init(struct merge *merge, struct eval *eval, const struct grid *grid, const struct ast *ast)
 {
-    *merge = (struct merge){.sink = {merge_emit}, .eval = eval, .ast = ast};
+    *merge = (struct merge){.sink = {.emit = merge_emit}, .eval = eval, .ast = ast};
     label_table_init(&merge->table, eval->budget);
     vector_init(&merge->vector, eval->budget, grid->steps);
 }

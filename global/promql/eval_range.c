@@ -2,92 +2,117 @@
 #include "base/fail.h"
 #include "promql/functions.h"
 #include "promql/functions_range.h"
-#include "promql/label_set.h"
-#include "promql/source.h"
+#include "promql/scan.h"
 
 struct range_call {
     struct scan scan;
     struct eval *eval;
-    const struct grid *grid;
+    const struct ast *ast;
     struct lookup lookup;
     range_fn *function;
-    bool keep_name;
     double *args[WINDOW_ARGS_MAX]; /* a value per step; NULL: none */
-    struct window window;
-    struct sample *ring; /* where the window's samples lie; its first is at ring + head */
-    size_t head, capacity;
-    struct promql_series series;
-    struct sink *next;
 };
 
-#define RING_SAMPLES_MIN 64
+/* What one thread has: samples of the series from the first of the window on, as far as they were read. */
+struct range_worker {
+    struct scan_worker base;
+    struct window window;
+    struct sample *samples; /* no stale markers */
+    size_t begin, end;      /* of the window; end is as far as anybody has looked */
+    size_t have, capacity;
+    size_t last_fall; /* the last of those before `end` that is below the one before it; 0: none */
+    bool ended;       /* the source has no more */
+};
 
-/* Room for one sample behind the last: by moving the window to the front when half is free, else by doubling. */
-static int ring_make_room(struct range_call *call)
+/* Room for SOURCE_SAMPLES behind what is there: by moving what is still needed to the front, else by growing. */
+static int make_room(struct range_worker *worker)
 {
-    struct window *window = &call->window;
-    if (call->head > 0 && call->head >= call->capacity / 2) {
-        memmove(call->ring, call->ring + call->head, window->count * sizeof(*call->ring));
-        call->head = 0;
-        return 0;
+    if (worker->begin > 0 && worker->begin >= worker->capacity / 2) {
+        worker->have -= worker->begin;
+        memmove(worker->samples, worker->samples + worker->begin, worker->have * sizeof(*worker->samples));
+        worker->last_fall -= MIN(worker->last_fall, worker->begin);
+        worker->end -= worker->begin;
+        worker->begin = 0;
     }
-    size_t capacity = MAX(call->capacity * 2, (size_t)RING_SAMPLES_MIN);
-    struct sample *ring = budget_grow(call->eval->budget, call->ring, capacity, sizeof(*ring));
-    if (!ring)
-        return eval_fail_memory(call->eval, window->ast);
-    call->ring = ring;
-    call->capacity = capacity;
+    if (worker->capacity - worker->have >= SOURCE_SAMPLES)
+        return 0;
+    size_t capacity = worker->capacity * 2 + SOURCE_SAMPLES;
+    struct sample *samples =
+        budget_grow(worker->base.eval->budget, worker->samples, capacity, sizeof(*worker->samples));
+    if (!samples)
+        return eval_fail_memory(worker->base.eval, worker->window.ast);
+    worker->samples = samples;
+    worker->capacity = capacity;
     return 0;
 }
 
-/* Both ends belong to the window; stale markers do not. */
-static int slide(struct range_call *call, struct source *source)
+/* Reads on. Stale markers are left out, and what lies before the window. */
+static int read_on(struct range_worker *worker, struct source *source)
 {
-    struct window *window = &call->window;
-    while (window->count > 0 && call->ring[call->head].time_ms < window->start_ms) {
-        call->head++;
-        window->count--;
+    int error = make_room(worker);
+    if (error < 0)
+        return error;
+    struct sample *into = worker->samples + worker->have;
+    int64_t got = source_read(source, into);
+    if (got <= 0) {
+        worker->ended = true;
+        return (int)got;
     }
-    const struct sample *sample;
-    for (; (sample = source_peek(source)) && sample->time_ms <= window->end_ms; source->at++) {
-        if (sample->time_ms < window->start_ms || value_is_stale(sample->value))
-            continue;
-        if (call->head + window->count == call->capacity) {
-            int error = ring_make_room(call);
-            if (error < 0)
-                return error;
-        }
-        call->ring[call->head + window->count++] = *sample;
+    size_t kept = 0;
+    for (int64_t i = 0; i < got; i++) {
+        into[kept] = into[i];
+        kept += !value_is_stale(into[i].value) && into[i].time_ms >= worker->window.start_ms;
     }
-    if (window->count > 0)
-        window->samples = call->ring + call->head;
-    return source->error;
+    worker->have += kept;
+    return 0;
 }
 
-static int emit_range(struct range_call *call, struct labels *labels)
+/* Both ends belong to the window. */
+static int slide(struct range_worker *worker, struct source *source)
 {
-    CLEANUP(labels_unrefp)
-    struct labels *named = call->keep_name ? labels_ref(labels) : label_set_without_name(labels);
-    call->series.labels = named;
-    return call->next->emit(call->next, &call->series);
+    struct window *window = &worker->window;
+    for (;;) {
+        const struct sample *samples = worker->samples;
+        size_t end = worker->end;
+        for (; end < worker->have && samples[end].time_ms <= window->end_ms; end++)
+            if (end > 0 && samples[end].value < samples[end - 1].value)
+                worker->last_fall = end;
+        worker->end = end;
+        while (worker->begin < end && samples[worker->begin].time_ms < window->start_ms)
+            worker->begin++;
+        if (end < worker->have || worker->ended)
+            break;
+        int error = read_on(worker, source);
+        if (error < 0)
+            return error;
+    }
+    window->samples = worker->samples + worker->begin;
+    window->count = worker->end - worker->begin;
+    window->falls = worker->last_fall > worker->begin;
+    return 0;
 }
 
-static int range_series(struct scan *scan, struct labels *labels, struct source *source)
+static int range_series(const struct scan *scan, struct scan_worker *base, struct source *source,
+                        struct promql_series *ret_series)
 {
-    struct range_call *call = CONTAINER_OF(scan, struct range_call, scan);
-    struct window *window = &call->window;
-    bool any = false;
-    series_clear(&call->series, call->grid->steps);
-    window->count = call->head = 0;
-    for (size_t step = 0; step < call->grid->steps; step++) {
+    const struct range_call *call = CONTAINER_OF(scan, struct range_call, scan);
+    struct range_worker *worker = CONTAINER_OF(base, struct range_worker, base);
+    struct window *window = &worker->window;
+    int any = 0;
+    window->eval = base->eval;
+    window->ast = call->ast;
+    window->range_ms = call->lookup.range_ms;
+    worker->begin = worker->end = worker->have = worker->last_fall = 0;
+    worker->ended = false;
+    for (size_t step = 0; step < scan->grid->steps; step++) {
         window->end_ms = lookup_time_ms(&call->lookup, step);
         window->start_ms = window->end_ms - call->lookup.range_ms;
-        int error = slide(call, source);
+        int error = slide(worker, source);
         if (error < 0)
             return error;
         if (window->count == 0)
             continue;
-        window->step_time_ms = grid_time_ms(call->grid, step);
+        window->step_time_ms = grid_time_ms(scan->grid, step);
         for (size_t i = 0; i < WINDOW_ARGS_MAX && call->args[i]; i++)
             window->args[i] = call->args[i][step];
         double value;
@@ -95,14 +120,21 @@ static int range_series(struct scan *scan, struct labels *labels, struct source 
         if (given < 0)
             return given;
         if (given > 0) {
-            promql_set(&call->series, step, value);
-            any = true;
+            promql_set(ret_series, step, value);
+            any = 1;
         }
-        error = eval_work(call->eval, 1 + window->count);
+        error = eval_work(base->eval, 1 + window->count);
         if (error < 0)
             return error;
     }
-    return any ? emit_range(call, labels) : 0;
+    return any;
+}
+
+static void range_worker_done(struct scan_worker *base)
+{
+    struct range_worker *worker = CONTAINER_OF(base, struct range_worker, base);
+    budget_free(worker->samples);
+    budget_free(worker->window.scratch);
 }
 
 static int eval_args(struct range_call *call, const struct ast *ast, const struct ast **ret_matrix)
@@ -114,7 +146,7 @@ static int eval_args(struct range_call *call, const struct ast *ast, const struc
             *ret_matrix = arg;
             continue;
         }
-        call->args[count] = eval_scalar(call->eval, call->grid, arg);
+        call->args[count] = eval_scalar(call->eval, call->scan.grid, arg);
         if (!call->args[count])
             return -1;
         count++;
@@ -125,87 +157,68 @@ static int eval_args(struct range_call *call, const struct ast *ast, const struc
 static int scan_matrix(struct range_call *call, const struct ast *matrix)
 {
     ASSERT(matrix);
-    call->lookup = lookup_of(call->eval, call->grid, matrix);
-    call->window.range_ms = call->lookup.range_ms;
-    if (matrix->kind == AST_SUBQUERY)
-        return scan_subquery(call->eval, call->grid, matrix, &call->scan);
-    struct range_aggregate aggregate = range_aggregate(call->window.ast->call.function->id);
-    if (aggregate.function) {
-        call->function = aggregate.function;
-        call->scan.field = aggregate.field;
+    call->scan.ast = matrix;
+    call->lookup = lookup_of(call->eval, call->scan.grid, matrix);
+    if (matrix->kind != AST_SUBQUERY) {
+        struct range_aggregate aggregate = range_aggregate(call->ast->call.function->id);
+        call->function = aggregate.function ? aggregate.function : call->function;
+        call->scan.field = aggregate.function ? aggregate.field : SELECT_LAST;
         call->scan.counted = aggregate.counted;
     }
-    return scan_selector(call->eval, call->grid, matrix, &call->scan);
+    return scan_run(call->eval, &call->scan);
 }
 
 /* absent_over_time: where no series had a value. */
-struct absent {
-    struct sink sink;
-    size_t steps;
-    struct promql_series found;
-};
-
-static int absent_emit(struct sink *sink, const struct promql_series *series)
-{
-    struct absent *absent = CONTAINER_OF(sink, struct absent, sink);
-    for (size_t i = 0; i < promql_words(absent->steps); i++)
-        absent->found.present[i] |= series->present[i];
-    return 0;
-}
-
 static int range_absent(struct range_call *call, const struct ast *matrix)
 {
-    struct sink *next = call->next;
-    struct absent absent = {{absent_emit}, call->grid->steps, {0}};
-    if (!series_slots(call->eval->budget, call->grid->steps, &absent.found))
+    struct sink *next = call->scan.next;
+    struct found found;
+    if (!found_init(&found, call->eval, call->scan.grid))
         return eval_fail_memory(call->eval, matrix);
-    CLEANUP_BUDGET UNUSED double *slots = absent.found.values;
-    call->next = &absent.sink;
+    CLEANUP_BUDGET UNUSED double *slots = found.series.values;
+    call->scan.next = &found.sink;
     int error = scan_matrix(call, matrix);
-    return error < 0 ? error : emit_absent(call->eval, call->grid, matrix, &absent.found, next);
+    return error < 0 ? error : emit_absent(call->eval, call->scan.grid, matrix, &found.series, next);
 }
 
-static int range_merged(struct range_call *call, const struct ast *ast, const struct ast *matrix)
+static int range_merged(struct range_call *call, const struct ast *matrix)
 {
-    struct sink *next = call->next;
+    struct sink *next = call->scan.next;
     CLEANUP(merge_done) struct merge merge;
-    merge_init(&merge, call->eval, call->grid, ast);
+    merge_init(&merge, call->eval, call->scan.grid, call->ast);
     merge.strict = true;
-    call->next = &merge.sink;
+    call->scan.next = &merge.sink;
     int error = scan_matrix(call, matrix);
     return error < 0 ? error : vector_drain(&merge.vector, next);
 }
 
-static int range_run(struct range_call *call, const struct ast *ast)
+static int range_run(struct range_call *call)
 {
     const struct ast *matrix = NULL;
-    if (!series_slots(call->eval->budget, call->grid->steps, &call->series))
-        return eval_fail_memory(call->eval, ast);
-    int error = eval_args(call, ast, &matrix);
+    int error = eval_args(call, call->ast, &matrix);
     if (error < 0)
         return error;
-    if (ast->call.function->id == FUNCTION_ABSENT_OVER_TIME)
+    if (call->ast->call.function->id == FUNCTION_ABSENT_OVER_TIME)
         return range_absent(call, matrix);
-    if (call->keep_name || ast_has_one_name(matrix))
+    if (!call->scan.drop_name || ast_has_one_name(matrix))
         return scan_matrix(call, matrix);
-    return range_merged(call, ast, matrix);
+    return range_merged(call, matrix);
 }
 
 int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
     uint16_t id = ast->call.function->id;
-    struct range_call call = {.scan = {.series = range_series},
+    struct range_call call = {.scan = {.grid = grid,
+                                       .drop_name = id != FUNCTION_LAST_OVER_TIME,
+                                       .worker_bytes = sizeof(struct range_worker),
+                                       .series = range_series,
+                                       .worker_done = range_worker_done,
+                                       .next = sink},
                               .eval = eval,
-                              .grid = grid,
-                              .function = range_function(id),
-                              .keep_name = id == FUNCTION_LAST_OVER_TIME,
-                              .window = {.eval = eval, .ast = ast},
-                              .next = sink};
-    int error = range_run(&call, ast);
+                              .ast = ast,
+                              .function = range_function(id)};
+    int error = range_run(&call);
     for (size_t i = 0; i < WINDOW_ARGS_MAX; i++)
         budget_free(call.args[i]);
-    budget_free(call.series.values);
-    budget_free(call.ring);
-    budget_free(call.window.scratch);
     return error;
 }

@@ -1,58 +1,62 @@
 /* Selectors: instant vectors at every step, and the plain samples of a range for an instant query. */
-#include "promql/source.h"
+#include "promql/scan.h"
 
 /* ---- Instant vectors --------------------------------------------------------------------------------------------- */
 
 struct instant {
     struct scan scan;
     struct lookup lookup;
-    size_t steps;
     bool times; /* the samples' times in seconds instead of their values, for timestamp() */
-    struct promql_series series;
-    struct sink *next;
+};
+
+struct instant_worker {
+    struct scan_worker base;
+    struct sample buffer[SOURCE_SAMPLES];
 };
 
 /* The newest sample at or before each step is its value, unless it is older than the lookback or a stale marker. */
-static int instant_series(struct scan *scan, struct labels *labels, struct source *source)
+static int instant_series(const struct scan *scan, struct scan_worker *base, struct source *source,
+                          struct promql_series *ret_series)
 {
-    struct instant *instant = CONTAINER_OF(scan, struct instant, scan);
-    struct promql_series *series = &instant->series;
-    series_clear(series, instant->steps);
+    const struct instant *instant = CONTAINER_OF(scan, struct instant, scan);
+    struct instant_worker *worker = CONTAINER_OF(base, struct instant_worker, base);
     struct sample last = {INT64_MIN, value_stale()};
-    bool any = false;
-    for (size_t step = 0; step < instant->steps; step++) {
+    int64_t at = 0, count = 0;
+    bool ended = false;
+    int any = 0;
+    for (size_t step = 0; step < scan->grid->steps; step++) {
         int64_t time_ms = lookup_time_ms(&instant->lookup, step);
-        const struct sample *sample;
-        while ((sample = source_peek(source)) && sample->time_ms <= time_ms) {
-            last = *sample;
-            source->at++;
+        for (;;) {
+            while (at < count && worker->buffer[at].time_ms <= time_ms)
+                last = worker->buffer[at++];
+            if (at < count || ended)
+                break;
+            at = 0;
+            count = source_read(source, worker->buffer);
+            ended = count <= 0;
+            if (count < 0)
+                return (int)count;
         }
-        if (source->error < 0)
-            return source->error;
         if (last.time_ms < time_ms - instant->lookup.range_ms || value_is_stale(last.value))
             continue;
-        promql_set(series, step, instant->times ? (double)last.time_ms / 1000 : last.value);
-        any = true;
+        promql_set(ret_series, step, instant->times ? (double)last.time_ms / 1000 : last.value);
+        any = 1;
     }
-    if (!any)
-        return 0;
-    series->labels = labels;
-    int error = eval_work(source->eval, instant->steps);
-    return error < 0 ? error : instant->next->emit(instant->next, series);
+    int error = eval_work(base->eval, scan->grid->steps);
+    return error < 0 ? error : any;
 }
 
 static int scan_instant(struct eval *eval, const struct grid *grid, const struct ast *ast, bool times,
                         struct sink *sink)
 {
-    struct instant instant = {.scan = {.series = instant_series},
+    struct instant instant = {.scan = {.ast = ast,
+                                       .grid = grid,
+                                       .worker_bytes = sizeof(struct instant_worker),
+                                       .series = instant_series,
+                                       .next = sink},
                               .lookup = lookup_of(eval, grid, ast),
-                              .steps = grid->steps,
-                              .times = times,
-                              .next = sink};
-    if (!series_slots(eval->budget, grid->steps, &instant.series))
-        return eval_fail_memory(eval, ast);
-    CLEANUP_BUDGET UNUSED double *slots = instant.series.values;
-    return scan_selector(eval, grid, ast, &instant.scan);
+                              .times = times};
+    return scan_run(eval, &instant.scan);
 }
 
 int eval_selector(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
@@ -68,12 +72,12 @@ int eval_selector_times(struct eval *eval, const struct grid *grid, const struct
 /* ---- The samples of a range -------------------------------------------------------------------------------------- */
 
 struct matrix {
-    struct scan scan;
     struct eval *eval;
     const struct ast *ast;
     struct promql_value *value;
     size_t capacity;
     int64_t start_ms, end_ms;
+    struct sample *buffer;
 };
 
 static struct promql_points *matrix_add(struct matrix *matrix, struct labels *labels)
@@ -92,27 +96,35 @@ static struct promql_points *matrix_add(struct matrix *matrix, struct labels *la
     return added;
 }
 
-static int matrix_series(struct scan *scan, struct labels *labels, struct source *source)
+static int matrix_samples(struct matrix *matrix, struct source *source, struct sample **samples, size_t *count)
 {
-    struct matrix *matrix = CONTAINER_OF(scan, struct matrix, scan);
-    CLEANUP_BUDGET struct sample *samples = NULL;
-    size_t count = 0;
     size_t capacity = 0;
-    const struct sample *sample;
-    for (; (sample = source_peek(source)) && sample->time_ms <= matrix->end_ms; source->at++) {
-        if (sample->time_ms < matrix->start_ms || value_is_stale(sample->value))
-            continue;
-        if (count == capacity) {
-            capacity = MAX(capacity * 2, (size_t)16);
-            struct sample *grown = budget_grow(matrix->eval->budget, samples, capacity, sizeof(*samples));
+    int64_t got;
+    while ((got = source_read(source, matrix->buffer)) > 0) {
+        if (*count + (size_t)got > capacity) {
+            capacity = MAX(capacity * 2, *count + (size_t)got);
+            struct sample *grown = budget_grow(matrix->eval->budget, *samples, capacity, sizeof(**samples));
             if (!grown)
                 return eval_fail_memory(matrix->eval, matrix->ast);
-            samples = grown;
+            *samples = grown;
         }
-        samples[count++] = *sample;
+        for (int64_t i = 0; i < got; i++) {
+            const struct sample *sample = &matrix->buffer[i];
+            if (sample->time_ms >= matrix->start_ms && sample->time_ms <= matrix->end_ms &&
+                !value_is_stale(sample->value))
+                (*samples)[(*count)++] = *sample;
+        }
     }
-    if (source->error < 0 || count == 0)
-        return source->error;
+    return (int)got;
+}
+
+static int matrix_series(struct matrix *matrix, struct labels *labels, struct source *source)
+{
+    CLEANUP_BUDGET struct sample *samples = NULL;
+    size_t count = 0;
+    int error = matrix_samples(matrix, source, &samples, &count);
+    if (error < 0 || count == 0)
+        return error;
     struct promql_points *points = matrix_add(matrix, labels);
     if (!points)
         return eval_fail_memory(matrix->eval, matrix->ast);
@@ -121,17 +133,57 @@ static int matrix_series(struct scan *scan, struct labels *labels, struct source
     return 0;
 }
 
+static int matrix_of_selector(struct matrix *matrix, const struct grid *grid)
+{
+    struct select *select = NULL;
+    int error = scan_open(matrix->eval, grid, matrix->ast, false, &select);
+    if (error < 0)
+        return error;
+    CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
+    for (size_t i = 0; i < select_count(select) && error == 0; i++) {
+        CLEANUP(labels_unrefp) struct labels *labels = select_labels(select, i);
+        struct source source = {.eval = matrix->eval, .ast = matrix->ast, .reader = reader};
+        sample_reader_series(reader, i);
+        error = matrix_series(matrix, labels, &source);
+    }
+    sample_reader_free(STEAL(reader));
+    scan_close(matrix->eval, select);
+    return error;
+}
+
+struct matrix_sink {
+    struct sink sink;
+    struct matrix *matrix;
+    const struct grid *inner;
+};
+
+static int matrix_emit(struct sink *sink, const struct promql_series *series)
+{
+    struct matrix_sink *each = CONTAINER_OF(sink, struct matrix_sink, sink);
+    struct source source = {
+        .eval = each->matrix->eval, .ast = each->matrix->ast, .series = series, .grid = each->inner};
+    return matrix_series(each->matrix, series->labels, &source);
+}
+
+static int matrix_of_subquery(struct matrix *matrix, const struct grid *grid)
+{
+    struct grid inner = lookup_subgrid(matrix->eval, grid, matrix->ast);
+    struct matrix_sink each = {.sink = {.emit = matrix_emit}, .matrix = matrix, .inner = &inner};
+    return inner.steps == 0 ? 0 : eval_node(matrix->eval, &inner, matrix->ast->subquery.inner, &each.sink);
+}
+
 int eval_matrix(struct eval *eval, const struct grid *grid, const struct ast *ast, struct promql_value *ret_value)
 {
     ast = ast_unparen(ast);
     struct lookup lookup = lookup_of(eval, grid, ast);
-    struct matrix matrix = {.scan = {.series = matrix_series},
-                            .eval = eval,
+    CLEANUP_BUDGET struct sample *buffer = budget_array(eval->budget, SOURCE_SAMPLES, sizeof(*buffer));
+    struct matrix matrix = {.eval = eval,
                             .ast = ast,
                             .value = ret_value,
                             .start_ms = lookup.first_ms - lookup.range_ms,
-                            .end_ms = lookup.first_ms};
-    if (ast->kind == AST_SUBQUERY)
-        return scan_subquery(eval, grid, ast, &matrix.scan);
-    return scan_selector(eval, grid, ast, &matrix.scan);
+                            .end_ms = lookup.first_ms,
+                            .buffer = buffer};
+    if (!buffer)
+        return eval_fail_memory(eval, ast);
+    return ast->kind == AST_SUBQUERY ? matrix_of_subquery(&matrix, grid) : matrix_of_selector(&matrix, grid);
 }

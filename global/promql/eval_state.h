@@ -28,14 +28,21 @@ struct eval {
     struct promql_result *result;
     struct promql_error *error;
     enum promql_failure failure;
-    int64_t deadline_ms; /* monotonic; INT64_MAX: none */
-    uint64_t samples;    /* read from the store */
-    size_t work;         /* samples and steps since the last look at deadline and cancelled */
+    int64_t deadline_ms;       /* monotonic; INT64_MAX: none */
+    _Atomic uint64_t *samples; /* read from the store, by all threads of the query */
+    size_t work;               /* samples and steps since the last look at deadline and cancelled */
+};
+
+/* What a consumer needs of the series that come to it. */
+struct series_wanted {
+    struct labels_wanted labels;
+    bool any_order; /* they may come in any order, and its result is the same to the bit */
 };
 
 /* Consumers embed it in a struct of their own. 0, or a negative errno once the evaluation has failed. */
 struct sink {
     int (*emit)(struct sink *sink, const struct promql_series *series);
+    const struct series_wanted *wanted; /* NULL: all labels, in order. Who emits may give more */
 };
 
 /* Records the first failure; always -EINVAL, for `return eval_fail(...)`. */
@@ -93,6 +100,14 @@ MUST_CHECK int eval_matrix(struct eval *eval, const struct grid *grid, const str
 MUST_CHECK int eval_selector_times(struct eval *eval, const struct grid *grid, const struct ast *ast,
                                    struct sink *sink);
 struct labels *absent_labels(const struct ast *ast); /* of absent() and absent_over_time() over this argument */
+/* Where any series has a value. */
+struct found {
+    struct sink sink;
+    size_t steps;
+    struct promql_series series;
+};
+MUST_CHECK bool found_init(struct found *found, struct eval *eval,
+                           const struct grid *grid); /* series.values: to be freed */
 MUST_CHECK int emit_absent(struct eval *eval, const struct grid *grid, const struct ast *arg,
                            const struct promql_series *found, struct sink *sink);
 

@@ -138,7 +138,7 @@ static int run(struct relabelling *relabelling, const struct grid *grid, struct 
 
 int call_label_replace(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
-    struct relabelling relabelling = {.sink = {replace_emit},
+    struct relabelling relabelling = {.sink = {.emit = replace_emit},
                                       .eval = eval,
                                       .ast = ast,
                                       .target = ast_string(ast->call.args[1]),
@@ -159,7 +159,7 @@ int call_label_replace(struct eval *eval, const struct grid *grid, const struct 
 
 int call_label_join(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
-    struct relabelling relabelling = {.sink = {join_emit},
+    struct relabelling relabelling = {.sink = {.emit = join_emit},
                                       .eval = eval,
                                       .ast = ast,
                                       .target = ast_string(ast->call.args[1]),

@@ -43,7 +43,7 @@ static int extrapolated(const struct window *window, bool counter, bool rate, do
     const struct sample *first = &samples[0];
     const struct sample *last = &samples[count - 1];
     double result = last->value - first->value;
-    if (counter)
+    if (counter && window->falls)
         for (size_t i = 1; i < count; i++)
             if (samples[i].value < samples[i - 1].value)
                 result += samples[i - 1].value;

@@ -7,6 +7,7 @@
 struct window {
     const struct sample *samples; /* at least one; no stale markers */
     size_t count;
+    bool falls;               /* some value may be below the one before: false means that none is */
     int64_t start_ms, end_ms; /* both ends belong to it */
     int64_t range_ms;
     int64_t step_time_ms;         /* of the step it is evaluated for; apart from end_ms with offset and @ */

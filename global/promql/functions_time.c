@@ -41,7 +41,7 @@ static int only_emit(struct sink *sink, const struct promql_series *series)
 
 int call_scalar(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
-    struct only only = {{only_emit}, grid->steps, {0}};
+    struct only only = {{.emit = only_emit}, grid->steps, {0}};
     if (!series_slots(eval->budget, grid->steps, &only.seen))
         return eval_fail_memory(eval, ast);
     CLEANUP_BUDGET UNUSED double *slots = only.seen.values;
@@ -85,7 +85,7 @@ int call_timestamp(struct eval *eval, const struct grid *grid, const struct ast 
         struct mapper mapper = {.eval = eval, .grid = grid, .ast = ast, .drop_name = true, .map = map_step_time};
         return mapper_run(&mapper, arg, sink);
     }
-    struct times times = {{times_emit}, sink};
+    struct times times = {{.emit = times_emit}, sink};
     if (ast_has_one_name(arg))
         return eval_selector_times(eval, grid, arg, &times.sink);
     CLEANUP(merge_done) struct merge merge;

@@ -88,3 +88,13 @@ int64_t bit_read_varint(struct bit_reader *reader)
     uint64_t bits = bit_read_uvarint(reader);
     return (int64_t)(bits & 1 ? ~(bits >> 1) : bits >> 1);
 }
+
+uint64_t bit_peek_at_end(struct bit_span span, size_t at)
+{
+    uint64_t word = 0;
+    size_t byte = at / 8;
+    if (byte < span.len) {
+        memcpy(&word, span.data + byte, MIN(sizeof(word), span.len - byte));
+    }
+    return be64toh(word) << (at % 8);
+}

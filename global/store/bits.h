@@ -61,3 +61,34 @@ static inline uint64_t bit_read(struct bit_reader *reader, unsigned count) /* co
 }
 uint64_t bit_read_uvarint(struct bit_reader *reader); /* bad when longer than 64 bits */
 int64_t bit_read_varint(struct bit_reader *reader);
+
+/* ---- Decoding in bulk: where it is stays in registers ---- */
+
+struct bit_span {
+    const uint8_t *data;
+    size_t len; /* bytes */
+};
+#define BIT_PEEK 57 /* bits that one look shows at any place */
+
+uint64_t bit_peek_at_end(struct bit_span span, size_t at); /* bits.c's */
+/* The bits from `at` on, BIT_PEEK of them at least, in the highest places; zeros behind the end: who decodes looks
+ * whether he got past it. */
+static inline uint64_t bit_peek(struct bit_span span, size_t at)
+{
+    size_t byte = at / 8;
+    if (byte + sizeof(uint64_t) > span.len) {
+        return bit_peek_at_end(span, at);
+    }
+    uint64_t word;
+    memcpy(&word, span.data + byte, sizeof(word));
+    return be64toh(word) << (at % 8);
+}
+/* 1 <= count <= 64 of them, as a number. */
+static inline uint64_t bit_peek_number(struct bit_span span, size_t at, unsigned count)
+{
+    if (count <= BIT_PEEK) {
+        return bit_peek(span, at) >> (64 - count);
+    }
+    uint64_t high = bit_peek(span, at) >> 32;
+    return high << (count - 32) | bit_peek(span, at + 32) >> (96 - count);
+}

@@ -61,6 +61,13 @@ struct block_series {      /* arrays are the cursor's, valid until its next bloc
     uint32_t aggregates_id; /* block.c's: of the same series in the block of aggregates, or 0 */
 };
 MUST_CHECK int block_cursor_series(struct block_cursor *cursor, uint32_t id, struct block_series *ret_series);
+/* The series' entry in the index alone: labels as numbers of symbols, chunks. Valid until the next call. */
+struct index_series;
+MUST_CHECK int block_cursor_entry(struct block_cursor *cursor, uint32_t id, const struct index_series **ret_entry);
+/* The text of a symbol. Valid until the next call. */
+MUST_CHECK int block_cursor_symbol(struct block_cursor *cursor, uint32_t symbol, struct str *ret_text);
+/* Appends the samples of one chunk of that entry, without what tombstones cover. */
+MUST_CHECK int block_cursor_samples(struct block_cursor *cursor, size_t chunk, struct samples *samples);
 /* Appends the entries of chunks [first, first + count) of the series. with_aggregates: joined in from the aggregates
  * block; else no entry has ENTRY_AGGREGATES. An error leaves what was read before it. */
 MUST_CHECK int block_cursor_entries(struct block_cursor *cursor, const struct block_series *series, size_t first,

@@ -31,6 +31,7 @@ void block_cursor_free(struct block_cursor *cursor)
     windows_cursor_done(&cursor->windows);
     index_cursor_done(&cursor->aggregates_index);
     segments_cursor_done(&cursor->aggregates_chunks);
+    samples_done(&cursor->samples);
     labels_unref(cursor->labels);
     block_unref(cursor->block);
     mem_free(cursor);
@@ -59,6 +60,7 @@ int block_cursor_series(struct block_cursor *cursor, uint32_t id, struct block_s
 {
     struct block_series series = {.id = id};
     struct labels *labels = NULL;
+    cursor->id = id;
     int error = index_series_read(&cursor->index, id);
     error = error ? error : read_windows(cursor, id, &series);
     error = error ? error : index_series_labels(&cursor->index, &labels);
@@ -74,29 +76,71 @@ int block_cursor_series(struct block_cursor *cursor, uint32_t id, struct block_s
     return 0;
 }
 
+int block_cursor_entry(struct block_cursor *cursor, uint32_t id, const struct index_series **ret_entry)
+{
+    cursor->id = id;
+    int error = index_series_read(&cursor->index, id);
+    if (!error) {
+        *ret_entry = cursor->index.entry;
+    }
+    return error;
+}
+
+int block_cursor_symbol(struct block_cursor *cursor, uint32_t symbol, struct str *ret_text)
+{
+    return symbol_read(&cursor->index.symbols, symbol, ret_text);
+}
+
 /* ---- Chunks ---- */
 
-static int read_samples(struct xor_reader *reader, const struct block_chunk *chunk, struct note_reader *note,
-                        struct entries *entries)
+/* Ascending, and in the times that the index says. */
+static bool are_in_order(const struct block_chunk *chunk, const struct sample *samples, size_t count)
 {
-    struct entry entry = {0};
-    int64_t before = INT64_MIN;
-    int result;
-    entries_reserve(entries, entries->count + reader->left);
-    while ((result = xor_read(reader, &entry.sample)) > 0) {
-        int64_t time_ms = entry.sample.time_ms;
-        if (time_ms < chunk->min_time_ms || time_ms > chunk->max_time_ms || time_ms <= before) {
-            return -EBADMSG;
-        }
-        before = time_ms;
+    bool good =
+        count == 0 || (samples[0].time_ms >= chunk->min_time_ms && samples[count - 1].time_ms <= chunk->max_time_ms);
+    for (size_t i = 1; i < count; i++) {
+        good &= samples[i].time_ms > samples[i - 1].time_ms;
+    }
+    return good;
+}
+
+/* Appends the samples of a chunk as they are written; none of one of native histograms in a foreign block. */
+static int decode_chunk(struct block_cursor *cursor, const struct block_chunk *chunk, struct samples *samples)
+{
+    uint8_t encoding;
+    struct str data;
+    int error = segments_read(&cursor->chunks, chunk->ref, &encoding, &data);
+    if (error) {
+        return error;
+    }
+    bool foreign = !cursor->block->raw.meta.ours;
+    if (foreign && (encoding == CHUNK_HISTOGRAM || encoding == CHUNK_FLOAT_HISTOGRAM)) {
+        atomic_store(&cursor->block->has_histograms, true);
+        return 0;
+    }
+    if (encoding != CHUNK_XOR || data.len < XOR_HEADER_BYTES) {
+        return -EBADMSG;
+    }
+    size_t count = xor_count(data.ptr, data.len);
+    samples_reserve(samples, samples->count + count);
+    struct sample *into = samples->items + samples->count;
+    if (xor_decode(data.ptr, data.len, into) < 0 || !are_in_order(chunk, into, count)) {
+        return -EBADMSG;
+    }
+    samples->count += count;
+    return 0;
+}
+
+static void fill_entries(const struct samples *samples, struct note_reader *note, struct entries *entries)
+{
+    entries_reserve(entries, entries->count + samples->count);
+    for (size_t i = 0; i < samples->count; i++) {
+        struct entry entry = {.sample = samples->items[i], .count = !value_is_stale(samples->items[i].value)};
         if (note) {
             note_reader_sample(note, &entry);
-        } else {
-            entry.count = !value_is_stale(entry.sample.value);
         }
-        entries_add(entries, &entry);
+        entries->items[entries->count++] = entry;
     }
-    return result;
 }
 
 /* Of ours: the chunk is as the index and the note have it, to the last sample. */
@@ -108,6 +152,15 @@ static int check_chunk(const struct block_chunk *chunk, const struct note_reader
     return good ? 0 : -EBADMSG;
 }
 
+/* Times come ascending; `at` goes on from one call to the next. */
+static bool is_covered(const struct tombstone *items, size_t count, size_t *at, int64_t time_ms)
+{
+    while (*at < count && items[*at].max_time_ms < time_ms) {
+        (*at)++;
+    }
+    return *at < count && items[*at].min_time_ms <= time_ms;
+}
+
 /* Takes out what tombstones cover, from an entry on. */
 static void apply_tombstones(const struct block *block, uint32_t id, struct entries *entries, size_t from)
 {
@@ -117,11 +170,7 @@ static void apply_tombstones(const struct block *block, uint32_t id, struct entr
         return;
     }
     for (size_t i = from; i < entries->count; i++) {
-        int64_t time_ms = entries->items[i].sample.time_ms;
-        while (at < count && items[at].max_time_ms < time_ms) {
-            at++;
-        }
-        if (at == count || items[at].min_time_ms > time_ms) {
+        if (!is_covered(items, count, &at, entries->items[i].sample.time_ms)) {
             entries->items[kept++] = entries->items[i];
         }
     }
@@ -131,33 +180,40 @@ static void apply_tombstones(const struct block *block, uint32_t id, struct entr
 static int read_chunk(struct block_cursor *cursor, const struct block_chunk *chunk, struct note_reader *note,
                       struct entries *entries)
 {
-    uint8_t encoding;
-    struct str data;
-    struct xor_reader reader;
     size_t before = entries->count;
-    int error = segments_read(&cursor->chunks, chunk->ref, &encoding, &data);
+    cursor->samples.count = 0;
+    int error = decode_chunk(cursor, chunk, &cursor->samples);
     if (error) {
         return error;
-    }
-    if (!note && (encoding == CHUNK_HISTOGRAM || encoding == CHUNK_FLOAT_HISTOGRAM)) {
-        atomic_store(&cursor->block->has_histograms, true);
-        return 0;
-    }
-    if (encoding != CHUNK_XOR) {
-        return -EBADMSG;
     }
     if (note) {
         note_reader_next_chunk(note);
     }
-    xor_reader_init(&reader, data.ptr, data.len);
-    error = read_samples(&reader, chunk, note, entries);
-    if (!error && note) {
-        error = check_chunk(chunk, note, entries->items + before, entries->count - before);
-    }
-    if (error) {
+    fill_entries(&cursor->samples, note, entries);
+    if (note && check_chunk(chunk, note, entries->items + before, entries->count - before) < 0) {
         entries->count = before;
+        return -EBADMSG;
     }
-    return error;
+    return 0;
+}
+
+int block_cursor_samples(struct block_cursor *cursor, size_t chunk, struct samples *samples)
+{
+    const struct index_series *entry = cursor->index.entry;
+    size_t count, at = 0, from = samples->count, kept = from;
+    ASSERT(chunk < entry->chunk_count);
+    int error = decode_chunk(cursor, &entry->chunks[chunk], samples);
+    const struct tombstone *items = tombstones_of(&cursor->block->tombstones, cursor->id, &count);
+    if (error || count == 0) {
+        return error;
+    }
+    for (size_t i = from; i < samples->count; i++) {
+        if (!is_covered(items, count, &at, samples->items[i].time_ms)) {
+            samples->items[kept++] = samples->items[i];
+        }
+    }
+    samples->count = kept;
+    return 0;
 }
 
 /* ---- Aggregates ---- */

@@ -49,5 +49,7 @@ struct block_cursor {
     struct str note; /* of the series read last, when the block is ours */
     struct index_cursor aggregates_index;
     struct segments_cursor aggregates_chunks;
+    struct samples samples; /* of one chunk, while it becomes entries */
+    uint32_t id;            /* of the entry read last */
     uint32_t aggregates_id; /* whose entry is in aggregates_index; 0: none */
 };

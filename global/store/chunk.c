@@ -12,6 +12,7 @@
 #include "store/chunk.h"
 
 #include "base/fail.h"
+#include "store/xor.h"
 
 #include <errno.h>
 #include <math.h>
@@ -439,6 +440,75 @@ int chunk_decode(const void *data, size_t len, size_t count, int64_t base_ms, st
             return -EBADMSG;
         }
         entries->count++;
+    }
+    return 0;
+}
+
+/* ---- Samples alone ---- */
+
+static inline size_t skip_number(struct bit_span span, size_t at)
+{
+    unsigned width = (unsigned)(bit_peek(span, at) >> 58);
+    return at + 6 + (width == 63 ? 64 : width);
+}
+
+static inline size_t decode_time(struct bit_span span, size_t at, int64_t *delta)
+{
+    uint64_t word = bit_peek(span, at);
+    if (!(word >> 63)) {
+        return at + 1;
+    }
+    unsigned width = time_widths[word >> 61 & 3];
+    *delta += (int64_t)(word << 3) >> (64 - width);
+    return at + 3 + width;
+}
+
+static inline size_t skip_note(struct bit_span span, size_t at)
+{
+    unsigned form = (unsigned)(bit_peek(span, at) >> 61);
+    if (form < 4) { /* 0: nothing new */
+        return at + 1;
+    }
+    if (form < 6) { /* 10: an extra */
+        return at + 2;
+    }
+    at = skip_number(span, at + 3); /* 111: its resolution; 110: count and resolution */
+    return form == 6 ? skip_number(span, at) : at;
+}
+
+static inline size_t skip_aggregates(struct bit_span span, size_t at)
+{
+    unsigned form = (unsigned)(bit_peek(span, at) >> 62);
+    if (form < 2) {
+        return at + 1;
+    }
+    if (form == 3) {
+        return at + 2 + 3 * 64;
+    }
+    return skip_number(span, skip_number(span, skip_number(span, at + 2 + 4)));
+}
+
+int chunk_decode_samples(struct str data, size_t count, int64_t base_ms, struct sample *ret_samples)
+{
+    struct bit_span span = {(const uint8_t *)data.ptr, data.len};
+    struct xor_value value = XOR_VALUE_INIT;
+    size_t at = 0, end = data.len * 8;
+    int64_t time_ms = base_ms, delta = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool again = !(bit_peek(span, at++) >> 63);
+        if (!again) {
+            at = skip_note(span, decode_time(span, at, &delta));
+        }
+        at = xor_value_read(span, at, &value);
+        if (!again) {
+            at = skip_aggregates(span, at);
+        }
+        bool late = i > 0 && delta <= 0;
+        if (at > end || late || delta < 0 || delta > CHUNK_SPAN_MS_MAX) {
+            return -EBADMSG;
+        }
+        time_ms += delta;
+        ret_samples[i] = (struct sample){time_ms, double_from_bits(value.bits)};
     }
     return 0;
 }

@@ -50,3 +50,5 @@ bool chunk_append(struct chunk **chunk, int64_t base_ms, const struct entry *win
 /* Decodes what chunk_append wrote: appends all entries. -EBADMSG: not such bytes (a spill file that was damaged);
  * entries then has what came before. */
 MUST_CHECK int chunk_decode(const void *data, size_t len, size_t count, int64_t base_ms, struct entries *entries);
+/* The same, of each entry its sample alone, into room for `count`. */
+MUST_CHECK int chunk_decode_samples(struct str data, size_t count, int64_t base_ms, struct sample *ret_samples);

@@ -29,6 +29,20 @@ void entries_done(struct entries *entries)
     *entries = (struct entries){0};
 }
 
+void samples_reserve(struct samples *samples, size_t count)
+{
+    if (count > samples->capacity) {
+        samples->capacity = MAX(count, samples->capacity + samples->capacity / 2);
+        samples->items = mem_resize(samples->items, samples->capacity, sizeof(*samples->items));
+    }
+}
+
+void samples_done(struct samples *samples)
+{
+    mem_free(samples->items);
+    *samples = (struct samples){0};
+}
+
 size_t entries_window_end(const struct entry *entries, size_t count, size_t at)
 {
     int64_t start_ms = entry_window_start_ms(&entries[at]);

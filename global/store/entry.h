@@ -32,6 +32,14 @@ static inline void entries_add(struct entries *entries, const struct entry *entr
 void entries_add_all(struct entries *entries, const struct entry *more, size_t count);
 void entries_done(struct entries *entries);
 
+/* The same of samples alone. */
+struct samples {
+    struct sample *items;
+    size_t count, capacity;
+};
+void samples_reserve(struct samples *samples, size_t count);
+void samples_done(struct samples *samples);
+
 /* Where the window that begins at `at` ends: behind the entries that are of the same one. */
 size_t entries_window_end(const struct entry *entries, size_t count, size_t at);
 /* Where the window of an entry begins: [start, start + resolution), of plain ones [time, time + 1). */

@@ -350,54 +350,65 @@ bool strand_meets(const struct partition *partition, series_ref ref, int64_t sta
     return meets;
 }
 
-static void copy_piece(struct strand_copy *copy, const struct piece *piece)
+static struct strand_part *add_part(struct strand_parts *parts, struct partition *partition, int64_t start, int64_t end)
 {
-    const uint8_t *pending = spill_pending(&copy->partition->spill, piece->offset);
-    size_t at = copy->piece_count++;
-    copy->pieces[at] = *piece;
-    copy->pending[at] = NULL;
+    if (parts->count == parts->capacity) {
+        parts->capacity = 2 * parts->capacity + 8;
+        parts->items = mem_resize(parts->items, parts->capacity, sizeof(*parts->items));
+    }
+    struct strand_part *part = &parts->items[parts->count++];
+    *part = (struct strand_part){
+        .partition = partition, .start_ms = partition->start_ms + start, .end_ms = partition->start_ms + end};
+    return part;
+}
+
+static void add_piece(struct strand_parts *parts, struct partition *partition, const struct piece *piece)
+{
+    const uint8_t *pending = spill_pending(&partition->spill, piece->offset);
+    struct strand_part *part = add_part(parts, partition, piece->start, piece->end);
+    part->piece = *piece;
     if (pending) {
-        copy->pending[at] = mem_alloc(piece->bytes);
-        memcpy(copy->pending[at], pending, piece->bytes);
+        part->pending = mem_alloc(piece->bytes);
+        memcpy(part->pending, pending, piece->bytes);
     }
 }
 
-bool strand_copy(struct partition *partition, series_ref ref, int64_t start_ms, int64_t end_ms,
-                 struct strand_copy *ret_copy)
+void strand_parts_add(struct strand_parts *parts, struct partition *partition, series_ref ref, int64_t start_ms,
+                      int64_t end_ms)
 {
     uint32_t range[2];
-    if (!strand_meets(partition, ref, start_ms, end_ms) || !range_in(partition, start_ms, end_ms, range)) {
-        return false;
-    }
     const struct strand *strand = partition_strand(partition, ref);
-    const struct strand_rest *rest = strand->rest;
-    struct strand_copy copy = {.partition = partition_ref(partition)};
-    if (rest && rest->count > 0) {
-        copy.pieces = mem_array(rest->count, sizeof(*copy.pieces));
-        copy.pending = mem_array(rest->count, sizeof(*copy.pending));
+    if (!strand || !range_in(partition, start_ms, end_ms, range)) {
+        return;
     }
+    const struct strand_rest *rest = strand->rest;
     for (size_t i = 0; rest && i < rest->count; i++) {
         if (piece_meets(&rest->pieces[i], range)) {
-            copy_piece(&copy, &rest->pieces[i]);
+            add_piece(parts, partition, &rest->pieces[i]);
         }
     }
-    copy.late = rest && chunk_meets(rest->late, range) ? chunk_ref(rest->late) : NULL;
-    copy.open = chunk_meets(strand->open, range) ? chunk_ref(strand->open) : NULL;
-    *ret_copy = copy;
-    return true;
+    struct chunk *chunks[] = {rest ? rest->late : NULL, strand->open};
+    for (size_t i = 0; i < ARRAY_LEN(chunks); i++) {
+        if (chunk_meets(chunks[i], range)) {
+            add_part(parts, partition, chunks[i]->start, chunks[i]->end)->chunk = chunk_ref(chunks[i]);
+        }
+    }
 }
 
-void strand_copy_done(struct strand_copy *copy)
+void strand_parts_clear(struct strand_parts *parts)
 {
-    for (size_t i = 0; i < copy->piece_count; i++) {
-        mem_free(copy->pending[i]);
+    for (size_t i = 0; i < parts->count; i++) {
+        mem_free(parts->items[i].pending);
+        chunk_unref(parts->items[i].chunk);
     }
-    mem_free(copy->pieces);
-    mem_free(copy->pending);
-    chunk_unref(copy->late);
-    chunk_unref(copy->open);
-    partition_unref(copy->partition);
-    *copy = (struct strand_copy){0};
+    parts->count = 0;
+}
+
+void strand_parts_done(struct strand_parts *parts)
+{
+    strand_parts_clear(parts);
+    mem_free(parts->items);
+    *parts = (struct strand_parts){0};
 }
 
 int strand_read_chunk(const struct partition *partition, const struct chunk *chunk, struct entries *entries)
@@ -405,13 +416,17 @@ int strand_read_chunk(const struct partition *partition, const struct chunk *chu
     return chunk_decode(chunk->data, chunk_data_bytes(chunk), chunk->entries, partition->start_ms, entries);
 }
 
-/* From the file, or from bytes that were pending. */
-static int read_piece(const struct partition *partition, const struct piece *piece, const uint8_t *pending,
-                      struct entries *entries)
+#define PIECE_BYTES_FEW 1024 /* all but windows of very many entries */
+
+/* The data of a piece, of which the checksum is right: of `pending`, or read from the file into `few`, or into memory
+ * of ret_many, the caller's. */
+static int load_piece(const struct partition *partition, const struct piece *piece, const uint8_t *pending,
+                      uint8_t few[static PIECE_BYTES_FEW], uint8_t **ret_many, struct str *ret_data)
 {
-    uint8_t few[1024];
-    CLEANUP_FREE uint8_t *many = !pending && piece->bytes > sizeof(few) ? mem_alloc(piece->bytes) : NULL;
-    uint8_t *buffer = many ? many : few;
+    uint8_t *buffer = few;
+    if (!pending && piece->bytes > PIECE_BYTES_FEW) {
+        buffer = *ret_many = mem_alloc(piece->bytes);
+    }
     if (!pending) {
         int64_t got = file_read_at(partition->spill.file, buffer, piece->bytes, piece->offset);
         if (got != (int64_t)piece->bytes) {
@@ -422,13 +437,45 @@ static int read_piece(const struct partition *partition, const struct piece *pie
     size_t len = piece->bytes - PIECE_CRC_BYTES;
     uint32_t crc;
     memcpy(&crc, data + len, sizeof(crc));
-    return crc == crc32c(0, data, len) ? chunk_decode(data, len, piece->entries, partition->start_ms, entries)
-                                       : -EBADMSG;
+    *ret_data = str_of(data, len);
+    return crc == crc32c(0, data, len) ? 0 : -EBADMSG;
 }
 
-int strand_read_piece(const struct strand_copy *copy, size_t index, struct entries *entries)
+static int read_piece(const struct partition *partition, const struct piece *piece, const uint8_t *pending,
+                      struct entries *entries)
 {
-    return read_piece(copy->partition, &copy->pieces[index], copy->pending[index], entries);
+    uint8_t few[PIECE_BYTES_FEW];
+    CLEANUP_FREE uint8_t *many = NULL;
+    struct str data;
+    int error = load_piece(partition, piece, pending, few, &many, &data);
+    return error ? error : chunk_decode(data.ptr, data.len, piece->entries, partition->start_ms, entries);
+}
+
+int strand_read(const struct strand_part *part, struct entries *entries)
+{
+    return part->chunk ? strand_read_chunk(part->partition, part->chunk, entries)
+                       : read_piece(part->partition, &part->piece, part->pending, entries);
+}
+
+int strand_read_samples(const struct strand_part *part, struct samples *samples)
+{
+    uint8_t few[PIECE_BYTES_FEW];
+    CLEANUP_FREE uint8_t *many = NULL;
+    struct str data;
+    int error = 0;
+    size_t count = part->chunk ? part->chunk->entries : part->piece.entries;
+    if (part->chunk) {
+        data = str_of(part->chunk->data, chunk_data_bytes(part->chunk));
+    } else {
+        error = load_piece(part->partition, &part->piece, part->pending, few, &many, &data);
+    }
+    if (error) {
+        return error;
+    }
+    samples_reserve(samples, samples->count + count);
+    error = chunk_decode_samples(data, count, part->partition->start_ms, samples->items + samples->count);
+    samples->count += error ? 0 : count;
+    return error;
 }
 
 /* ---- Cutting ---- */

@@ -91,23 +91,32 @@ enum put_result partition_put(struct partition *partition, series_ref ref, const
 /* Loads ahead what partition_put will look at: 0 the strand, 1 its chunk, 2 the end of that. */
 void partition_prefetch(const struct partition *partition, series_ref ref, int how);
 
-/* What a reader needs of a strand, copied under the data lock: then it is decoded without. Zeroed is empty. */
-struct strand_copy {
-    struct partition *partition; /* a reference */
-    struct piece *pieces;        /* in the order in which they came, oldest first */
-    uint8_t **pending;           /* by piece: bytes that were not in the file yet, or NULL */
-    size_t piece_count;
-    struct chunk *late, *open; /* references, or NULL */
+/* What a reader needs of a strand, noted under the data lock: then it is decoded without. */
+struct strand_part {
+    struct partition *partition; /* not a reference: the reader has one elsewhere */
+    struct chunk *chunk;         /* a reference, or NULL: */
+    struct piece piece;          /* one of the spill file, */
+    uint8_t *pending;            /* or its bytes, which were not in the file yet */
+    int64_t start_ms, end_ms;    /* [start, end) of its windows */
 };
-/* Those whose windows meet [start, end]. False: none does, nothing was copied. */
-bool strand_copy(struct partition *partition, series_ref ref, int64_t start_ms, int64_t end_ms,
-                 struct strand_copy *ret_copy);
+/* Growing, to be used again and again; zeroed is empty. Pieces come in the order in which they came, oldest first, then
+ * what came late, then the chunk that grows. */
+struct strand_parts {
+    struct strand_part *items;
+    size_t count, capacity;
+};
+/* Appends the parts whose windows meet [start, end]. Under the data lock. */
+void strand_parts_add(struct strand_parts *parts, struct partition *partition, series_ref ref, int64_t start_ms,
+                      int64_t end_ms);
+void strand_parts_clear(struct strand_parts *parts);
+void strand_parts_done(struct strand_parts *parts);
 /* Its two hours meet [start, end]. */
 bool partition_meets(const struct partition *partition, int64_t start_ms, int64_t end_ms);
 bool strand_meets(const struct partition *partition, series_ref ref, int64_t start_ms, int64_t end_ms);
-void strand_copy_done(struct strand_copy *copy);
-/* Appends the entries of one piece. -EIO, -EBADMSG. */
-MUST_CHECK int strand_read_piece(const struct strand_copy *copy, size_t index, struct entries *entries);
+/* Appends the entries of one part. -EIO, -EBADMSG. */
+MUST_CHECK int strand_read(const struct strand_part *part, struct entries *entries);
+/* The same, of each entry its sample alone. */
+MUST_CHECK int strand_read_samples(const struct strand_part *part, struct samples *samples);
 MUST_CHECK int strand_read_chunk(const struct partition *partition, const struct chunk *chunk, struct entries *entries);
 /* All of a strand of a sealed partition, merged. `scratch` is emptied and used. -EBADMSG, -EIO: what could be read is
  * there all the same. */

@@ -163,10 +163,10 @@ static int collect_series(const struct wanted *wanted, struct collector *collect
     memcpy(matchers, wanted->matchers ? wanted->matchers : &any, wanted->count * sizeof(*matchers));
     matchers[wanted->count] = any;
     CLEANUP(select_freep) struct select *select = NULL;
-    struct select_series series;
+    struct labels *series = NULL;
     result = result == 0 ? select_open(wanted->store, matchers, wanted->count + 1, &range, &select) : result;
     while (result == 0 && (result = select_next(select, &series)) > 0) {
-        collect_labels(wanted, series.labels, collector);
+        collect_labels(wanted, series, collector);
         result = 0;
     }
     matcher_done(&any);

@@ -148,3 +148,67 @@ int xor_read(struct xor_reader *reader, struct sample *ret_sample)
     *ret_sample = (struct sample){state->time_ms, double_from_bits(state->value_bits)};
     return 1;
 }
+
+/* ---- In bulk ---- */
+
+/* The delta of deltas that begins at `at`; where the next bits are. */
+static inline size_t decode_dod(struct bit_span span, size_t at, int64_t *ret_dod)
+{
+    uint64_t word = bit_peek(span, at);
+    *ret_dod = 0;
+    if (!(word >> 63)) {
+        return at + 1;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(dod_forms); i++) {
+        unsigned prefix = dod_forms[i].prefix_bits, bits = dod_forms[i].bits;
+        if (word >> (64 - prefix) == dod_forms[i].prefix) {
+            int64_t value = (int64_t)(word << prefix >> (64 - bits)), highest = INT64_C(1) << (bits - 1);
+            *ret_dod = value > highest ? value - 2 * highest : value;
+            return at + prefix + bits;
+        }
+    }
+    *ret_dod = (int64_t)bit_peek_number(span, at + 4, 64);
+    return at + 4 + 64;
+}
+
+/* The first two samples are written in other forms. */
+static int decode_first(const void *bytes, size_t len, size_t count, struct sample *ret_samples,
+                        struct xor_reader *reader)
+{
+    xor_reader_init(reader, bytes, len);
+    for (size_t i = 0; i < MIN(count, (size_t)2); i++) {
+        int result = xor_read(reader, &ret_samples[i]);
+        if (result <= 0) {
+            return -EBADMSG;
+        }
+    }
+    return 0;
+}
+
+int xor_decode(const void *bytes, size_t len, struct sample *ret_samples)
+{
+    struct bit_span span = {bytes, len};
+    size_t count = xor_count(bytes, len);
+    struct xor_reader reader;
+    if (decode_first(bytes, len, count, ret_samples, &reader) < 0) {
+        return -EBADMSG;
+    }
+    struct xor_value value = {.bits = reader.state.value_bits, .width = 64};
+    if (reader.state.leading != XOR_NOTHING_KEPT) {
+        value.trailing = reader.state.trailing;
+        value.width = 64U - reader.state.leading - reader.state.trailing;
+    }
+    uint64_t time_ms = (uint64_t)reader.state.time_ms, delta_ms = reader.state.delta_ms;
+    size_t at = reader.bits.at, end = len * 8;
+    for (size_t i = 2; i < count; i++) {
+        int64_t dod;
+        at = xor_value_read(span, decode_dod(span, at, &dod), &value);
+        if (at > end) {
+            return -EBADMSG;
+        }
+        delta_ms += (uint64_t)dod;
+        time_ms += delta_ms;
+        ret_samples[i] = (struct sample){(int64_t)time_ms, double_from_bits(value.bits)};
+    }
+    return 0;
+}

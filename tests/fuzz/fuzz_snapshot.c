@@ -27,15 +27,16 @@ static void use(struct store *store)
     ASSERT(matcher_init(&matcher, MATCH_NOT_EQUAL, STR("__name__"), STR(""), error) == 0);
     struct select_range range = {.start_ms = INT64_MIN, .end_ms = INT64_MAX};
     struct select *select = NULL;
-    struct select_series series;
+    struct labels *series = NULL;
     ASSERT(select_open(store, &matcher, 1, &range, &select) == 0);
     while (select_next(select, &series) > 0) {
         struct sample_reader *reader = NULL;
         struct sample samples[64];
-        ASSERT(sample_reader_open(select, &reader) == 0);
+        reader = sample_reader_new(select, SELECT_LAST);
+        sample_reader_current(reader);
         for (int i = 0; i < 1000 && sample_reader_read(reader, samples, ARRAY_LEN(samples)) != 0; i++) {
         }
-        sample_reader_close(reader);
+        sample_reader_free(reader);
     }
     select_free(select);
     matcher_done(&matcher);

@@ -418,15 +418,15 @@ static void read_field(const struct sim *sim, const char *name, const struct exp
     assert_int_equal(matcher_init(&matchers[0], MATCH_EQUAL, str_from("__name__"), str_from(name), error), 0);
     assert_int_equal(matcher_init(&matchers[1], MATCH_EQUAL, str_from("instance"), str_from(exporter->address), error),
                      0);
-    const struct select_range range = {.start_ms = 0, .end_ms = INT64_MAX / 2, .field = field};
+    const struct select_range range = {.start_ms = 0, .end_ms = INT64_MAX / 2};
     CLEANUP(select_freep) struct select *select = NULL;
-    struct select_series series;
+    struct labels *series = NULL;
     assert_int_equal(select_open(global_store(sim->machines[0].global), matchers, 2, &range, &select), 0);
     ret->count = 0;
     assert_int_equal(select_next(select, &series), 1);
-    assert_true(str_equal(labels_get(series.labels, str_from("datacenter")), str_from("dc1")));
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    assert_int_equal(sample_reader_open(select, &reader), 0);
+    assert_true(str_equal(labels_get(series, str_from("datacenter")), str_from("dc1")));
+    CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, field);
+    sample_reader_current(reader);
     struct sample chunk[128];
     for (int64_t got; (got = sample_reader_read(reader, chunk, ARRAY_LEN(chunk))) != 0;) {
         assert_true(got > 0);

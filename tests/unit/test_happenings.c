@@ -111,11 +111,11 @@ static void expect(struct scene *scene, const char *name, const char *wanted)
     assert_int_equal(matcher_init(&matcher, MATCH_EQUAL, STR(LABEL_NAME), str_from(name), error), 0);
     CLEANUP(select_freep) struct select *select = NULL;
     assert_int_equal(select_open(scene->store, &matcher, 1, &range, &select), 0);
-    struct select_series series;
+    struct labels *series = NULL;
     while (select_next(select, &series) > 0) {
-        CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
+        CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
         struct sample samples[64];
-        assert_int_equal(sample_reader_open(select, &reader), 0);
+        sample_reader_current(reader);
         size_t count = (size_t)sample_reader_read(reader, samples, 64);
         for (size_t i = 0; i < count; i++) {
             buf_printf(&text, value_is_stale(samples[i].value) ? "stale" : "%g", samples[i].value);

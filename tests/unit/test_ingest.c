@@ -98,14 +98,14 @@ static size_t samples_of(struct world *world, const char *i, struct sample sampl
     struct select_range range = {.start_ms = NOW_MS - WINDOW_MS, .end_ms = NOW_MS + 2 * WINDOW_MS};
     CLEANUP(select_freep) struct select *select = NULL;
     assert_int_equal(select_open(world->store, matchers, 2, &range, &select), 0);
-    struct select_series series;
+    struct labels *series = NULL;
     size_t count = 0;
     if (select_next(select, &series) > 0) {
-        CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
+        CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
         CLEANUP(buf_done) struct buf text = BUF_INIT(1024);
-        assert_int_equal(sample_reader_open(select, &reader), 0);
+        sample_reader_current(reader);
         count = (size_t)sample_reader_read(reader, samples, 16);
-        labels_print(series.labels, &text);
+        labels_print(series, &text);
         memcpy(name, text.data, text.len);
         name[text.len] = 0;
     }

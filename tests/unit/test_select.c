@@ -79,12 +79,12 @@ static struct select_range range_of(int first, int last)
 /* The instances of what is selected, in its order, joined by spaces. */
 static void selected(struct select *select, struct buf *ret_text)
 {
-    struct select_series item;
+    struct labels *item = NULL;
     size_t count = 0;
     int result;
     buf_reset(ret_text);
     while ((result = select_next(select, &item)) > 0) {
-        buf_printf(ret_text, "%s" STR_FMT, count++ ? " " : "", STR_ARG(labels_get(item.labels, STR("instance"))));
+        buf_printf(ret_text, "%s" STR_FMT, count++ ? " " : "", STR_ARG(labels_get(item, STR("instance"))));
     }
     assert_int_equal(result, 0);
     buf_append_byte(ret_text, 0);
@@ -121,12 +121,12 @@ static void expect_windows(struct store *store, int first, int last)
     struct matcher m = match(MATCH_EQUAL, "__name__", "m");
     struct select_range range = {.start_ms = window_at(first) + 5, .end_ms = window_at(last) + 5};
     CLEANUP(select_freep) struct select *select = NULL;
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    struct select_series item;
+    CLEANUP(sample_reader_freep) struct sample_reader *reader = NULL;
+    struct labels *item = NULL;
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
-    assert_int_equal(item.kind, KIND_COUNTER);
-    assert_int_equal(sample_reader_open(select, &reader), 0);
+    reader = sample_reader_new(select, SELECT_LAST);
+    sample_reader_current(reader);
     struct sample samples[10];
     int64_t count;
     int next = first;
@@ -156,14 +156,14 @@ static void expect(struct store *store, enum select_field field, const struct sa
 {
     struct matcher m = match(MATCH_EQUAL, "__name__", "m");
     struct select_range range = range_of(0, 100);
-    range.field = field;
     CLEANUP(select_freep) struct select *select = NULL;
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    struct select_series item;
+    CLEANUP(sample_reader_freep) struct sample_reader *reader = NULL;
+    struct labels *item = NULL;
     struct sample samples[16];
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
-    assert_int_equal(sample_reader_open(select, &reader), 0);
+    reader = sample_reader_new(select, field);
+    sample_reader_current(reader);
     assert_int_equal(sample_reader_read(reader, samples, ARRAY_LEN(samples)), count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(samples[i].time_ms, expected[i].time_ms);
@@ -292,13 +292,14 @@ static void a_pruned_series_reads_as_it_was(void **state)
     fill(store, ref, 0, 10);
     struct matcher m = match(MATCH_EQUAL, "__name__", "m");
     struct select_range range = {.start_ms = 0, .end_ms = INT64_MAX};
-    struct select_series item;
+    struct labels *item = NULL;
     CLEANUP(select_freep) struct select *select = NULL;
-    CLEANUP(sample_reader_closep) struct sample_reader *early = NULL;
-    CLEANUP(sample_reader_closep) struct sample_reader *late = NULL;
+    CLEANUP(sample_reader_freep) struct sample_reader *early = NULL;
+    CLEANUP(sample_reader_freep) struct sample_reader *late = NULL;
     assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
     assert_int_equal(select_next(select, &item), 1);
-    assert_int_equal(sample_reader_open(select, &early), 0);
+    early = sample_reader_new(select, SELECT_LAST);
+    sample_reader_current(early);
     clock_simulated_advance(fixture->clock, 3 * 86400000);
     store_prune(store);
     store_prune(store);
@@ -310,9 +311,10 @@ static void a_pruned_series_reads_as_it_was(void **state)
     store_write_end(store);
 
     struct sample samples[20];
-    assert_int_equal(sample_reader_open(select, &late), 0);
+    late = sample_reader_new(select, SELECT_LAST);
+    sample_reader_current(late);
     assert_int_equal(sample_reader_read(late, samples, ARRAY_LEN(samples)), 10); /* what a select found, it holds */
-    assert_true(str_equal(labels_get(item.labels, STR("instance")), STR("a")));
+    assert_true(str_equal(labels_get(item, STR("instance")), STR("a")));
     assert_int_equal(sample_reader_read(early, samples, ARRAY_LEN(samples)), 10); /* what it holds, it holds */
 }
 
@@ -335,10 +337,8 @@ static double race_value(int64_t time_ms)
 
 static uint64_t read_one(struct select *select)
 {
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    if (sample_reader_open(select, &reader) < 0) {
-        return 1;
-    }
+    CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
+    sample_reader_current(reader);
     struct sample samples[64];
     int64_t count, before = INT64_MIN;
     uint64_t errors = 0;
@@ -358,7 +358,7 @@ static uint64_t read_all(struct store *store)
     struct select_range range = {.start_ms = 0, .end_ms = INT64_MAX};
     struct select_strings strings = {0};
     CLEANUP(select_freep) struct select *select = NULL;
-    struct select_series item;
+    struct labels *item = NULL;
     struct store_stats stats;
     uint64_t errors = 0;
     if (matcher_init(&matcher, MATCH_REGEX, STR("instance"), STR("host.*"), error) < 0) {

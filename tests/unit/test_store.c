@@ -183,16 +183,16 @@ static void check_field(struct store *store, const struct operation **winners, s
     struct matcher matcher;
     char error[256];
     assert_int_equal(matcher_init(&matcher, MATCH_EQUAL, STR("__name__"), STR("metric"), error), 0);
-    struct select_range range = {.start_ms = NOW_MS - 24 * HOUR_MS, .end_ms = NOW_MS, .field = field};
+    struct select_range range = {.start_ms = NOW_MS - 24 * HOUR_MS, .end_ms = NOW_MS};
     CLEANUP(select_freep) struct select *select = NULL;
     assert_int_equal(select_open(store, &matcher, 1, &range, &select), 0);
     size_t at = 0;
-    struct select_series series;
+    struct labels *series = NULL;
     while (select_next(select, &series) > 0) {
-        CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-        assert_int_equal(sample_reader_open(select, &reader), 0);
+        CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, field);
+        sample_reader_current(reader);
         CLEANUP(labels_unrefp) struct labels *labels = labels_for(winners[at]->series);
-        assert_true(labels_equal(labels, series.labels));
+        assert_true(labels_equal(labels, series));
         uint32_t which = winners[at]->series;
         for (; at < count && winners[at]->series == which; at++) {
             const struct operation *winner = winners[at];
@@ -248,11 +248,11 @@ static uint64_t samples_in(struct store *store)
     CLEANUP(select_freep) struct select *select = NULL;
     assert_int_equal(select_open(store, &matcher, 1, &range, &select), 0);
     uint64_t samples = 0;
-    struct select_series series;
+    struct labels *series = NULL;
     while (select_next(select, &series) > 0) {
-        CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
+        CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
         struct sample some[64];
-        assert_int_equal(sample_reader_open(select, &reader), 0);
+        sample_reader_current(reader);
         for (int64_t got; (got = sample_reader_read(reader, some, ARRAY_LEN(some))) > 0;) {
             samples += (uint64_t)got;
         }

@@ -320,10 +320,10 @@ static void expected_samples(struct world *world, enum select_field field, struc
         qsort(lists[i], counts[i], sizeof(struct sample), compare_samples);
 }
 
-static size_t read_samples(struct select *select, struct sample *samples)
+static size_t read_samples(struct select *select, enum select_field field, struct sample *samples)
 {
-    CLEANUP(sample_reader_closep) struct sample_reader *reader = NULL;
-    assert_int_equal(sample_reader_open(select, &reader), 0);
+    CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, field);
+    sample_reader_current(reader);
     size_t count = 0;
     for (int64_t got; (got = sample_reader_read(reader, samples + count, 1000)) != 0; count += (size_t)got)
         assert_true(got > 0 && count + 2000 < SAMPLES_MAX);
@@ -361,18 +361,18 @@ static void look(struct world *world)
     struct matcher matcher;
     char error[256];
     assert_int_equal(matcher_init(&matcher, MATCH_EQUAL, STR("__name__"), STR("m"), error), 0);
-    struct select_range range = {.start_ms = 0, .end_ms = INT64_MAX, .field = field};
+    struct select_range range = {.start_ms = 0, .end_ms = INT64_MAX};
     CLEANUP(select_freep) struct select *select = NULL;
     assert_int_equal(select_open(world->store, &matcher, 1, &range, &select), 0);
-    struct select_series series;
+    struct labels *series = NULL;
     bool seen[SERIES] = {false};
     while (select_next(select, &series) > 0) {
         uint64_t number;
-        struct str host = labels_get(series.labels, STR("instance"));
+        struct str host = labels_get(series, STR("instance"));
         assert_int_equal(str_to_u64(str_of(host.ptr + 5, host.len - 5), &number), 0);
         assert_true(number < SERIES && !seen[number]);
         seen[number] = true;
-        compare(world, (uint32_t)number, got, read_samples(select, got), lists[number], counts[number]);
+        compare(world, (uint32_t)number, got, read_samples(select, field, got), lists[number], counts[number]);
     }
     for (uint32_t i = 0; i < SERIES; i++)
         if (!seen[i])

@@ -161,22 +161,22 @@ static void read_all(struct bench *bench, const char *what, struct select_range 
     struct matcher matcher;
     char error[256];
     struct select *select = NULL;
-    struct select_series series;
+    struct labels *series = NULL;
     uint64_t samples = 0, count = 0;
     ASSERT(matcher_init(&matcher, MATCH_REGEX, STR("__name__"), STR("node_.*"), error) == 0);
     int64_t from_ns = clock_thread_cpu_ns();
     ASSERT(select_open(bench->store, &matcher, 1, &range, &select) == 0);
     show(what, from_ns, bench->options.series, "series opened");
     from_ns = clock_thread_cpu_ns();
+    struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
     while (select_next(select, &series) > 0) {
-        struct sample_reader *reader = NULL;
         struct sample some[1024];
-        ASSERT(sample_reader_open(select, &reader) == 0);
+        sample_reader_current(reader);
         for (int64_t got; (got = sample_reader_read(reader, some, ARRAY_LEN(some))) > 0;)
             samples += (uint64_t)got;
-        sample_reader_close(reader);
         count++;
     }
+    sample_reader_free(reader);
     show("  read", from_ns, MAX(count, (uint64_t)1), "series");
     show("  read", from_ns, MAX(samples, (uint64_t)1), "sample");
     select_free(select);
