@@ -15,6 +15,7 @@
 #define QUERY_SAMPLES_MAX     100000000000LL
 #define QUERY_TIMEOUT_MIN_MS  1000LL
 #define QUERY_TIMEOUT_MAX_MS  3600000LL
+#define QUERY_THREADS_MAX     64
 #define QUERY_CONCURRENCY_MAX 256
 #define QUERY_MEMORY_MIN      (16LL << 20)
 #define QUERY_MEMORY_MAX      (1LL << 40)
@@ -291,6 +292,14 @@ static const struct conf_table query_table = {
              .min = 1,
              .max = QUERY_CONCURRENCY_MAX,
              .help = "Queries that run at once; others wait."},
+            {.name = "threads",
+             .type = CONF_INT,
+             .offset = SECTION_FIELD(query, threads),
+             .fallback = "0",
+             .max = QUERY_THREADS_MAX,
+             .help =
+                 "Threads that help queries with many series, beside each query's own, as far as they are idle; 0: one "
+                 "less than there are processors. Answers do not depend on it."},
             {.name = "max_memory",
              .type = CONF_BYTES,
              .offset = SECTION_FIELD(query, memory_bytes_max),

@@ -43,6 +43,7 @@ struct global_config {
         int64_t samples_max;
         int64_t timeout_ms;
         int64_t concurrency;
+        int64_t threads;
         uint64_t memory_bytes_max;
         int64_t lookback_delta_ms;
     } query;

@@ -4,8 +4,10 @@
 #include "status.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 
+#define QUERY_HELPERS_MAX      16        /* more of them wait for memory, not for processors */
 #define LAYOUT_BYTES_MAX       (1 * GIB) /* packed */
 #define LAYOUT_CACHE_BYTES_MAX (3 * GIB) /* expanded */
 #define IN_FLIGHT_BYTES_MAX    (512 * MIB)
@@ -222,6 +224,13 @@ static void store_event(void *arg, const char *text)
     log_warn("%s", text);
 }
 
+static size_t helpers_of(const struct global_config *config)
+{
+    cpu_set_t processors;
+    size_t count = sched_getaffinity(0, sizeof(processors), &processors) == 0 ? (size_t)CPU_COUNT(&processors) : 1;
+    return config->query.threads > 0 ? (size_t)config->query.threads : MIN(count - 1, (size_t)QUERY_HELPERS_MAX);
+}
+
 static int make_store(struct global *global, char ret_error[static 512])
 {
     const struct global_config *config = global->config;
@@ -252,7 +261,9 @@ static int make_store(struct global *global, char ret_error[static 512])
     global->ingest = ingest_new(global->store);
     ingest_load(global->ingest, buf_view(&rows), now_ms(global));
     global->coverage = coverage_new(loop_clock(global->seams.loop));
+    global->crew = loop_is_simulated(global->seams.loop) ? NULL : crew_new(helpers_of(global->config));
     struct api_options api = {.store = global->store,
+                              .crew = global->crew,
                               .clock = loop_clock(global->seams.loop),
                               .limits = {.samples_max = (uint64_t)global->config->query.samples_max,
                                          .bytes_max = global->config->query.memory_bytes_max,
@@ -469,6 +480,7 @@ void global_free(struct global *global)
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);
+    crew_free(global->crew);
     coverage_free(global->coverage);
     ingest_free(global->ingest);
     store_free(global->store);

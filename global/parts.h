@@ -18,6 +18,7 @@ struct global {
     struct ingest *ingest;
     struct coverage *coverage;
     struct executor *workers;    /* the server's */
+    struct crew *crew;           /* helps queries; NULL: simulated */
     struct executor *background; /* one thread: the store's work */
     bool working, work_more, work_snapshot;
     struct buf rows;           /* of ingest, for the snapshot that is being written */

@@ -9,6 +9,7 @@ struct api;
 
 struct api_options {
     struct store *store;
+    struct crew *crew; /* helps queries; NULL: nobody does */
     struct clock *clock;
     struct promql_limits limits; /* of each query; bytes_max is also the ceiling of an answer */
     int64_t concurrency_max;     /* queries that run at once; others wait, within their timeout */

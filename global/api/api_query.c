@@ -200,6 +200,7 @@ static void evaluate(struct api_request *request, struct promql_query *query)
 {
     struct api *api = request->api;
     query->store = api->options.store;
+    query->crew = api->options.crew;
     query->limits = api->options.limits;
     query->clock = api->options.clock;
     query->cancelled = request_is_cancelled;

@@ -126,6 +126,44 @@ static struct labels *group_labels(const struct ast *ast, const struct labels *l
     return label_set_keep(labels, &ast->aggregate.grouping);
 }
 
+/* 64 values, all of which are there on both sides. */
+static void add_all(double *sums, const double *values)
+{
+    for (size_t i = 0; i < 64; i++)
+        sums[i] += values[i];
+}
+
+/* What one word of the series' present bits says. */
+static void add_some(enum ast_aggregation op, struct promql_series *out, struct group_state *state, size_t word,
+                     const struct promql_series *series)
+{
+    for (uint64_t bits = series->present[word]; bits; bits &= bits - 1) {
+        size_t step = 64 * word + (size_t)__builtin_ctzll(bits);
+        if (promql_present(out, step))
+            add_value(op, &out->values[step], state, step, series->values[step]);
+        else
+            first_value(op, out, state, step, series->values[step]);
+    }
+}
+
+/* Additions round, and means are additions: their order is part of the result. */
+static bool order_matters(enum ast_aggregation op)
+{
+    return op != AGG_COUNT && op != AGG_GROUP && op != AGG_MIN && op != AGG_MAX;
+}
+
+/* Only the labels that groups are made by. */
+static struct series_wanted wanted_by(const struct ast *ast)
+{
+    static const struct str no_names[1];
+    const struct ast_names *grouping = &ast->aggregate.grouping;
+    struct series_wanted wanted = {.any_order = !order_matters(ast->aggregate.op)};
+    if (!ast->aggregate.without)
+        wanted.labels = (struct labels_wanted){.names = grouping->count > 0 ? grouping->items : no_names,
+                                               .name_count = grouping->count};
+    return wanted;
+}
+
 static int aggregate_emit(struct sink *sink, const struct promql_series *series)
 {
     struct aggregate *aggregate = CONTAINER_OF(sink, struct aggregate, sink);
@@ -139,12 +177,12 @@ static int aggregate_emit(struct sink *sink, const struct promql_series *series)
     enum ast_aggregation op = aggregate->ast->aggregate.op;
     struct promql_series *out = &aggregate->out.series[number];
     struct group_state *state = &aggregate->states[number];
-    PROMQL_EACH(step, series, steps)
-    {
-        if (promql_present(out, step))
-            add_value(op, &out->values[step], state, step, series->values[step]);
+    for (size_t word = 0; word < promql_words(steps); word++) {
+        uint64_t bits = series->present[word];
+        if (op == AGG_SUM && bits == UINT64_MAX && out->present[word] == UINT64_MAX)
+            add_all(out->values + 64 * word, series->values + 64 * word);
         else
-            first_value(op, out, state, step, series->values[step]);
+            add_some(op, out, state, word, series);
     }
     return eval_work(aggregate->eval, steps);
 }
@@ -169,12 +207,15 @@ int eval_aggregate(struct eval *eval, const struct grid *grid, const struct ast 
 {
     if (ast_aggregation_has_param(ast->aggregate.op))
         return eval_aggregate_ordered(eval, grid, ast, sink);
-    struct aggregate aggregate = {.sink = {.emit = aggregate_emit}, .eval = eval, .grid = grid, .ast = ast};
+    struct series_wanted wanted = wanted_by(ast);
+    struct aggregate aggregate = {.sink = {aggregate_emit, &wanted}, .eval = eval, .grid = grid, .ast = ast};
     label_table_init(&aggregate.names, eval->budget);
     vector_init(&aggregate.out, eval->budget, grid->steps);
     int error = eval_node(eval, grid, ast->aggregate.inner, &aggregate.sink);
     if (error == 0) {
         finish(&aggregate);
+        if (wanted.any_order)
+            vector_sort(&aggregate.out);
         error = vector_drain(&aggregate.out, sink);
     }
     for (size_t i = 0; i < aggregate.out.count; i++)

@@ -357,8 +357,11 @@ static int counting_emit(struct sink *sink, const struct promql_series *series)
 
 static int eval_count_values(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
-    struct counting counting = {
-        .sink = {.emit = counting_emit}, .eval = eval, .grid = grid, .ast = ast, .label = ast_string(ast->aggregate.param)};
+    struct counting counting = {.sink = {.emit = counting_emit},
+                                .eval = eval,
+                                .grid = grid,
+                                .ast = ast,
+                                .label = ast_string(ast->aggregate.param)};
     if (!label_name_is_valid(counting.label))
         return eval_fail(eval, PROMQL_EXECUTION, ast->aggregate.param, "invalid label name \"" STR_FMT "\"",
                          STR_ARG(counting.label));

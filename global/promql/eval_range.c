@@ -10,6 +10,7 @@ struct range_call {
     const struct ast *ast;
     struct lookup lookup;
     range_fn *function;
+    bool is_sliding;               /* the function does not look at each sample of a window */
     double *args[WINDOW_ARGS_MAX]; /* a value per step; NULL: none */
 };
 
@@ -123,7 +124,7 @@ static int range_series(const struct scan *scan, struct scan_worker *base, struc
             promql_set(ret_series, step, value);
             any = 1;
         }
-        error = eval_work(base->eval, 1 + window->count);
+        error = eval_work(base->eval, call->is_sliding ? 1 : 1 + window->count);
         if (error < 0)
             return error;
     }
@@ -216,7 +217,8 @@ int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast
                                        .next = sink},
                               .eval = eval,
                               .ast = ast,
-                              .function = range_function(id)};
+                              .function = range_function(id),
+                              .is_sliding = range_function_is_sliding(id)};
     int error = range_run(&call);
     for (size_t i = 0; i < WINDOW_ARGS_MAX; i++)
         budget_free(call.args[i]);

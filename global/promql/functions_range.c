@@ -375,3 +375,21 @@ struct range_aggregate range_aggregate(uint16_t id)
         return (struct range_aggregate){NULL, SELECT_LAST, false};
     }
 }
+
+bool range_function_is_sliding(uint16_t id)
+{
+    switch (id) {
+    case FUNCTION_ABSENT_OVER_TIME:
+    case FUNCTION_COUNT_OVER_TIME:
+    case FUNCTION_DELTA:
+    case FUNCTION_IDELTA:
+    case FUNCTION_INCREASE:
+    case FUNCTION_IRATE:
+    case FUNCTION_LAST_OVER_TIME:
+    case FUNCTION_PRESENT_OVER_TIME:
+    case FUNCTION_RATE:
+        return true;
+    default:
+        return false;
+    }
+}

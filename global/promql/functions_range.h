@@ -21,6 +21,8 @@ struct window {
 /* 1 and a value, 0: none for this window, or a failure. */
 typedef int range_fn(struct window *window, double *ret_value);
 range_fn *range_function(uint16_t id); /* NULL: it is none over ranges */
+/* It looks at few samples of each window, whatever their number (but for counters that fall). */
+bool range_function_is_sliding(uint16_t id);
 
 /* Over a selector some functions read the aggregates of the store's records, so that no scrape between two records is
  * lost. Over subqueries they work as range_function says. */

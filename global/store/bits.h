@@ -76,12 +76,16 @@ uint64_t bit_peek_at_end(struct bit_span span, size_t at); /* bits.c's */
 static inline uint64_t bit_peek(struct bit_span span, size_t at)
 {
     size_t byte = at / 8;
-    if (byte + sizeof(uint64_t) > span.len) {
+    uint64_t word;
+    if (byte + sizeof(word) <= span.len) {
+        memcpy(&word, span.data + byte, sizeof(word));
+        return be64toh(word) << (at % 8);
+    }
+    if (byte >= span.len || span.len < sizeof(word)) {
         return bit_peek_at_end(span, at);
     }
-    uint64_t word;
-    memcpy(&word, span.data + byte, sizeof(word));
-    return be64toh(word) << (at % 8);
+    memcpy(&word, span.data + span.len - sizeof(word), sizeof(word)); /* the last ones, moved to their place */
+    return be64toh(word) << (8 * (byte + sizeof(word) - span.len)) << (at % 8);
 }
 /* 1 <= count <= 64 of them, as a number. */
 static inline uint64_t bit_peek_number(struct bit_span span, size_t at, unsigned count)

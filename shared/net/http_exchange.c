@@ -1,5 +1,6 @@
 #include "net/http_exchange.h"
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "net/http_gzip.h"
 
@@ -138,7 +139,9 @@ bool http_exchange_is_gone(const struct http_exchange *exchange)
 {
     struct http_exchange *self = (struct http_exchange *)exchange; /* the lock changes, the exchange does not */
     pthread_mutex_lock(&self->lock);
-    if (!self->gone && self->fd >= 0) {
+    int64_t now_ms = clock_mono_ms(clock_real());
+    if (!self->gone && self->fd >= 0 && self->asked_ms != now_ms) {
+        self->asked_ms = now_ms;
         /* The server does not read a connection while its answer is pending, so nothing else would tell. */
         struct pollfd descriptor = {.fd = self->fd, .events = POLLRDHUP};
         self->gone = poll(&descriptor, 1, 0) > 0;
