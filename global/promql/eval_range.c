@@ -47,6 +47,22 @@ static int make_room(struct range_worker *worker)
     return 0;
 }
 
+/* Takes out stale markers, which are few, and what lies before the window at the front; how many stay. */
+static size_t leave_out(struct sample *samples, size_t count, int64_t start_ms)
+{
+    bool stale = false;
+    for (size_t i = 0; i < count; i++)
+        stale |= value_is_stale(samples[i].value);
+    if (!stale && samples[0].time_ms >= start_ms)
+        return count;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        samples[kept] = samples[i];
+        kept += !value_is_stale(samples[i].value) && samples[i].time_ms >= start_ms;
+    }
+    return kept;
+}
+
 /* Reads on. Stale markers are left out, and what lies before the window. */
 static int read_on(struct range_worker *worker, struct source *source)
 {
@@ -59,12 +75,7 @@ static int read_on(struct range_worker *worker, struct source *source)
         worker->ended = true;
         return (int)got;
     }
-    size_t kept = 0;
-    for (int64_t i = 0; i < got; i++) {
-        into[kept] = into[i];
-        kept += !value_is_stale(into[i].value) && into[i].time_ms >= worker->window.start_ms;
-    }
-    worker->have += kept;
+    worker->have += leave_out(into, (size_t)got, worker->window.start_ms);
     return 0;
 }
 

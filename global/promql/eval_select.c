@@ -51,6 +51,7 @@ static int scan_instant(struct eval *eval, const struct grid *grid, const struct
 {
     struct instant instant = {.scan = {.ast = ast,
                                        .grid = grid,
+                                       .newest_only = grid->steps == 1,
                                        .worker_bytes = sizeof(struct instant_worker),
                                        .series = instant_series,
                                        .next = sink},
@@ -136,7 +137,7 @@ static int matrix_series(struct matrix *matrix, struct labels *labels, struct so
 static int matrix_of_selector(struct matrix *matrix, const struct grid *grid)
 {
     struct select *select = NULL;
-    int error = scan_open(matrix->eval, grid, matrix->ast, false, &select);
+    int error = scan_open(matrix->eval, grid, matrix->ast, &(struct scan_range){0}, &select);
     if (error < 0)
         return error;
     CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);

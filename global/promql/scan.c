@@ -31,13 +31,14 @@ static void scan_release(void *eval, size_t bytes)
     budget_release(((struct eval *)eval)->budget, bytes);
 }
 
-int scan_open(struct eval *eval, const struct grid *grid, const struct ast *selector, bool any_order,
+int scan_open(struct eval *eval, const struct grid *grid, const struct ast *selector, const struct scan_range *how,
               struct select **ret_select)
 {
     struct lookup lookup = lookup_of(eval, grid, selector);
     struct select_range range = {.start_ms = lookup.first_ms - lookup.range_ms,
                                  .end_ms = lookup_time_ms(&lookup, grid->steps - 1),
-                                 .any_order = any_order,
+                                 .any_order = how->any_order,
+                                 .newest_only = how->newest_only,
                                  .cancelled = scan_cancelled,
                                  .cancelled_arg = eval,
                                  .charge = scan_charge,
@@ -335,8 +336,9 @@ static int scan_select(struct eval *eval, const struct scan *scan, struct select
 static int scan_selector(struct eval *eval, const struct scan *scan)
 {
     struct select *select = NULL;
-    bool any_order = scan->next->wanted && scan->next->wanted->any_order;
-    int error = scan_open(eval, scan->grid, scan->ast, any_order, &select);
+    struct scan_range how = {.any_order = scan->next->wanted && scan->next->wanted->any_order,
+                             .newest_only = scan->newest_only};
+    int error = scan_open(eval, scan->grid, scan->ast, &how, &select);
     if (error < 0)
         return error;
     error = scan_select(eval, scan, select);

@@ -15,6 +15,7 @@ struct scan {
     enum select_field field; /* what is read of each record; SELECT_LAST: true samples */
     bool counted;            /* its count follows each sample, for weights */
     bool drop_name;
+    bool newest_only;    /* the consumer looks at the newest sample alone */
     size_t worker_bytes; /* of the consumer's state */
     /* Fills ret_series, in which nothing is filled yet, from the samples: 1, 0 when it has no values, or a failure. In
      * any thread; `scan` is shared. */
@@ -25,8 +26,11 @@ struct scan {
 };
 MUST_CHECK int scan_run(struct eval *eval, struct scan *scan);
 
-/* Opens the select that a selector means over all steps. wanted NULL: full labels, in order. */
-MUST_CHECK int scan_open(struct eval *eval, const struct grid *grid, const struct ast *selector, bool any_order,
-                         struct select **ret_select);
+/* Opens the select that a selector means over all steps. */
+struct scan_range {
+    bool any_order, newest_only; /* as in struct select_range */
+};
+MUST_CHECK int scan_open(struct eval *eval, const struct grid *grid, const struct ast *selector,
+                         const struct scan_range *how, struct select **ret_select);
 /* What the store knows to be missing becomes warnings; frees it. */
 void scan_close(struct eval *eval, struct select *select);

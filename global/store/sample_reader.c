@@ -206,33 +206,6 @@ void sample_reader_free(struct sample_reader *reader)
     mem_free(reader);
 }
 
-void sample_reader_series(struct sample_reader *reader, size_t index)
-{
-    size_t count;
-    const struct select_entry *entries = select_entries_of(reader->select, index, &count);
-    strand_parts_clear(&reader->parts);
-    reader->source_count = reader->next = 0;
-    reader->samples.count = reader->sample_at = 0;
-    reader->held.count = reader->given = 0;
-    reader->final_ms = INT64_MIN;
-    find_deletions(reader, index);
-    for (size_t i = 0; i < count; i++) {
-        if (entries[i].owner == SELECT_HEAD) {
-            add_head(reader, &entries[i], index);
-        } else {
-            add_block(reader, &entries[i]);
-        }
-    }
-    sort_sources(reader);
-    mark_alone(reader);
-}
-
-void sample_reader_current(struct sample_reader *reader)
-{
-    ASSERT(reader->select->cursor.next > 0);
-    sample_reader_series(reader, reader->select->cursor.next - 1);
-}
-
 /* What cannot be read is told once. */
 static int tell(struct sample_reader *reader, const struct source *source, int error)
 {
@@ -262,6 +235,75 @@ static int decode_samples(struct sample_reader *reader, const struct source *sou
         reader->sample_at++;
     }
     return tell(reader, source, error);
+}
+
+/* A chunk of the head says its last sample without being decoded. */
+static bool take_last_of_chunk(struct sample_reader *reader, const struct source *source)
+{
+    const struct select_range *range = &reader->select->range;
+    const struct strand_part *part = source->owner == SELECT_HEAD ? &reader->parts.items[source->index] : NULL;
+    if (!part || !part->chunk) {
+        return false;
+    }
+    struct sample last = {part->partition->start_ms + part->chunk->time, double_from_bits(part->chunk->value_bits)};
+    if (last.time_ms < range->start_ms || last.time_ms > range->end_ms) {
+        return false;
+    }
+    samples_reserve(&reader->samples, 1);
+    reader->samples.items[0] = last;
+    reader->samples.count = 1;
+    return true;
+}
+
+/* Goes from the newest source to older ones, as far as all are alone, until one has a sample. What cannot be read is
+ * told, and passed over. */
+static void seek_newest(struct sample_reader *reader)
+{
+    const struct select_range *range = &reader->select->range;
+    for (size_t i = 0; i < reader->source_count; i++) {
+        if (!reader->sources[i].alone) {
+            return;
+        }
+    }
+    for (size_t i = reader->source_count; i-- > 0 && reader->sample_at == reader->samples.count;) {
+        const struct source *source = &reader->sources[i];
+        bool meets = source->end_ms > range->start_ms && source->start_ms <= range->end_ms;
+        if (meets && !take_last_of_chunk(reader, source)) {
+            (void)decode_samples(reader, source);
+        }
+    }
+    reader->sample_at = MAX(reader->samples.count, (size_t)1) - 1;
+    reader->next = reader->source_count;
+}
+
+void sample_reader_series(struct sample_reader *reader, size_t index)
+{
+    size_t count;
+    const struct select_entry *entries = select_entries_of(reader->select, index, &count);
+    strand_parts_clear(&reader->parts);
+    reader->source_count = reader->next = 0;
+    reader->samples.count = reader->sample_at = 0;
+    reader->held.count = reader->given = 0;
+    reader->final_ms = INT64_MIN;
+    find_deletions(reader, index);
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].owner == SELECT_HEAD) {
+            add_head(reader, &entries[i], index);
+        } else {
+            add_block(reader, &entries[i]);
+        }
+    }
+    sort_sources(reader);
+    mark_alone(reader);
+    if (reader->select->range.newest_only) {
+        seek_newest(reader);
+    }
+}
+
+void sample_reader_current(struct sample_reader *reader)
+{
+    ASSERT(reader->select->cursor.next > 0);
+    sample_reader_series(reader, reader->select->cursor.next - 1);
 }
 
 /* ---- Merged ---- */

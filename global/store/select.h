@@ -34,6 +34,7 @@ enum select_field { SELECT_LAST, SELECT_COUNT, SELECT_SUM, SELECT_MIN, SELECT_MA
 struct select_range {
     int64_t start_ms; /* first time wanted */
     int64_t end_ms;   /* last time wanted, inclusive */
+    bool newest_only; /* of each series only the newest sample of the range matters: others may be left out */
     bool any_order;   /* series may come in any order: what is in one place is not sorted then */
     /* Asked every 1,024 series or values of a label, under a lock: quick. May be NULL; true = give up with -ECANCELED.
      */
