@@ -1,4 +1,4 @@
-// The one C++ file: RE2 behind the functions of base/regex.h. RE2 throws nothing of its own; without memory nobody
+// C++ for RE2 alone, behind the functions of base/regex.h. RE2 throws nothing of its own; without memory nobody
 // catches std::bad_alloc and the process ends, as it does by fatal() elsewhere.
 #include "base/regex.h"
 

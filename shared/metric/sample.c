@@ -1,8 +1,8 @@
 #include "metric/sample.h"
+
+#include "base/shortest.h"
 #include "base/str.h"
 
-#include <float.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 const char *metric_type_name(enum metric_type type)
@@ -30,17 +30,13 @@ enum series_kind series_kind_of(enum metric_type type, const char *name, size_t 
     }
 }
 
-/* ---- The shortest text of a value ----
- *
- * A decimal of at most 15 digits is the only one of its length or shorter that reads back as its double (in the normal
- * range), so whatever finds one has found the shortest. Most values of monitoring are such, and integers: they are
- * tried by arithmetic that is exact. The rest asks printf for 15, 16, 17 digits. */
+/* ---- The shortest text of a value ---- */
 
-#define DIGITS_MAX 17 /* always enough to tell a double from all others */
+#define WHOLE_MAX 1e15 /* whole numbers below are written digit by digit */
 
 /* value == digits[0].digits[1]digits[2]... * 10^exponent */
 struct decimal {
-    char digits[DIGITS_MAX + 1];
+    char digits[SHORTEST_DIGITS_MAX];
     int count;
     int exponent;
 };
@@ -56,83 +52,6 @@ static size_t print_unsigned(uint64_t value, char *text)
     for (size_t i = 0; i < len; i++)
         text[i] = reversed[len - 1 - i];
     return len;
-}
-
-/* k / 10^e with k below 10^15 is read exactly: division of two exact doubles rounds once. 0 when there is none. */
-static size_t print_short(double value, char *text)
-{
-    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-    for (size_t places = 0; places < ARRAY_LEN(powers); places++) {
-        double scaled = value * powers[places];
-        if (scaled >= 1e15)
-            return 0;
-        uint64_t k = (uint64_t)(scaled + 0.5);
-        if ((double)k / powers[places] != value)
-            continue;
-        uint64_t unit = (uint64_t)powers[places];
-        size_t len = print_unsigned(k / unit, text);
-        if (places == 0)
-            return len;
-        text[len++] = '.';
-        uint64_t rest = k % unit;
-        for (size_t i = places; i-- > 0; rest /= 10)
-            text[len + i] = (char)('0' + rest % 10);
-        return len + places;
-    }
-    return 0;
-}
-
-static struct decimal decimal_of(double value, int digits)
-{
-    char text[DIGITS_MAX + 16];
-    snprintf(text, sizeof(text), "%.*e", digits - 1, value); /* d.ddddde+xx */
-    struct decimal decimal = {.count = digits};
-    decimal.digits[0] = text[0];
-    if (digits > 1)
-        memcpy(decimal.digits + 1, text + 2, (size_t)digits - 1);
-    decimal.exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-    return decimal;
-}
-
-/* The next decimal of the same length upward. */
-static struct decimal decimal_above(struct decimal decimal)
-{
-    int at = decimal.count - 1;
-    while (at >= 0 && decimal.digits[at] == '9')
-        decimal.digits[at--] = '0';
-    if (at >= 0) {
-        decimal.digits[at]++;
-        return decimal;
-    }
-    decimal.digits[0] = '1';
-    decimal.exponent++;
-    return decimal;
-}
-
-static bool decimal_reads_as(const struct decimal *decimal, double value)
-{
-    char text[DIGITS_MAX + 16];
-    snprintf(text, sizeof(text), "%.*se%d", decimal->count, decimal->digits, decimal->exponent - (decimal->count - 1));
-    return strtod(text, NULL) == value;
-}
-
-static struct decimal decimal_shortest(double value)
-{
-    /* Below the normal range fewer digits than 15 may do where 15 give others: 5e-324. */
-    struct decimal decimal = {0};
-    for (int digits = value < DBL_MIN ? 1 : 15; digits <= DIGITS_MAX; digits++) {
-        decimal = decimal_of(value, digits);
-        if (decimal_reads_as(&decimal, value))
-            break;
-        /* At a power of two the doubles below lie twice as dense: the nearest decimal may miss on that side where the
-         * next one on the other side does not. */
-        decimal = decimal_above(decimal);
-        if (decimal_reads_as(&decimal, value))
-            break;
-    }
-    while (decimal.count > 1 && decimal.digits[decimal.count - 1] == '0')
-        decimal.count--;
-    return decimal;
 }
 
 static size_t print_decimal(const struct decimal *decimal, char *text)
@@ -187,13 +106,14 @@ static size_t print_value(double value, bool exponents, char *text)
     if (signbit(value))
         text[len++] = '-';
     value = fabs(value);
-    size_t digits = print_short(value, text + len);
     bool exponent = exponents && value != 0 && (value < 1e-6 || value >= 1e21);
-    if (digits == 0 || exponent) {
-        struct decimal decimal = decimal_shortest(value);
-        digits = exponent ? print_with_exponent(&decimal, text + len) : print_decimal(&decimal, text + len);
+    if (value < WHOLE_MAX && (double)(uint64_t)value == value) {
+        len += print_unsigned((uint64_t)value, text + len);
+    } else {
+        struct decimal decimal;
+        decimal.count = (int)shortest_decimal(value, decimal.digits, &decimal.exponent);
+        len += exponent ? print_with_exponent(&decimal, text + len) : print_decimal(&decimal, text + len);
     }
-    len += digits;
     text[len] = '\0';
     return len;
 }
