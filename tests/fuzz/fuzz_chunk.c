@@ -42,6 +42,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             samples[count++] = sample;
         }
     }
+    struct sample *bulk = mem_array(UINT16_MAX, sizeof(*bulk));
+    if (size >= XOR_HEADER_BYTES && xor_decode(data, size, bulk) == 0) {
+        ASSERT(result == 0 && count == xor_count(data, size));
+        for (size_t i = 0; i < count; i++)
+            ASSERT(bulk[i].time_ms == samples[i].time_ms &&
+                   double_bits(bulk[i].value) == double_bits(samples[i].value));
+    } else {
+        ASSERT(result < 0);
+    }
+    mem_free(bulk);
     rewrite(samples, count);
     mem_free(samples);
     return 0;

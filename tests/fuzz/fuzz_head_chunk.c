@@ -42,6 +42,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     int result = chunk_decode(data + 1, size - 1, data[0], 0, &entries);
     ASSERT(result < 0 || entries.count == data[0]);
+    struct sample *samples = mem_array(data[0], sizeof(*samples));
+    int bulk = chunk_decode_samples(str_of((const char *)data + 1, size - 1), data[0], 0, samples);
+    ASSERT(result < 0 || bulk == 0);
+    for (size_t i = 0; i < entries.count && result == 0; i++)
+        ASSERT(samples[i].time_ms == entries.items[i].sample.time_ms &&
+               double_bits(samples[i].value) == double_bits(entries.items[i].sample.value));
+    mem_free(samples);
     for (size_t i = 1; i < entries.count; i++)
         ASSERT(entries.items[i].sample.time_ms > entries.items[i - 1].sample.time_ms);
     rewrite(&entries);

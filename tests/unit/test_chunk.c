@@ -55,9 +55,15 @@ static void expect_entries(const struct chunk *chunk, const struct entries *expe
     struct entries got = {0};
     assert_int_equal(chunk_decode(chunk->data, chunk_data_bytes(chunk), chunk->entries, BASE_MS, &got), 0);
     assert_int_equal(got.count, expected->count);
+    struct sample *samples = mem_array(got.count, sizeof(*samples));
+    struct str data = str_of((const char *)chunk->data, chunk_data_bytes(chunk));
+    assert_int_equal(chunk_decode_samples(data, chunk->entries, BASE_MS, samples), 0);
     for (size_t i = 0; i < got.count; i++) {
         assert_true(same_entry(&got.items[i], &expected->items[i]));
+        assert_int_equal(samples[i].time_ms, got.items[i].sample.time_ms);
+        assert_true(double_bits(samples[i].value) == double_bits(got.items[i].sample.value));
     }
+    mem_free(samples);
     entries_done(&got);
 }
 

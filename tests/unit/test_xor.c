@@ -140,6 +140,10 @@ static void any_samples_come_back(void **state)
         struct xor_chunk chunk;
         struct xor_reader reader;
         chunk_of_samples(samples, count, &chunk);
+        struct sample bulk[SAMPLES_MAX];
+        assert_int_equal(xor_count(chunk.data, bytes_of(&chunk)), count);
+        assert_int_equal(xor_decode(chunk.data, bytes_of(&chunk), bulk), 0);
+        assert_memory_equal(bulk, samples, count * sizeof(*bulk));
         xor_reader_init(&reader, chunk.data, bytes_of(&chunk));
         for (size_t i = 0; i < count; i++) {
             assert_int_equal(xor_read(&reader, &sample), 1);
@@ -161,7 +165,9 @@ static void cut_and_broken_chunks_are_told(void **state)
     chunk_of_samples(samples, 50, &chunk);
     for (size_t len = 0; len < bytes_of(&chunk); len++) {
         struct xor_reader reader;
+        struct sample bulk[50];
         int result;
+        assert_true(len < XOR_HEADER_BYTES || xor_decode(chunk.data, len, bulk) == -EBADMSG);
         xor_reader_init(&reader, chunk.data, len);
         while ((result = xor_read(&reader, &sample)) > 0) {
         }
