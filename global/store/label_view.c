@@ -21,6 +21,7 @@ static bool is_wanted(const struct labels_wanted *wanted, struct str name)
     if (wanted->without_name && str_equal(name, STR(LABEL_NAME))) {
         return false;
     }
+    ASSERT(wanted->names || wanted->name_count == 0);
     for (size_t i = 0; i < wanted->name_count; i++) {
         if (str_equal(wanted->names[i], name)) {
             return true;

@@ -418,43 +418,39 @@ int strand_read_chunk(const struct partition *partition, const struct chunk *chu
 
 #define PIECE_BYTES_FEW 1024 /* all but windows of very many entries */
 
-/* The data of a piece, of which the checksum is right: of `pending`, or read from the file into `few`, or into memory
- * of ret_many, the caller's. */
-static int load_piece(const struct partition *partition, const struct piece *piece, const uint8_t *pending,
-                      uint8_t few[static PIECE_BYTES_FEW], uint8_t **ret_many, struct str *ret_data)
+/* The bytes of a part that is a piece, of which the checksum is right: what was pending, or read from the file into
+ * `few`, or into memory of ret_many, the caller's. */
+static int load_piece(const struct strand_part *part, uint8_t few[static PIECE_BYTES_FEW], uint8_t **ret_many,
+                      struct str *ret_data)
 {
-    uint8_t *buffer = few;
-    if (!pending && piece->bytes > PIECE_BYTES_FEW) {
-        buffer = *ret_many = mem_alloc(piece->bytes);
+    const struct piece *piece = &part->piece;
+    uint8_t *data = part->pending ? part->pending : few;
+    if (!part->pending && piece->bytes > PIECE_BYTES_FEW) {
+        data = *ret_many = mem_alloc(piece->bytes);
     }
-    if (!pending) {
-        int64_t got = file_read_at(partition->spill.file, buffer, piece->bytes, piece->offset);
+    if (!part->pending) {
+        int64_t got = file_read_at(part->partition->spill.file, data, piece->bytes, piece->offset);
         if (got != (int64_t)piece->bytes) {
             return got < 0 ? (int)got : -EBADMSG;
         }
     }
-    const uint8_t *data = pending ? pending : buffer;
     size_t len = piece->bytes - PIECE_CRC_BYTES;
     uint32_t crc;
     memcpy(&crc, data + len, sizeof(crc));
-    *ret_data = str_of(data, len);
+    *ret_data = str_of((const char *)data, len);
     return crc == crc32c(0, data, len) ? 0 : -EBADMSG;
-}
-
-static int read_piece(const struct partition *partition, const struct piece *piece, const uint8_t *pending,
-                      struct entries *entries)
-{
-    uint8_t few[PIECE_BYTES_FEW];
-    CLEANUP_FREE uint8_t *many = NULL;
-    struct str data;
-    int error = load_piece(partition, piece, pending, few, &many, &data);
-    return error ? error : chunk_decode(data.ptr, data.len, piece->entries, partition->start_ms, entries);
 }
 
 int strand_read(const struct strand_part *part, struct entries *entries)
 {
-    return part->chunk ? strand_read_chunk(part->partition, part->chunk, entries)
-                       : read_piece(part->partition, &part->piece, part->pending, entries);
+    if (part->chunk) {
+        return strand_read_chunk(part->partition, part->chunk, entries);
+    }
+    uint8_t few[PIECE_BYTES_FEW];
+    CLEANUP_FREE uint8_t *many = NULL;
+    struct str data;
+    int error = load_piece(part, few, &many, &data);
+    return error ? error : chunk_decode(data.ptr, data.len, part->piece.entries, part->partition->start_ms, entries);
 }
 
 int strand_read_samples(const struct strand_part *part, struct samples *samples)
@@ -467,7 +463,7 @@ int strand_read_samples(const struct strand_part *part, struct samples *samples)
     if (part->chunk) {
         data = str_of(part->chunk->data, chunk_data_bytes(part->chunk));
     } else {
-        error = load_piece(part->partition, &part->piece, part->pending, few, &many, &data);
+        error = load_piece(part, few, &many, &data);
     }
     if (error) {
         return error;
@@ -507,7 +503,10 @@ int partition_gather(struct partition *partition, series_ref ref, struct entries
     int result = 0;
     for (size_t i = 0; i < count; i++) {
         scratch->count = 0;
-        int error = read_piece(partition, order[i], spill_pending(&partition->spill, order[i]->offset), scratch);
+        struct strand_part part = {.partition = partition,
+                                   .piece = *order[i],
+                                   .pending = (uint8_t *)(uintptr_t)spill_pending(&partition->spill, order[i]->offset)};
+        int error = strand_read(&part, scratch);
         result = result < 0 ? result : error;
         entries_merge(ret_entries, scratch->items, scratch->count);
     }

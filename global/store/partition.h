@@ -96,7 +96,7 @@ struct strand_part {
     struct partition *partition; /* not a reference: the reader has one elsewhere */
     struct chunk *chunk;         /* a reference, or NULL: */
     struct piece piece;          /* one of the spill file, */
-    uint8_t *pending;            /* or its bytes, which were not in the file yet */
+    uint8_t *pending;            /* or its bytes, which were not in the file yet: the part's own */
     int64_t start_ms, end_ms;    /* [start, end) of its windows */
 };
 /* Growing, to be used again and again; zeroed is empty. Pieces come in the order in which they came, oldest first, then
