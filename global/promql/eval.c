@@ -293,9 +293,9 @@ static int query_grid(struct eval *eval, struct grid *ret_grid)
 enum promql_failure promql_eval(const struct promql_query *query, struct promql_error *ret_error,
                                 struct promql_result **ret_result)
 {
-    CLEANUP(promql_result_freep) struct promql_result *result = promql_result_new(query->limits.bytes_max);
+    CLEANUP(promql_result_freep) struct promql_result *result = promql_result_new(query);
     struct eval eval = {
-        .query = query, .budget = &result->budget, .result = result, .error = ret_error, .deadline_ms = INT64_MAX};
+        .query = query, .budget = result->budget, .result = result, .error = ret_error, .deadline_ms = INT64_MAX};
     int64_t now_ms = clock_mono_ms(query->clock);
     if (query->limits.timeout_ms > 0 && query->limits.timeout_ms < INT64_MAX - now_ms)
         eval.deadline_ms = now_ms + query->limits.timeout_ms;

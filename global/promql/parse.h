@@ -15,6 +15,8 @@ MUST_CHECK int promql_parse(struct str text, struct promql_error *ret_error, str
 void promql_expression_free(struct promql_expression *expression);
 DEFINE_CLEANUP(struct promql_expression *, promql_expression_free)
 const struct ast *promql_expression_root(const struct promql_expression *expression);
+/* Memory that it takes, with all that its regexes may come to take. */
+size_t promql_expression_bytes(const struct promql_expression *expression);
 /* A selector alone, as match[] takes it: {a="b"} or name{...}. */
 MUST_CHECK int promql_parse_selector(struct str text, struct promql_error *ret_error,
                                      struct promql_expression **ret_expression);
