@@ -67,6 +67,7 @@ static bool read_scope(struct api_request *request, struct scope *scope)
     range->cancelled = request_must_end;
     range->cancelled_arg = request;
     range->charge = request_charge;
+    range->release = request_release;
     range->charge_arg = request;
     if (!request_time(request, "start", -PARAMS_TIME_MS_MAX, &range->start_ms) ||
         !request_time(request, "end", PARAMS_TIME_MS_MAX, &range->end_ms) || !read_limit(request, scope) ||

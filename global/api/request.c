@@ -65,6 +65,11 @@ bool request_charge(void *arg, size_t bytes)
     return budget_charge(&((struct api_request *)arg)->budget, bytes);
 }
 
+void request_release(void *arg, size_t bytes)
+{
+    budget_release(&((struct api_request *)arg)->budget, bytes);
+}
+
 bool request_charge_expression(struct api_request *request, const struct promql_expression *expression)
 {
     bool fits = budget_charge(&request->budget, promql_expression_bytes(expression));

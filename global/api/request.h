@@ -52,6 +52,7 @@ bool request_is_cancelled(void *request);
 bool request_must_end(void *request);
 /* The same for memory of a select's series and texts. */
 bool request_charge(void *request, size_t bytes);
+void request_release(void *request, size_t bytes);
 /* Counts an expression, which lives about as long as the request. False: that is too much, and that is answered. */
 MUST_CHECK bool request_charge_expression(struct api_request *request, const struct promql_expression *expression);
 /* The budget has just refused. */

@@ -130,22 +130,11 @@ struct cursor {
     struct select *select;
     struct sample *buffer;
     struct select_series series;
-    bool more;            /* series is one */
-    size_t charged_bytes; /* of the select's own memory */
+    bool more; /* series is one */
 };
-
-static bool charge_select(void *arg, size_t bytes)
-{
-    struct cursor *cursor = arg;
-    bool fits = budget_charge(cursor->eval->budget, bytes);
-    cursor->charged_bytes += fits ? bytes : 0;
-    return fits;
-}
 
 static int fail_store(const struct cursor *cursor, int error)
 {
-    if (error == -ENOMEM)
-        return eval_fail_memory(cursor->eval, cursor->ast);
     return eval_fail(cursor->eval, PROMQL_INTERNAL, cursor->ast, "reading the store: %s", strerror(-error));
 }
 
@@ -168,7 +157,6 @@ static void cursor_done(struct cursor *cursor)
         warn(cursor);
     budget_free(cursor->buffer);
     select_free(cursor->select);
-    budget_release(cursor->eval->budget, cursor->charged_bytes);
 }
 
 static int cursor_open(struct cursor *cursor, const struct grid *grid, enum select_field field)
@@ -180,9 +168,7 @@ static int cursor_open(struct cursor *cursor, const struct grid *grid, enum sele
                                  .end_ms = lookup_time_ms(&lookup, grid->steps - 1),
                                  .field = field,
                                  .cancelled = scan_cancelled,
-                                 .cancelled_arg = eval,
-                                 .charge = charge_select,
-                                 .charge_arg = cursor};
+                                 .cancelled_arg = eval};
     int error =
         select_open(eval->query->store, ast->selector.matchers, ast->selector.matcher_count, &range, &cursor->select);
     if (error == -EINVAL && eval->failure == PROMQL_OK)

@@ -36,9 +36,10 @@ struct select_range {
      */
     bool (*cancelled)(void *arg);
     void *cancelled_arg;
-    /* Told of memory that a select takes per series or text, before it takes it; false: that is too much, -ENOMEM.
-     * Given back by who asked, when the select is freed. NULL: nobody counts. */
+    /* Asked for memory that the select is about to have: some 100 bytes a series, and each pair of labels once; false
+     * = give up with -ENOMEM. Given back by select_free. NULL: nobody counts. */
     bool (*charge)(void *arg, size_t bytes);
+    void (*release)(void *arg, size_t bytes);
     void *charge_arg;
 };
 
@@ -69,7 +70,8 @@ DEFINE_CLEANUP(struct sample_reader *, sample_reader_close)
 
 /* Names of labels, or values of one label, of the series that match (no matchers: all series; here all may match the
  * empty value) and may have samples in the range (NULL: any), sorted, each once. Freed by select_strings_free. At most
- * the first max are given, then cut is true. -ECANCELED, -ENOMEM. */
+ * the first max are given, then cut is true. -ECANCELED, or -ENOMEM of the range's charge, which is told of each text
+ * and not given it back. */
 struct select_strings {
     struct str *items;
     size_t count;

@@ -3,12 +3,13 @@
 
 #include "base/arena.h"
 #include "base/fail.h"
+#include "base/sort.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
-#define TEXT_BYTES 48 /* of one text besides its bytes: its view twice, as lists double, and what the arena rounds up  \
-                       */
+/* Of one text besides its bytes: its view three times, as lists double and sorting takes as much again, and what the
+ * arena rounds up. */
+#define TEXT_BYTES 64
 
 /* Strings as the indexes say them, in memory of their own. */
 struct collector {
@@ -46,12 +47,21 @@ static int compare_strings(const void *a, const void *b)
     return str_compare(*(const struct str *)a, *(const struct str *)b);
 }
 
-static void sort_unique(struct collector *collector)
+static int sort_unique(struct collector *collector)
 {
     if (collector->count == 0) {
-        return;
+        return 0;
     }
-    qsort(collector->items, collector->count, sizeof(struct str), compare_strings);
+    const struct select_range *range = collector->range;
+    CLEANUP_FREE struct str *scratch =
+        collector->count > SORT_SLICE ? mem_array(collector->count, sizeof(*scratch)) : NULL;
+    struct sort sort = {.items = collector->items,
+                        .count = collector->count,
+                        .size = sizeof(struct str),
+                        .compare = compare_strings,
+                        .cancelled = range ? range->cancelled : NULL,
+                        .cancelled_arg = range ? range->cancelled_arg : NULL};
+    int result = sort_run(&sort, scratch);
     size_t kept = 1;
     for (size_t i = 1; i < collector->count; i++) {
         if (!str_equal(collector->items[i], collector->items[kept - 1])) {
@@ -59,6 +69,7 @@ static void sort_unique(struct collector *collector)
         }
     }
     collector->count = kept;
+    return result;
 }
 
 /* Which strings of which series. */
@@ -218,11 +229,11 @@ static int collect_all(const struct wanted *wanted, size_t max, struct select_st
         result = collect_head(wanted, collector);
         result = result == 0 && wanted->store->blocks ? collect_blocks(wanted, collector) : result;
     }
+    result = result < 0 ? result : sort_unique(collector);
     if (result < 0) {
         collector_free(collector);
         return result;
     }
-    sort_unique(collector);
     *ret_strings = (struct select_strings){.items = collector->items,
                                            .count = MIN(collector->count, max),
                                            .cut = collector->count > max,
