@@ -15,8 +15,9 @@
 #define QUERY_SAMPLES_MAX     100000000000LL
 #define QUERY_TIMEOUT_MIN_MS  1000LL
 #define QUERY_TIMEOUT_MAX_MS  3600000LL
+#define QUERY_CONCURRENCY_MAX 255 /* and one thread more */
 #define QUERY_THREADS_MAX     64
-#define QUERY_CONCURRENCY_MAX 256
+#define QUERY_WAITING_MAX     100000
 #define QUERY_MEMORY_MIN      (16LL << 20)
 #define QUERY_MEMORY_MAX      (1LL << 40)
 #define LOOKBACK_MIN_MS       1000LL
@@ -56,6 +57,13 @@ static void check_tls(struct conf *conf, const struct conf_node *node, void *obj
         conf_error(conf, node, "cert_file and key_file belong together");
     else if (tls->client_ca_file && !tls->cert_file)
         conf_error(conf, conf_child(node, "client_ca_file"), "client_ca_file: needs cert_file and key_file");
+}
+
+static void check_query(struct conf *conf, const struct conf_node *node, void *object)
+{
+    const struct global_config_query *query = object;
+    if (!any_failed(node) && query->total_memory_bytes_max < query->memory_bytes_max)
+        conf_error(conf, node, "max_total_memory: is less than max_memory, that of one query");
 }
 
 _Static_assert(GLOBAL_LEVELS_MAX == COMPACT_LEVELS_MAX, "lengths of blocks");
@@ -269,6 +277,7 @@ static const struct conf_table blocks_table = {
 static const struct conf_table query_table = {
     .title = "query",
     .struct_bytes = SECTION_BYTES(query),
+    .check = check_query,
     .options =
         (const struct conf_option[]){
             {.name = "max_samples",
@@ -300,13 +309,28 @@ static const struct conf_table query_table = {
              .help =
                  "Threads that help queries with many series, beside each query's own, as far as they are idle; 0: one "
                  "less than there are processors. Answers do not depend on it."},
+            {.name = "max_waiting",
+             .type = CONF_INT,
+             .offset = SECTION_FIELD(query, waiting_max),
+             .fallback = "1024",
+             .min = 1,
+             .max = QUERY_WAITING_MAX,
+             .help = "Most requests that wait for a thread; past it they are answered 503 at once."},
             {.name = "max_memory",
              .type = CONF_BYTES,
              .offset = SECTION_FIELD(query, memory_bytes_max),
              .fallback = "1GiB",
              .min = QUERY_MEMORY_MIN,
              .max = QUERY_MEMORY_MAX,
-             .help = "Most memory of one query; past it the query is refused."},
+             .help = "Most memory of one query, its answer among it; past it the query is refused."},
+            {.name = "max_total_memory",
+             .type = CONF_BYTES,
+             .offset = SECTION_FIELD(query, total_memory_bytes_max),
+             .fallback = "2GiB",
+             .min = QUERY_MEMORY_MIN,
+             .max = QUERY_MEMORY_MAX,
+             .help = "Most memory of all queries together, with answers that are being sent; who would pass it is "
+                     "answered 503. The first 2 MiB of each are free."},
             {.name = "lookback_delta",
              .type = CONF_DURATION,
              .offset = SECTION_FIELD(query, lookback_delta_ms),
@@ -373,7 +397,7 @@ const struct conf_table global_config_table = {
              .type = CONF_SECTION,
              .offset = FIELD(query),
              .table = &query_table,
-             .help = "Limits of one query."},
+             .help = "Limits of queries."},
             {.name = "acting", .type = CONF_REFUSED, .help = "comes with the actions, not in this version"},
             {.name = "rules_database", .type = CONF_REFUSED, .help = "comes with the rules, not in this version"},
             {.name = "archive", .type = CONF_REFUSED, .help = "comes with the archive, not in this version"},

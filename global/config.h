@@ -23,6 +23,17 @@ struct global_config_class {
     uint64_t bytes_max; /* 0: none */
 };
 
+struct global_config_query { /* limits */
+    int64_t samples_max;
+    int64_t timeout_ms;
+    int64_t concurrency;
+    int64_t threads;
+    int64_t waiting_max;
+    uint64_t memory_bytes_max;
+    uint64_t total_memory_bytes_max;
+    int64_t lookback_delta_ms;
+};
+
 struct global_config {
     const char *name;
     const char *listen;
@@ -39,14 +50,7 @@ struct global_config {
         int64_t levels_ms[GLOBAL_LEVELS_MAX];
         size_t level_count;
     } blocks;
-    struct {
-        int64_t samples_max;
-        int64_t timeout_ms;
-        int64_t concurrency;
-        int64_t threads;
-        uint64_t memory_bytes_max;
-        int64_t lookback_delta_ms;
-    } query;
+    struct global_config_query query;
 };
 
 extern const struct conf_table global_config_table;

@@ -24,9 +24,7 @@
 #define REQUEST_DEADLINE_MS 30000
 #define UPKEEP_MS           1000
 /* Series without samples are dropped and rows swept less often than marks are refreshed. */
-#define PRUNE_EVERY_UPKEEPS 60
-/* Requests that wait for a thread; past it the server answers 503. */
-#define WORKER_QUEUE_MAX     1024
+#define PRUNE_EVERY_UPKEEPS  60
 #define BACKGROUND_QUEUE_MAX 2 /* one runs, and is handed in again when it is done */
 /* Of the head: a start replays what came since, so many records (some 4 s) or so long. */
 #define SNAPSHOT_EVERY_MS      (10 * 60 * INT64_C(1000))
@@ -269,6 +267,7 @@ static int make_store(struct global *global, char ret_error[static 512])
                                          .bytes_max = global->config->query.memory_bytes_max,
                                          .timeout_ms = global->config->query.timeout_ms,
                                          .lookback_ms = global->config->query.lookback_delta_ms},
+                              .memory_bytes_max = global->config->query.total_memory_bytes_max,
                               .concurrency_max = global->config->query.concurrency,
                               .coverage = coverage_warnings,
                               .coverage_arg = global->coverage};
@@ -320,9 +319,9 @@ static int open_server(struct global *global, char ret_error[static 512])
                                           .answer_deadline_ms = config->query.timeout_ms + ANSWER_SLACK_MS};
     /* Threads of their own: queries, however slow, never hold up a sync of the log, and one more answers that there are
      * too many. */
-    global->workers = loop_is_simulated(global->seams.loop)
-                          ? executor_inline_new()
-                          : executor_pool_new((unsigned)config->query.concurrency + 1, WORKER_QUEUE_MAX);
+    global->workers = loop_is_simulated(global->seams.loop) ? executor_inline_new()
+                                                            : executor_pool_new((unsigned)config->query.concurrency + 1,
+                                                                                (size_t)config->query.waiting_max);
     int result = http_server_new(global->seams.loop, global->seams.network, global->workers, &options, routes, global,
                                  &global->server);
     if (result < 0)

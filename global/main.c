@@ -38,6 +38,7 @@ int main(int argc, char **argv)
 {
     struct daemon_arguments arguments;
     int exit_code;
+    daemon_seed_hashes();
     if (!daemon_parse(argc, argv, "tributary-global",
                       "takes the batches of all datacenters, keeps them and answers queries", &arguments, &exit_code))
         return exit_code;

@@ -38,6 +38,7 @@ int main(int argc, char **argv)
 {
     struct daemon_arguments arguments;
     int exit_code;
+    daemon_seed_hashes();
     if (!daemon_parse(argc, argv, "tributary-primary",
                       "takes the batches of a datacenter's secondaries, keeps them and forwards them to every global",
                       &arguments, &exit_code))

@@ -1,5 +1,6 @@
 #include "job.h"
 
+#include "base/crc.h"
 #include "base/fail.h"
 #include "net/auth.h"
 
@@ -82,7 +83,7 @@ static void mark_job(struct job *job, const struct relabel_config *rules, size_t
     buf_append_uvarint(&marks, pipeline->label_value_bytes_max);
     for (size_t i = 0; i < rule_count; i++)
         mark_rule(&marks, &rules[i]);
-    job->series_hash = str_hash(buf_view(&marks));
+    job->series_hash = hash64(marks.data, marks.len, 0); /* as that of target.c, of which it is a part */
     buf_append_uvarint(&marks, job->body_bytes_max);
     mark_text(&marks, job->basic_user);
     mark_text(&marks, job->basic_password);

@@ -65,6 +65,7 @@ int main(int argc, char **argv)
 {
     struct daemon_arguments arguments;
     int exit_code;
+    daemon_seed_hashes();
     if (!daemon_parse(argc, argv, "tributary-secondary",
                       "scrapes targets, keeps windows of their samples and pushes these to its primary", &arguments,
                       &exit_code))

@@ -14,6 +14,7 @@ struct api *api_new(const struct api_options *options)
     ASSERT(options->concurrency_max > 0 && options->limits.bytes_max > 0);
     struct api *api = mem_zalloc(sizeof(*api));
     api->options = *options;
+    api->memory.bytes_max = options->memory_bytes_max > 0 ? options->memory_bytes_max : UINT64_MAX / 2;
     ASSERT(pthread_mutex_init(&api->lock, NULL) == 0);
     ASSERT(pthread_cond_init(&api->left, NULL) == 0);
     return api;
@@ -23,7 +24,7 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
-    ASSERT(api->running == 0 && api->waiting == 0);
+    ASSERT(api->running == 0 && api->waiting == 0 && budget_total_used(&api->memory) == 0);
     pthread_cond_destroy(&api->left);
     pthread_mutex_destroy(&api->lock);
     mem_free(api);
@@ -40,6 +41,9 @@ void api_write_metrics(struct api *api, struct buf *out)
     }
     metrics_one(out, "tributary_query_running", METRICS_GAUGE, "Queries that run now", (double)api->running);
     metrics_one(out, "tributary_query_waiting", METRICS_GAUGE, "Queries that wait for a place", (double)api->waiting);
+    metrics_one(out, "tributary_query_memory_bytes", METRICS_GAUGE,
+                "Memory that queries have taken of query.max_total_memory, with answers that are being sent",
+                (double)budget_total_used(&api->memory));
     metrics_one(out, "tributary_query_samples_total", METRICS_COUNTER, "Samples read by queries",
                 (double)api->samples_total);
     metrics_one(out, "tributary_query_seconds_total", METRICS_COUNTER, "Time of requests, waiting among it",

@@ -12,6 +12,7 @@ struct api_options {
     struct crew *crew; /* helps queries; NULL: nobody does */
     struct clock *clock;
     struct promql_limits limits; /* of each query; bytes_max is also the ceiling of an answer */
+    uint64_t memory_bytes_max;   /* of all queries together, with answers that are being sent; 0: no bound */
     int64_t concurrency_max;     /* queries that run at once; others wait, within their timeout */
     /* Appends what an answer over this range lacks, a line each, with \n: they become its warnings. From any thread.
      * NULL: nothing is known. */
@@ -23,7 +24,7 @@ struct api_options {
 struct api *api_new(const struct api_options *options);
 void api_free(struct api *api); /* NULL allowed; when no request runs any more */
 DEFINE_CLEANUP(struct api *, api_free)
-/* tributary_query_*: requests by outcome, running and waiting, samples read, seconds. */
+/* tributary_query_*: requests by outcome, running and waiting, memory, samples read, seconds. */
 void api_write_metrics(struct api *api, struct buf *out);
 
 /* The context of a server with these routes begins with it. */

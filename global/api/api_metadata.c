@@ -46,7 +46,7 @@ static bool add_match(struct api_request *request, struct scope *scope, struct s
     const struct ast *selector = promql_expression_root(expression);
     scope->expressions[scope->count] = expression;
     scope->sets[scope->count++] = (struct match_set){selector->selector.matchers, selector->selector.matcher_count};
-    return true;
+    return request_charge_expression(request, expression);
 }
 
 static bool read_limit(struct api_request *request, struct scope *scope)
@@ -64,8 +64,11 @@ static bool read_limit(struct api_request *request, struct scope *scope)
 static bool read_scope(struct api_request *request, struct scope *scope)
 {
     struct select_range *range = &scope->range;
-    range->cancelled = request_is_cancelled;
+    range->cancelled = request_must_end;
     range->cancelled_arg = request;
+    range->charge = request_charge;
+    range->release = request_release;
+    range->charge_arg = request;
     if (!request_time(request, "start", -PARAMS_TIME_MS_MAX, &range->start_ms) ||
         !request_time(request, "end", PARAMS_TIME_MS_MAX, &range->end_ms) || !read_limit(request, scope) ||
         !request_timeout(request))
@@ -79,8 +82,12 @@ static bool read_scope(struct api_request *request, struct scope *scope)
 
 static void fail_select(struct api_request *request, int error)
 {
-    if (error == -ECANCELED)
+    if (error == -ENOMEM)
+        request_fail_memory(request);
+    else if (error == -ECANCELED && request_is_cancelled(request))
         request_fail(request, API_CANCELED, "query was canceled in select");
+    else if (error == -ECANCELED)
+        request_fail(request, API_TIMEOUT, "query timed out in select");
     else
         request_fail(request, API_INTERNAL, "select: %s", strerror(-error));
 }
@@ -147,7 +154,7 @@ static struct labels *smallest(const struct series_merge *merge)
 static int write_series(struct series_merge *merge, size_t limit, struct answer *answer)
 {
     json_array(&answer->json);
-    for (size_t written = 0; smallest(merge) && !answer->body.full; written++) {
+    for (size_t written = 0; smallest(merge) && answer_goes_on(answer); written++) {
         if (written == limit) {
             answer_warn(answer, CUT_WARNING);
             break;
@@ -252,7 +259,7 @@ static void write_strings(struct strings_merge *merge, size_t limit, struct answ
     struct str text;
     size_t written = 0;
     json_array(&answer->json);
-    for (; written < limit && next_string(merge, &text); written++)
+    for (; written < limit && answer_goes_on(answer) && next_string(merge, &text); written++)
         json_str(&answer->json, text);
     json_array_end(&answer->json);
     if (merge->cut || next_string(merge, &text))

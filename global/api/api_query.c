@@ -52,7 +52,7 @@ static void write_vector(struct answer *answer, const struct promql_value *value
 {
     struct json_writer *json = &answer->json;
     json_array(json);
-    for (size_t i = 0; i < value->series_count; i++) {
+    for (size_t i = 0; i < value->series_count && answer_goes_on(answer); i++) {
         const struct promql_series *series = &value->series[i];
         if (!promql_present(series, 0))
             continue;
@@ -70,14 +70,14 @@ static void write_points(struct answer *answer, const struct promql_value *value
 {
     struct json_writer *json = &answer->json;
     json_array(json);
-    for (size_t i = 0; i < value->points_count; i++) {
+    for (size_t i = 0; i < value->points_count && answer_goes_on(answer); i++) {
         const struct promql_points *points = &value->points[i];
         json_object(json);
         json_key(json, "metric");
         answer_labels(answer, points->labels);
         json_key(json, "values");
         json_array(json);
-        for (size_t j = 0; j < points->count; j++)
+        for (size_t j = 0; j < points->count && answer_goes_on(answer); j++)
             write_point(json, points->samples[j].time_ms, points->samples[j].value);
         json_array_end(json);
         json_object_end(json);
@@ -137,7 +137,7 @@ static void write_range(struct answer *answer, const struct promql_value *value,
     json_field_text(json, "resultType", "matrix");
     json_key(json, "result");
     json_array(json);
-    for (size_t i = 0; i < value->series_count && !answer->body.full; i++) {
+    for (size_t i = 0; i < value->series_count && answer_goes_on(answer); i++) {
         const struct promql_series *series = &value->series[i];
         json_object(json);
         json_key(json, "metric");
@@ -160,9 +160,13 @@ static void fail_evaluation(struct api_request *request, enum promql_failure fai
 {
     static const enum api_outcome outcomes[] = {
         [PROMQL_OK] = API_INTERNAL,        [PROMQL_BAD_DATA] = API_BAD_DATA, [PROMQL_EXECUTION] = API_EXECUTION,
-        [PROMQL_TOO_MUCH] = API_EXECUTION, [PROMQL_TIMEOUT] = API_TIMEOUT,   [PROMQL_CANCELLED] = API_CANCELED,
-        [PROMQL_INTERNAL] = API_INTERNAL,
+        [PROMQL_TOO_MUCH] = API_EXECUTION, [PROMQL_BUSY] = API_UNAVAILABLE,  [PROMQL_TIMEOUT] = API_TIMEOUT,
+        [PROMQL_CANCELLED] = API_CANCELED, [PROMQL_INTERNAL] = API_INTERNAL,
     };
+    if (failure == PROMQL_BUSY) {
+        request_fail_memory(request);
+        return;
+    }
     request_fail(request, outcomes[failure], "%s", error->text);
 }
 
@@ -203,6 +207,7 @@ static void evaluate(struct api_request *request, struct promql_query *query)
     query->crew = api->options.crew;
     query->limits = api->options.limits;
     query->clock = api->options.clock;
+    query->budget = &request->budget;
     query->cancelled = request_is_cancelled;
     query->cancelled_arg = request;
     if (!request_duration(request, "lookback_delta", query->limits.lookback_ms, &query->limits.lookback_ms) ||
@@ -211,7 +216,7 @@ static void evaluate(struct api_request *request, struct promql_query *query)
     if (query->limits.lookback_ms <= 0)
         query->limits.lookback_ms = api->options.limits.lookback_ms;
     CLEANUP(promql_expression_freep) struct promql_expression *expression = parse_query(request);
-    if (!expression || !request_enter(request))
+    if (!expression || !request_charge_expression(request, expression) || !request_enter(request))
         return;
     query->expression = expression;
     int64_t waited_ms = clock_mono_ms(query->clock) - request->start_mono_ms;

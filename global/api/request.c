@@ -9,14 +9,17 @@
 
 #define ERROR_BYTES_MAX    (16 * KIB) /* of an error's answer */
 #define WARNINGS_BYTES_MAX (64 * KIB)
-#define WAIT_SLICE_MS      100 /* between looks at whether the client still waits */
+#define WAIT_SLICE_MS      100        /* between looks at whether the client still waits */
+#define ANSWER_STEP_BYTES  (64 * KIB) /* between looks at memory, time and client: some 1,024 points */
+#define RETRY_AFTER_S      "5"        /* told to who finds the memory of all queries taken */
 
 static const struct {
     const char *type;
     int status;
 } outcomes[API_OUTCOMES] = {
-    [API_SUCCESS] = {"success", 200}, [API_BAD_DATA] = {"bad_data", 400}, [API_EXECUTION] = {"execution", 422},
-    [API_TIMEOUT] = {"timeout", 503}, [API_CANCELED] = {"canceled", 503}, [API_INTERNAL] = {"internal", 500},
+    [API_SUCCESS] = {"success", 200},         [API_BAD_DATA] = {"bad_data", 400}, [API_EXECUTION] = {"execution", 422},
+    [API_TIMEOUT] = {"timeout", 503},         [API_CANCELED] = {"canceled", 503}, [API_INTERNAL] = {"internal", 500},
+    [API_UNAVAILABLE] = {"unavailable", 503},
 };
 
 const char *api_outcome_name(enum api_outcome outcome)
@@ -37,7 +40,8 @@ struct api_request request_of(void *context, struct http_exchange *exchange)
     return (struct api_request){.api = api,
                                 .exchange = exchange,
                                 .start_mono_ms = clock_mono_ms(api->options.clock),
-                                .timeout_ms = api->options.limits.timeout_ms};
+                                .timeout_ms = api->options.limits.timeout_ms,
+                                .budget = {.bytes_max = api->options.limits.bytes_max, .total = &api->memory}};
 }
 
 bool request_is_cancelled(void *arg)
@@ -46,15 +50,42 @@ bool request_is_cancelled(void *arg)
     return http_exchange_is_gone(request->exchange);
 }
 
+static bool is_late(const struct api_request *request)
+{
+    return mono_ms(request) - request->start_mono_ms >= request->timeout_ms;
+}
+
+bool request_must_end(void *arg)
+{
+    return request_is_cancelled(arg) || is_late(arg);
+}
+
+bool request_charge(void *arg, size_t bytes)
+{
+    return budget_charge(&((struct api_request *)arg)->budget, bytes);
+}
+
+void request_release(void *arg, size_t bytes)
+{
+    budget_release(&((struct api_request *)arg)->budget, bytes);
+}
+
+bool request_charge_expression(struct api_request *request, const struct promql_expression *expression)
+{
+    bool fits = budget_charge(&request->budget, promql_expression_bytes(expression));
+    if (!fits)
+        request_fail_memory(request);
+    return fits;
+}
+
 /* What keeps a waiting query from a place; API_SUCCESS: nothing. */
 static enum api_outcome wait_for_place(struct api_request *request)
 {
     struct api *api = request->api;
-    int64_t deadline_ms = request->start_mono_ms + request->timeout_ms;
     while (api->running >= api->options.concurrency_max) {
         if (http_exchange_is_gone(request->exchange))
             return API_CANCELED;
-        if (mono_ms(request) >= deadline_ms)
+        if (is_late(request))
             return API_TIMEOUT;
         int64_t until_ns = clock_mono_ns(clock_real()) + WAIT_SLICE_MS * INT64_C(1000000);
         struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
@@ -91,6 +122,7 @@ void request_done(struct api_request *request)
     }
     pthread_mutex_unlock(&api->lock);
     request->placed = false;
+    budget_done(&request->budget);
 }
 
 struct store *request_disk_store(struct api_request *request)
@@ -140,6 +172,16 @@ void request_fail(struct api_request *request, enum api_outcome outcome, const c
     append_format(&text, format, args);
     va_end(args);
     send_error(request, outcome, &text);
+}
+
+void request_fail_memory(struct api_request *request)
+{
+    char text[BUDGET_TEXT_BYTES];
+    budget_text(&request->budget, text);
+    bool busy = request->budget.total_full;
+    if (busy)
+        http_exchange_header_add(request->exchange, "Retry-After", RETRY_AFTER_S);
+    request_fail(request, busy ? API_UNAVAILABLE : API_EXECUTION, "%s", text);
 }
 
 void request_fail_parameter(struct api_request *request, const char *name, const char *format, ...)
@@ -218,14 +260,41 @@ bool request_timeout(struct api_request *request)
 
 /* ---- Answers ---- */
 
-void answer_begin(struct answer *answer, const struct api_request *request)
+void answer_begin(struct answer *answer, struct api_request *request)
 {
+    *answer = (struct answer){.request = request, .ended = API_SUCCESS};
     answer->body = BUF_INIT(request->api->options.limits.bytes_max);
     answer->warnings = BUF_INIT(WARNINGS_BYTES_MAX);
     json_begin(&answer->json, &answer->body);
     json_object(&answer->json);
     json_field_text(&answer->json, "status", "success");
     json_key(&answer->json, "data");
+}
+
+/* Counts the memory that the body has come to take; false past a ceiling. */
+static bool charge_body(struct answer *answer)
+{
+    size_t more = answer->body.capacity - answer->charged_bytes;
+    if (!budget_charge(&answer->request->budget, more))
+        return false;
+    answer->charged_bytes += more;
+    return true;
+}
+
+bool answer_goes_on(struct answer *answer)
+{
+    if (answer->ended != API_SUCCESS || answer->body.full)
+        return false;
+    if (answer->body.len - answer->seen_bytes < ANSWER_STEP_BYTES)
+        return true;
+    answer->seen_bytes = answer->body.len;
+    if (request_is_cancelled(answer->request))
+        answer->ended = API_CANCELED;
+    else if (is_late(answer->request))
+        answer->ended = API_TIMEOUT;
+    else if (!charge_body(answer))
+        answer->ended = API_UNAVAILABLE;
+    return answer->ended == API_SUCCESS;
 }
 
 void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms)
@@ -277,16 +346,35 @@ static void write_warnings(struct answer *answer)
     json_array_end(&answer->json);
 }
 
+/* Packed, the body may be there twice for a moment; else once until it is sent. */
+static bool charge_sending(struct answer *answer)
+{
+    return charge_body(answer) && budget_charge(&answer->request->budget, answer->body.len);
+}
+
+static void release_answer(void *api, size_t bytes)
+{
+    budget_total_give(&((struct api *)api)->memory, bytes);
+}
+
 void answer_send(struct answer *answer, struct api_request *request)
 {
     write_warnings(answer);
     json_object_end(&answer->json);
-    if (answer->body.full) {
-        request_fail(request, API_EXECUTION, "the answer is larger than %zu bytes", answer->body.bytes_max);
-        return;
+    if (answer->ended == API_CANCELED) {
+        request_fail(request, API_CANCELED, "query was canceled in writing its answer");
+    } else if (answer->ended == API_TIMEOUT) {
+        request_fail(request, API_TIMEOUT, "query timed out in writing its answer");
+    } else if (answer->body.full) {
+        request_fail(request, API_EXECUTION, "the answer is larger than %zu bytes (query.max_memory)",
+                     answer->body.bytes_max);
+    } else if (answer->ended != API_SUCCESS || !charge_sending(answer)) {
+        request_fail_memory(request);
+    } else {
+        count_outcome(request, API_SUCCESS);
+        http_exchange_answer(request->exchange, 200, "application/json", &answer->body);
+        budget_total_take(&request->api->memory, http_exchange_hold(request->exchange, release_answer, request->api));
     }
-    count_outcome(request, API_SUCCESS);
-    http_exchange_answer(request->exchange, 200, "application/json", &answer->body);
 }
 
 void answer_done(struct answer *answer)

@@ -3,16 +3,28 @@
  * free place. Private to global/api. */
 #include "api/api.h"
 #include "base/json_write.h"
+#include "promql/budget.h"
 #include "promql/error.h"
+#include "promql/parse.h"
 #include "store/store.h"
 
 #include <pthread.h>
 
-enum api_outcome { API_SUCCESS, API_BAD_DATA, API_EXECUTION, API_TIMEOUT, API_CANCELED, API_INTERNAL, API_OUTCOMES };
+enum api_outcome {
+    API_SUCCESS,
+    API_BAD_DATA,
+    API_EXECUTION,
+    API_TIMEOUT,
+    API_CANCELED,
+    API_INTERNAL,
+    API_UNAVAILABLE,
+    API_OUTCOMES
+};
 const char *api_outcome_name(enum api_outcome outcome); /* "bad_data", ... as errorType says it */
 
 struct api {
     struct api_options options;
+    struct budget_total memory;
     pthread_mutex_t lock; /* guards what is below; leaf */
     pthread_cond_t left;  /* a query has left its place */
     int64_t running, waiting;
@@ -27,6 +39,7 @@ struct api_request {
     int64_t start_mono_ms;
     int64_t timeout_ms; /* from start_mono_ms on */
     bool placed;
+    struct budget budget; /* what is made for it: expressions, the evaluation, the answer until it is sent */
 };
 
 /* From the handler's arguments. */
@@ -34,8 +47,16 @@ struct api_request request_of(void *context, struct http_exchange *exchange);
 /* Waits for one of concurrency_max places; false: the time ran out or the client has gone, and that is answered. */
 MUST_CHECK bool request_enter(struct api_request *request);
 void request_done(struct api_request *request);
-/* A bool (*)(void *) for evaluators and selects. */
+/* bool (*)(void *) for evaluators and selects: the client has gone; or its time is over as well. */
 bool request_is_cancelled(void *request);
+bool request_must_end(void *request);
+/* The same for memory of a select's series and texts. */
+bool request_charge(void *request, size_t bytes);
+void request_release(void *request, size_t bytes);
+/* Counts an expression, which lives about as long as the request. False: that is too much, and that is answered. */
+MUST_CHECK bool request_charge_expression(struct api_request *request, const struct promql_expression *expression);
+/* The budget has just refused. */
+void request_fail_memory(struct api_request *request);
 
 /* The store, if it has blocks; NULL: it is in memory alone, and that is answered. */
 struct store *request_disk_store(struct api_request *request);
@@ -58,13 +79,19 @@ MUST_CHECK bool request_time(struct api_request *request, const char *name, int6
 MUST_CHECK bool request_timeout(struct api_request *request);
 
 /* The answer of a success:
- *   answer_begin(&answer, &request); one value through answer.json; warnings; answer_send(&answer, &request) */
+ *   answer_begin(&answer, &request); one value through answer.json; warnings; answer_send(&answer, &request)
+ * What may become long asks answer_goes_on between its items, and ends what is open when it does not. */
 struct answer {
+    struct api_request *request;
+    enum api_outcome ended; /* API_SUCCESS: goes on */
+    size_t seen_bytes, charged_bytes;
     struct buf body;
     struct buf warnings; /* a line each, with \n */
     struct json_writer json;
 };
-void answer_begin(struct answer *answer, const struct api_request *request);
+void answer_begin(struct answer *answer, struct api_request *request);
+/* False once it has become too large, its client has gone or its time is over: answer_send will say so. */
+bool answer_goes_on(struct answer *answer);
 /* Adds what the range lacks to the warnings: sources that are behind. */
 void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms);
 void answer_warn(struct answer *answer, const char *text);

@@ -215,8 +215,9 @@ int eval_aggregate(struct eval *eval, const struct grid *grid, const struct ast 
     if (error == 0) {
         finish(&aggregate);
         if (wanted.any_order)
-            vector_sort(&aggregate.out);
-        error = vector_drain(&aggregate.out, sink);
+            error =
+                eval_sort(eval, aggregate.out.series, aggregate.out.count, sizeof(struct promql_series), series_order);
+        error = error < 0 ? error : vector_drain(&aggregate.out, sink);
     }
     for (size_t i = 0; i < aggregate.out.count; i++)
         budget_free(aggregate.states[i].count);

@@ -17,21 +17,6 @@ static struct labels *labels_of_group(const struct promql_series *series, const 
     return label_set_keep(series->labels, &ast->aggregate.grouping);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    if (isnan(left) || isnan(right))
-        return isnan(right) - isnan(left);
-    return (left > right) - (left < right);
-}
-
-void values_sort(double *values, size_t count)
-{
-    if (count > 1)
-        qsort(values, count, sizeof(*values), by_value);
-}
-
 double quantile_of_sorted(double q, const double *values, size_t count)
 {
     if (count == 0 || isnan(q))
@@ -121,32 +106,38 @@ static void offer(struct ranking *ranking, struct candidate candidate, size_t k)
 }
 
 /* Takes the worst from the top to the end until the best stands first. */
-static void sort_heap(struct ranking *ranking)
+static int sort_heap(struct ranking *ranking)
 {
-    for (size_t count = ranking->heap_count; count > 1; count--) {
+    int error = 0;
+    for (size_t count = ranking->heap_count; count > 1 && error == 0; count--) {
         swap_candidates(&ranking->heap[0], &ranking->heap[count - 1]);
         sift_down(ranking, 0, count - 1);
+        error = eval_work(ranking->eval, 1);
     }
+    return error;
 }
 
 /* Leaves of a group's series at this step the k best filled; they stand in the heap, in order. */
-static void rank_step(struct ranking *ranking, size_t group, size_t step)
+static int rank_step(struct ranking *ranking, size_t group, size_t step)
 {
+    int error = eval_work(ranking->eval, 1);
     size_t k = (size_t)MIN(MAX(ranking->param[step], 0), (double)ranking->vector.count);
     uint64_t bit = UINT64_C(1) << (step % 64);
     ranking->heap_count = 0;
-    for (size_t i = ranking->groups.starts[group]; i < ranking->groups.starts[group + 1]; i++) {
+    for (size_t i = ranking->groups.starts[group]; i < ranking->groups.starts[group + 1] && error == 0; i++) {
         size_t member = ranking->groups.members[i];
         struct promql_series *series = &ranking->vector.series[member];
+        error = eval_work(ranking->eval, 1);
         if (!promql_present(series, step))
             continue;
         series->present[step / 64] &= ~bit;
         if (k > 0)
             offer(ranking, (struct candidate){series->values[step], member}, k);
     }
-    sort_heap(ranking);
+    error = error < 0 ? error : sort_heap(ranking);
     for (size_t i = 0; i < ranking->heap_count; i++)
         ranking->vector.series[ranking->heap[i].series].present[step / 64] |= bit;
+    return error;
 }
 
 /* As Go prints it: the fewest digits that read back the same. */
@@ -182,10 +173,8 @@ static int ranking_emit(struct ranking *ranking, struct sink *sink)
 {
     size_t steps = ranking->grid->steps;
     for (size_t group = 0; group < ranking->groups.table.count; group++) {
-        size_t members = ranking->groups.starts[group + 1] - ranking->groups.starts[group];
         for (size_t step = 0; step < steps; step++) {
-            rank_step(ranking, group, step);
-            int error = eval_work(ranking->eval, members);
+            int error = rank_step(ranking, group, step);
             if (error < 0)
                 return error;
         }
@@ -211,7 +200,7 @@ static int ranking_run(struct ranking *ranking, struct sink *sink)
     if (error < 0)
         return error;
     ranking->heap = budget_array(ranking->eval->budget, ranking->vector.count, sizeof(*ranking->heap));
-    if (!ranking->heap || !groups_init(&ranking->groups, &ranking->vector, labels_of_group, ast))
+    if (!ranking->heap || !groups_init(&ranking->groups, ranking->eval, &ranking->vector, labels_of_group, ast))
         return eval_fail_memory(ranking->eval, ast);
     return ranking_emit(ranking, sink);
 }
@@ -257,7 +246,9 @@ static int quantile_group(struct quantile *quantile, size_t group)
             return error;
         if (count == 0)
             continue;
-        values_sort(quantile->values, count);
+        error = eval_sort_values(quantile->eval, quantile->values, count);
+        if (error < 0)
+            return error;
         promql_set(&quantile->out, step, quantile_of_sorted(quantile->param[step], quantile->values, count));
     }
     return 0;
@@ -275,7 +266,7 @@ static int quantile_run(struct quantile *quantile, struct sink *sink)
         return error;
     quantile->values = budget_array(eval->budget, quantile->vector.count, sizeof(double));
     if (!quantile->values || !series_slots(eval->budget, quantile->grid->steps, &quantile->out) ||
-        !groups_init(&quantile->groups, &quantile->vector, labels_of_group, ast))
+        !groups_init(&quantile->groups, eval, &quantile->vector, labels_of_group, ast))
         return eval_fail_memory(eval, ast);
     for (size_t group = 0; group < quantile->groups.table.count; group++) {
         error = quantile_group(quantile, group);

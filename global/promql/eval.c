@@ -110,6 +110,9 @@ static int collect_emit(struct sink *sink, const struct promql_series *series)
     struct collect *collect = CONTAINER_OF(sink, struct collect, sink);
     if (series_is_empty(series, collect->vector->steps))
         return 0;
+    int error = eval_work(collect->eval, 1 + promql_words(collect->vector->steps));
+    if (error < 0)
+        return error;
     return vector_add_copy(collect->vector, series) ? 0 : eval_fail_memory(collect->eval, collect->ast);
 }
 
@@ -261,7 +264,10 @@ static int eval_root(struct eval *eval, const struct grid *grid, const struct as
     if (error < 0)
         return error;
     if (!instant)
-        vector_sort(&result->vector);
+        error =
+            eval_sort(eval, result->vector.series, result->vector.count, sizeof(struct promql_series), series_order);
+    if (error < 0)
+        return error;
     result->value.series = result->vector.series;
     result->value.series_count = result->vector.count;
     return 0;
@@ -293,11 +299,11 @@ static int query_grid(struct eval *eval, struct grid *ret_grid)
 enum promql_failure promql_eval(const struct promql_query *query, struct promql_error *ret_error,
                                 struct promql_result **ret_result)
 {
-    CLEANUP(promql_result_freep) struct promql_result *result = promql_result_new(query->limits.bytes_max);
+    CLEANUP(promql_result_freep) struct promql_result *result = promql_result_new(query);
     _Atomic uint64_t samples = 0;
     struct eval eval = {.query = query,
                         .samples = &samples,
-                        .budget = &result->budget,
+                        .budget = result->budget,
                         .result = result,
                         .error = ret_error,
                         .deadline_ms = INT64_MAX};

@@ -19,19 +19,22 @@ enum promql_failure {
     PROMQL_BAD_DATA,  /* the expression: 400 */
     PROMQL_EXECUTION, /* this data, e.g. many-to-many matching: 422 */
     PROMQL_TOO_MUCH,  /* a limit of samples or bytes: 422 */
+    PROMQL_BUSY,      /* the limit of bytes of all queries together: 503 */
     PROMQL_TIMEOUT,   /* 503 */
     PROMQL_CANCELLED, /* 503 */
     PROMQL_INTERNAL   /* 500 */
 };
 
+struct budget;
 struct promql_query {
     struct store *store;
     const struct promql_expression *expression;
     int64_t start_ms, end_ms;
     int64_t step_ms; /* 0: instant, start = end */
     struct promql_limits limits;
-    struct crew *crew;   /* whose idle threads help; NULL: nobody does */
-    struct clock *clock; /* for the timeout */
+    struct crew *crew;     /* whose idle threads help; NULL: nobody does */
+    struct budget *budget; /* counts the query's memory and outlives the result; NULL: one of limits.bytes_max */
+    struct clock *clock;   /* for the timeout */
     bool (*cancelled)(void *arg);
     void *cancelled_arg;
 };

@@ -122,7 +122,9 @@ int call_sort(struct eval *eval, const struct grid *grid, const struct ast *ast,
     for (size_t i = 0; i < vector.count; i++)
         places[i] = (struct place){vector.series[i].values[0], i};
     bool down = ast->call.function->id == FUNCTION_SORT_DESC;
-    qsort(places, vector.count, sizeof(*places), down ? descending : ascending);
+    error = eval_sort(eval, places, vector.count, sizeof(*places), down ? descending : ascending);
+    if (error < 0)
+        return error;
     for (size_t i = 0; i < vector.count; i++) {
         error = sink->emit(sink, &vector.series[places[i].index]);
         if (error < 0)

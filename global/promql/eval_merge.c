@@ -8,6 +8,9 @@ static int merge_emit(struct sink *sink, const struct promql_series *series)
     size_t steps = merge->vector.steps;
     if (series_is_empty(series, steps))
         return 0;
+    int error = eval_work(merge->eval, 1 + promql_words(steps));
+    if (error < 0)
+        return error;
     int64_t number = label_table_add(&merge->table, series->labels);
     if (number < 0)
         return eval_fail_memory(merge->eval, merge->ast);

@@ -4,7 +4,6 @@
 #include "promql/result.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -23,8 +22,9 @@ int eval_fail(struct eval *eval, enum promql_failure failure, const struct ast *
 
 int eval_fail_memory(struct eval *eval, const struct ast *at)
 {
-    return eval_fail(eval, PROMQL_TOO_MUCH, at, "query needs more than %" PRIu64 " bytes of memory",
-                     eval->budget->bytes_max);
+    char text[BUDGET_TEXT_BYTES];
+    budget_text(eval->budget, text);
+    return eval_fail(eval, eval->budget->total_full ? PROMQL_BUSY : PROMQL_TOO_MUCH, at, "%s", text);
 }
 
 int eval_fail_duplicate(struct eval *eval, const struct ast *at)

@@ -115,5 +115,7 @@ MUST_CHECK int emit_absent(struct eval *eval, const struct grid *grid, const str
 double binary_apply(enum ast_operator op, double left, double right, bool *ret_keep);
 bool operator_drops_name(enum ast_operator op);
 double quantile_of_sorted(double q, const double *values, size_t count);
-/* Ascending, NaN first. */
-void values_sort(double *values, size_t count);
+/* eval_sort.c: qsort that counts as work and takes its memory from the budget. */
+typedef int eval_order_fn(const void *a, const void *b);
+MUST_CHECK int eval_sort(struct eval *eval, void *items, size_t count, size_t size, eval_order_fn *order);
+MUST_CHECK int eval_sort_values(struct eval *eval, double *values, size_t count); /* ascending, NaN first */

@@ -106,6 +106,9 @@ static int replace_emit(struct sink *sink, const struct promql_series *series)
     struct str groups[REGEX_GROUPS_MAX];
     size_t count = 0;
     struct str source = labels_get(series->labels, relabelling->source);
+    int error = eval_work(relabelling->eval, 1 + source.len / 64);
+    if (error < 0)
+        return error;
     if (!regex_groups(relabelling->regex, source, groups, &count))
         return relabelling->next->emit(relabelling->next, series);
     CLEANUP(buf_done) struct buf value = BUF_INIT(LABEL_VALUE_BYTES_MAX);
@@ -117,6 +120,9 @@ static int join_emit(struct sink *sink, const struct promql_series *series)
 {
     struct relabelling *relabelling = CONTAINER_OF(sink, struct relabelling, sink);
     const struct ast *ast = relabelling->ast;
+    int error = eval_work(relabelling->eval, ast->call.arg_count);
+    if (error < 0)
+        return error;
     CLEANUP(buf_done) struct buf value = BUF_INIT(LABEL_VALUE_BYTES_MAX);
     for (size_t i = 3; i < ast->call.arg_count; i++) {
         if (i > 3)

@@ -307,7 +307,9 @@ static int range_quantile(struct window *window, double *ret_value)
     }
     for (size_t i = 0; i < window->count; i++)
         window->scratch[i] = window->samples[i].value;
-    values_sort(window->scratch, window->count);
+    int error = eval_sort_values(window->eval, window->scratch, window->count);
+    if (error < 0)
+        return error;
     *ret_value = quantile_of_sorted(window->args[0], window->scratch, window->count);
     return 1;
 }

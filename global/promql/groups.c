@@ -1,9 +1,11 @@
 #include "promql/groups.h"
 
-static bool number_series(struct groups *groups, const struct vector *vector, group_labels_fn *labels_of,
-                          const void *arg)
+static bool number_series(struct groups *groups, struct eval *eval, const struct vector *vector,
+                          group_labels_fn *labels_of, const void *arg)
 {
     for (size_t i = 0; i < vector->count; i++) {
+        if (eval_work(eval, 1) < 0)
+            return false;
         groups->ids[i] = GROUP_NONE;
         CLEANUP(labels_unrefp) struct labels *labels = labels_of(&vector->series[i], arg);
         if (!labels)
@@ -16,13 +18,14 @@ static bool number_series(struct groups *groups, const struct vector *vector, gr
     return true;
 }
 
-bool groups_init(struct groups *groups, const struct vector *vector, group_labels_fn *labels_of, const void *arg)
+bool groups_init(struct groups *groups, struct eval *eval, const struct vector *vector, group_labels_fn *labels_of,
+                 const void *arg)
 {
     *groups = (struct groups){0};
     label_table_init(&groups->table, vector->budget);
     groups->ids = budget_array(vector->budget, vector->count, sizeof(size_t));
     groups->members = budget_array(vector->budget, vector->count, sizeof(size_t));
-    if (!groups->ids || !groups->members || !number_series(groups, vector, labels_of, arg))
+    if (!groups->ids || !groups->members || !number_series(groups, eval, vector, labels_of, arg))
         return false;
     size_t count = groups->table.count;
     groups->starts = budget_array(vector->budget, count + 2, sizeof(size_t));

@@ -91,7 +91,7 @@ static double bucket_quantile(double q, struct bucket *buckets, size_t count)
     return start + (buckets[at].bound - start) * ((rank - below) / (buckets[at].count - below));
 }
 
-static size_t sort_group(struct histogram *histogram, size_t group)
+static int sort_group(struct histogram *histogram, size_t group, size_t *ret_count)
 {
     size_t count = 0;
     for (size_t i = histogram->groups.starts[group]; i < histogram->groups.starts[group + 1]; i++) {
@@ -100,14 +100,17 @@ static size_t sort_group(struct histogram *histogram, size_t group)
         if (str_to_double(labels_get(histogram->vector.series[member].labels, le), &bucket.bound) == 0)
             histogram->sorted[count++] = bucket;
     }
-    qsort(histogram->sorted, count, sizeof(*histogram->sorted), by_bound);
-    return count;
+    *ret_count = count;
+    return eval_sort(histogram->eval, histogram->sorted, count, sizeof(*histogram->sorted), by_bound);
 }
 
 static int histogram_group(struct histogram *histogram, size_t group, struct sink *sink)
 {
     struct promql_series *out = &histogram->out;
-    size_t sorted = sort_group(histogram, group);
+    size_t sorted = 0;
+    int error = sort_group(histogram, group, &sorted);
+    if (error < 0)
+        return error;
     series_clear(out, histogram->grid->steps);
     for (size_t step = 0; step < histogram->grid->steps; step++) {
         size_t count = 0;
@@ -120,7 +123,7 @@ static int histogram_group(struct histogram *histogram, size_t group, struct sin
         }
         if (count > 0)
             promql_set(out, step, bucket_quantile(histogram->q[step], histogram->buckets, count));
-        int error = eval_work(histogram->eval, 1 + sorted);
+        error = eval_work(histogram->eval, 1 + sorted);
         if (error < 0)
             return error;
     }
@@ -144,7 +147,7 @@ static int histogram_run(struct histogram *histogram, struct sink *sink)
     histogram->buckets = budget_array(eval->budget, count, sizeof(struct bucket));
     if (!histogram->sorted || !histogram->buckets ||
         !series_slots(eval->budget, histogram->grid->steps, &histogram->out) ||
-        !groups_init(&histogram->groups, &histogram->vector, bucket_group, NULL))
+        !groups_init(&histogram->groups, eval, &histogram->vector, bucket_group, NULL))
         return eval_fail_memory(eval, ast);
     CLEANUP(merge_done) struct merge merge;
     merge_init(&merge, eval, histogram->grid, ast);

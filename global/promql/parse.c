@@ -585,3 +585,11 @@ const struct ast *promql_expression_root(const struct promql_expression *express
 {
     return expression->root;
 }
+
+size_t promql_expression_bytes(const struct promql_expression *expression)
+{
+    size_t bytes = sizeof(*expression) + expression->arena.used_bytes;
+    for (const struct parser_regex *regex = expression->regexes; regex; regex = regex->next)
+        bytes += matcher_bytes_max(&regex->matcher);
+    return bytes;
+}

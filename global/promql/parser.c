@@ -151,6 +151,10 @@ bool parser_names(struct parser *parser, struct ast_names *ret_names)
             return false;
         }
         struct token name = parser_take(parser);
+        if (ret_names->count == PROMQL_LIST_MAX) {
+            parser_fail(parser, token_place(&name), "more than %d labels in one list", PROMQL_LIST_MAX);
+            return false;
+        }
         ret_names->items = parser_grow(parser, ret_names->items, ret_names->count, sizeof(*ret_names->items));
         if (!ret_names->items)
             return false;
@@ -167,6 +171,10 @@ bool parser_names(struct parser *parser, struct ast_names *ret_names)
 
 static bool add_matcher(struct parser *parser, struct ast *selector, const struct matcher *matcher)
 {
+    if (selector->selector.matcher_count == PROMQL_LIST_MAX) {
+        parser_fail(parser, parser_place(parser), "more than %d matchers in one selector", PROMQL_LIST_MAX);
+        return false;
+    }
     selector->selector.matchers = parser_grow(parser, selector->selector.matchers, selector->selector.matcher_count,
                                               sizeof(*selector->selector.matchers));
     if (!selector->selector.matchers)

@@ -2,10 +2,11 @@
 
 #include "base/fail.h"
 
-struct promql_result *promql_result_new(uint64_t bytes_max)
+struct promql_result *promql_result_new(const struct promql_query *query)
 {
     struct promql_result *result = mem_zalloc(sizeof(*result));
-    result->budget.bytes_max = bytes_max;
+    result->own.bytes_max = query->limits.bytes_max;
+    result->budget = query->budget ? query->budget : &result->own;
     return result;
 }
 

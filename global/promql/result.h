@@ -6,8 +6,9 @@
 #define RESULT_WARNINGS_MAX 32 /* notes of one answer: enough for people, bounded for damaged stores */
 
 struct promql_result {
-    struct budget budget; /* of everything below; blocks know it by address */
-    struct vector vector; /* the series of value */
+    struct budget own;     /* where the query brings none */
+    struct budget *budget; /* of everything below; blocks know it by address */
+    struct vector vector;  /* the series of value */
     struct promql_value value;
     size_t steps;
     uint64_t samples;
@@ -15,4 +16,4 @@ struct promql_result {
     size_t warning_count;
 };
 
-struct promql_result *promql_result_new(uint64_t bytes_max);
+struct promql_result *promql_result_new(const struct promql_query *query);

@@ -1,6 +1,5 @@
 #include "promql/vector.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 bool series_slots(struct budget *budget, size_t steps, struct promql_series *series)
@@ -81,15 +80,9 @@ struct promql_series *vector_add_copy(struct vector *vector, const struct promql
     return copy;
 }
 
-static int by_labels(const void *a, const void *b)
+int series_order(const void *a, const void *b)
 {
     const struct promql_series *left = a;
     const struct promql_series *right = b;
     return labels_compare(left->labels, right->labels);
-}
-
-void vector_sort(struct vector *vector)
-{
-    if (vector->count > 1)
-        qsort(vector->series, vector->count, sizeof(*vector->series), by_labels);
 }

@@ -18,8 +18,8 @@ struct promql_series *vector_add(struct vector *vector, struct labels *labels);
 struct promql_series *vector_add_copy(struct vector *vector, const struct promql_series *series);
 /* Gives the series' memory back; its place stays, without labels. */
 void vector_drop(struct vector *vector, size_t index);
-/* By labels, as Prometheus orders a matrix. */
-void vector_sort(struct vector *vector);
+/* Compares two struct promql_series by labels, as Prometheus orders a matrix. */
+int series_order(const void *a, const void *b);
 
 /* Slots of one series, in one block: free with budget_free(series->values). */
 bool series_slots(struct budget *budget, size_t steps, struct promql_series *series);

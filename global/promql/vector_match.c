@@ -40,7 +40,7 @@ static bool group_sides(struct match *match)
     if (right > 0)
         memcpy(all + left, match->right.series, right * sizeof(*all));
     struct vector both = {.budget = match->eval->budget, .series = all, .count = left + right};
-    if (!groups_init(&match->groups, &both, signature_of, match->ast))
+    if (!groups_init(&match->groups, match->eval, &both, signature_of, match->ast))
         return false;
     size_t words = promql_words(match->grid->steps);
     match->masks = budget_array(match->eval->budget, match->groups.table.count * words, sizeof(uint64_t));
@@ -61,23 +61,29 @@ static uint64_t *mask_of(const struct match *match, size_t group)
  */
 
 /* Marks in the masks where a group has a series of this side. */
-static void mark_side(struct match *match, const struct vector *side)
+static int mark_side(struct match *match, const struct vector *side)
 {
-    for (size_t i = 0; i < side->count; i++) {
+    int error = 0;
+    for (size_t i = 0; i < side->count && error == 0; i++) {
         uint64_t *mask = mask_of(match, group_of(match, side, i));
+        error = eval_work(match->eval, promql_words(match->grid->steps));
         for (size_t word = 0; word < promql_words(match->grid->steps); word++)
             mask[word] |= side->series[i].present[word];
     }
+    return error;
 }
 
 /* Keeps of a side what is marked, or what is not. */
-static void filter_side(struct match *match, struct vector *side, bool marked)
+static int filter_side(struct match *match, struct vector *side, bool marked)
 {
-    for (size_t i = 0; i < side->count; i++) {
+    int error = 0;
+    for (size_t i = 0; i < side->count && error == 0; i++) {
         const uint64_t *mask = mask_of(match, group_of(match, side, i));
+        error = eval_work(match->eval, promql_words(match->grid->steps));
         for (size_t word = 0; word < promql_words(match->grid->steps); word++)
             side->series[i].present[word] &= marked ? mask[word] : ~mask[word];
     }
+    return error;
 }
 
 /* A series of the right may fill in where its twin of the left is absent. */
@@ -93,20 +99,13 @@ static int join_sides(struct match *match, struct sink *sink)
 
 static int match_sets(struct match *match, struct sink *sink)
 {
-    switch (match->ast->binary.op) {
-    case OP_AND:
-        mark_side(match, &match->right);
-        filter_side(match, &match->left, true);
-        return vector_drain(&match->left, sink);
-    case OP_UNLESS:
-        mark_side(match, &match->right);
-        filter_side(match, &match->left, false);
-        return vector_drain(&match->left, sink);
-    default:
-        mark_side(match, &match->left);
-        filter_side(match, &match->right, false);
-        return join_sides(match, sink);
-    }
+    bool is_or = match->ast->binary.op == OP_OR;
+    int error = mark_side(match, is_or ? &match->left : &match->right);
+    if (error == 0)
+        error = filter_side(match, is_or ? &match->right : &match->left, match->ast->binary.op == OP_AND);
+    if (error < 0)
+        return error;
+    return is_or ? join_sides(match, sink) : vector_drain(&match->left, sink);
 }
 
 /* ---- Arithmetic and comparison ------------------------------------------------------------------------------------
@@ -146,6 +145,9 @@ static int check_one_side(struct match *match)
         uint64_t *seen = mask_of(match, group);
         uint64_t doubled = 0;
         size_t word = 0;
+        int error = eval_work(match->eval, words);
+        if (error < 0)
+            return error;
         for (; word < words && doubled == 0; word++) {
             doubled = seen[word] & series->present[word] & asked[word];
             seen[word] |= series->present[word];
@@ -239,17 +241,33 @@ static bool overlap(const struct promql_series *a, const struct promql_series *b
     return false;
 }
 
+/* Where a group's members of the right side begin: those of the left stand before them. */
+static size_t right_members(const struct match *match, size_t group)
+{
+    size_t low = match->groups.starts[group], high = match->groups.starts[group + 1];
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        bool is_left = match->groups.members[middle] < match->left.count;
+        low = is_left ? middle + 1 : low;
+        high = is_left ? high : middle;
+    }
+    return low;
+}
+
 /* One series of the "many" side against those of its group on the other. */
 static int apply_series(struct match *match, size_t index)
 {
     const struct promql_series *many = &match->many->series[index];
     size_t group = group_of(match, match->many, index);
-    size_t base = match->one == &match->right ? match->left.count : 0;
-    for (size_t i = match->groups.starts[group]; i < match->groups.starts[group + 1]; i++) {
-        size_t member = match->groups.members[i];
-        if (member < base || member - base >= match->one->count)
-            continue; /* of the same side */
-        const struct promql_series *one = &match->one->series[member - base];
+    bool one_is_right = match->one == &match->right;
+    size_t base = one_is_right ? match->left.count : 0;
+    size_t middle = right_members(match, group);
+    size_t end = one_is_right ? match->groups.starts[group + 1] : middle;
+    for (size_t i = one_is_right ? middle : match->groups.starts[group]; i < end; i++) {
+        const struct promql_series *one = &match->one->series[match->groups.members[i] - base];
+        int error = eval_work(match->eval, 1 + match->ast->binary.include.count);
+        if (error < 0)
+            return error;
         if (!overlap(many, one, match->grid->steps))
             continue;
         CLEANUP(labels_unrefp) struct labels *labels = result_labels(match, many->labels, one->labels);
@@ -258,7 +276,7 @@ static int apply_series(struct match *match, size_t index)
         struct promql_series *out = result_series(match, labels);
         if (!out)
             return eval_fail_memory(match->eval, match->ast);
-        int error = apply_pair(match, many, one, mask_of(match, group), out);
+        error = apply_pair(match, many, one, mask_of(match, group), out);
         if (error < 0)
             return error;
     }

@@ -40,10 +40,12 @@ MUST_CHECK int block_verify_files(struct block *block, char ret_reason[static BL
 /* ---- Finding series: ids, whose order is that of labels ---- */
 /* As postings_select of the head. -ECANCELED, -EBADMSG, -EIO. */
 MUST_CHECK int block_select(struct block *block, const struct postings_query *query, roaring_bitmap_t **ret_ids);
-/* Names of labels, or values of one, that series of ids have (NULL: all); each once, sorted. */
-MUST_CHECK int block_names(struct block *block, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg);
-MUST_CHECK int block_values(struct block *block, struct str name, const roaring_bitmap_t *ids, postings_each_fn *each,
-                            void *arg);
+/* Names of labels, or values of one, that series of ids have (NULL: all); each once, sorted. What the visit said ends
+ * it.
+ */
+MUST_CHECK int block_names(struct block *block, const roaring_bitmap_t *ids, const struct postings_visit *visit);
+MUST_CHECK int block_values(struct block *block, struct str name, const roaring_bitmap_t *ids,
+                            const struct postings_visit *visit);
 
 /* ---- Reading series: a cursor keeps buffers, so that ids in order cost few reads; one thread ---- */
 struct block_cursor;

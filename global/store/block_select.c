@@ -9,7 +9,9 @@
  */
 #define SERIES_COST  1000
 #define VALUE_COST   300
+#define FIND_COST    2000 /* of a value by its text */
 #define POSTING_COST 15
+#define MATCHERS_MAX 64 /* that are put in order; those behind follow as they stand */
 /* With so few series their labels say sooner which names they have than lists do. */
 #define NAMES_SERIES_MAX 1024
 
@@ -67,12 +69,26 @@ static int narrow(struct selection *selection, roaring_bitmap_t *set, bool witho
     return error;
 }
 
-/* = and != name one value. */
-static int narrow_by_value(struct selection *selection, const struct matcher *matcher)
+/* The matcher names the empty value: then what is selected is said by what else has the name. */
+static bool names_empty(const struct matcher *matcher)
 {
+    return matcher_matches_empty(matcher) != matcher_is_negative(matcher);
+}
+
+/* The values that the matcher names, one by one. */
+static int narrow_by_texts(struct selection *selection, const struct matcher *matcher)
+{
+    size_t count = 0;
+    const struct str *texts = matcher_texts(matcher, &count);
     CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
-    int error = read_value(selection->cursor, matcher->name, matcher->value, set);
-    return error ? error : narrow(selection, STEAL(set), matcher->type == MATCH_NOT_EQUAL);
+    for (size_t i = 0; i < count; i++) {
+        int error = is_cancelled(selection) ? -ECANCELED : 0;
+        error = error ? error : read_value(selection->cursor, matcher->name, texts[i], set);
+        if (error) {
+            return error;
+        }
+    }
+    return narrow(selection, STEAL(set), matcher_is_negative(matcher));
 }
 
 /* The value that a series has of a name, STR_NULL when it has none; *labels holds it. */
@@ -110,18 +126,39 @@ static int narrow_by_series(struct selection *selection, const struct matcher *m
     return 0;
 }
 
-/* Over all values of the label. A matcher that takes the empty value takes also the series without the label: so it is
+/* Those values between which all lies that the matcher names. */
+struct bounds {
+    struct str min, max;
+};
+
+static struct bounds bounds_of(const struct matcher *matcher)
+{
+    struct bounds bounds = {STR_NULL, STR_NULL};
+    if (!names_empty(matcher)) {
+        matcher_bounds(matcher, &bounds.min, &bounds.max);
+    }
+    return bounds;
+}
+
+static bool is_behind(const struct bounds *bounds, struct str value)
+{
+    return str_compare(str_of(value.ptr, MIN(value.len, bounds->max.len)), bounds->max) > 0;
+}
+
+/* Over the values of the label. A matcher that takes the empty value takes also the series without the label: so it is
  * said by what it does not take. */
 static int narrow_by_values(struct selection *selection, size_t name, const struct matcher *matcher)
 {
     bool without = matcher_matches_empty(matcher);
+    struct bounds bounds = bounds_of(matcher);
     CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
     struct table_values values;
     struct str value;
     uint64_t list;
     int result;
     table_values_init(&values, &selection->cursor->index->table, name, &selection->cursor->table);
-    while ((result = table_values_next(&values, &value, &list)) > 0) {
+    table_values_seek(&values, bounds.min);
+    while ((result = table_values_next(&values, &value, &list)) > 0 && !is_behind(&bounds, value)) {
         if (is_cancelled(selection)) {
             return -ECANCELED;
         }
@@ -144,30 +181,61 @@ static bool are_few(const roaring_bitmap_t *ids, uint64_t values, uint64_t serie
 static int narrow_by(struct selection *selection, const struct matcher *matcher)
 {
     const struct offset_table *table = &selection->cursor->index->table;
-    bool one_value = matcher->type == MATCH_EQUAL || matcher->type == MATCH_NOT_EQUAL;
-    if (one_value && matcher->value.len > 0) {
-        return narrow_by_value(selection, matcher);
-    }
-    size_t name;
+    size_t name, count = 0;
     if (matcher->name.len == 0 || table_name_find(table, matcher->name, &name) < 0) {
         return narrow(selection, bitmap_new(), matcher_matches_empty(matcher)); /* nobody has the label */
     }
-    if (selection->ids && are_few(selection->ids, table->names[name].values, selection->series_count)) {
+    uint64_t values = table->names[name].values;
+    bool by_texts = !names_empty(matcher) && matcher_texts(matcher, &count) &&
+                    (count == 1 || count * FIND_COST < values * VALUE_COST);
+    uint64_t looked_at = by_texts ? count : values;
+    bool one_value = by_texts && count == 1;
+    if (!one_value && selection->ids && are_few(selection->ids, looked_at, selection->series_count)) {
         return narrow_by_series(selection, matcher);
     }
-    return narrow_by_values(selection, name, matcher);
+    return by_texts ? narrow_by_texts(selection, matcher) : narrow_by_values(selection, name, matcher);
+}
+
+/* The cheap and narrow ones first: what is left decides how the others are done. */
+static uint64_t cost_of(const struct selection *selection, const struct matcher *matcher)
+{
+    const struct offset_table *table = &selection->cursor->index->table;
+    size_t name, count;
+    if (matcher->name.len == 0 || table_name_find(table, matcher->name, &name) < 0) {
+        return 0;
+    }
+    if (names_empty(matcher) || !matcher_texts(matcher, &count)) {
+        return UINT32_MAX + table->names[name].values;
+    }
+    return matcher_is_negative(matcher) ? UINT32_MAX : count;
+}
+
+struct step {
+    const struct matcher *matcher;
+    uint64_t cost;
+};
+
+static int step_order(const void *a, const void *b)
+{
+    const struct step *left = a, *right = b;
+    return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
 static int select_ids(struct selection *selection)
 {
     const struct postings_query *query = selection->query;
+    struct step steps[MATCHERS_MAX];
     int error = 0;
-    /* The cheap and narrow ones first: what is left decides how the others are done. */
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < query->count && !error; i++) {
-            const struct matcher *matcher = &query->matchers[i];
-            bool is_first = matcher->type == MATCH_EQUAL && matcher->value.len > 0;
-            error = is_first == (pass == 0) ? narrow_by(selection, matcher) : 0;
+    for (size_t from = 0; from < query->count && !error; from += MATCHERS_MAX) {
+        size_t count = MIN(query->count - from, MATCHERS_MAX);
+        for (size_t i = 0; i < count; i++) {
+            const struct matcher *matcher = &query->matchers[from + i];
+            steps[i] = (struct step){matcher, cost_of(selection, matcher)};
+        }
+        qsort(steps, count, sizeof(*steps), step_order);
+        for (size_t i = 0; i < count && !error; i++) {
+            bool nothing = selection->ids && roaring_bitmap_is_empty(selection->ids);
+            error = nothing ? 0 : narrow_by(selection, steps[i].matcher);
         }
     }
     return error || selection->ids ? error : read_all(selection->cursor, &selection->ids);
@@ -210,16 +278,31 @@ static int text_order(const void *a, const void *b)
     return str_compare(*(const struct str *)a, *(const struct str *)b);
 }
 
-static void texts_tell(struct texts *texts, postings_each_fn *each, void *arg)
+static int texts_tell(struct texts *texts, const struct postings_visit *visit)
 {
+    int result = 0;
     if (texts->count > 0) {
         qsort(texts->views, texts->count, sizeof(*texts->views), text_order);
     }
-    for (size_t i = 0; i < texts->count; i++) {
+    for (size_t i = 0; i < texts->count && result == 0; i++) {
         if (i == 0 || !str_equal(texts->views[i - 1], texts->views[i])) {
-            each(arg, texts->views[i]);
+            result = visit->each(visit->each_arg, texts->views[i]);
         }
     }
+    return result;
+}
+
+/* Asked at each series or value: now and then whether to go on. */
+struct walk {
+    const struct postings_visit *visit;
+    uint32_t steps;
+};
+
+static int walk_on(struct walk *walk)
+{
+    const struct postings_visit *visit = walk->visit;
+    bool ends = ++walk->steps % POSTINGS_STEPS == 0 && visit->cancelled && visit->cancelled(visit->cancelled_arg);
+    return ends ? -ECANCELED : 0;
 }
 
 static void texts_done(struct texts *texts)
@@ -231,13 +314,15 @@ static void texts_done(struct texts *texts)
 }
 
 /* Name, or value of one name (name.len > 0), of each series. */
-static int collect_texts(struct index_cursor *cursor, const roaring_bitmap_t *ids, struct str name, struct texts *texts)
+static int collect_texts(struct index_cursor *cursor, const roaring_bitmap_t *ids, struct str name, struct walk *walk,
+                         struct texts *texts)
 {
     CLEANUP(labels_unrefp) struct labels *labels = NULL;
     roaring_uint32_iterator_t at;
     for (roaring_init_iterator(ids, &at); at.has_value; roaring_advance_uint32_iterator(&at)) {
         struct str value;
-        int error = value_of(cursor, at.current_value, name, &labels, &value);
+        int error = walk_on(walk);
+        error = error ? error : value_of(cursor, at.current_value, name, &labels, &value);
         if (error) {
             return error;
         }
@@ -252,14 +337,12 @@ static int collect_texts(struct index_cursor *cursor, const roaring_bitmap_t *id
 }
 
 static int tell_from_series(struct index_cursor *cursor, const roaring_bitmap_t *ids, struct str name,
-                            postings_each_fn *each, void *arg)
+                            const struct postings_visit *visit)
 {
     CLEANUP(texts_done) struct texts texts = {0};
-    int error = collect_texts(cursor, ids, name, &texts);
-    if (!error) {
-        texts_tell(&texts, each, arg);
-    }
-    return error;
+    struct walk walk = {visit, 0};
+    int error = collect_texts(cursor, ids, name, &walk, &texts);
+    return error ? error : texts_tell(&texts, visit);
 }
 
 /* 1: a series of ids has the value of this list. */
@@ -271,7 +354,7 @@ static int list_meets(struct index_cursor *cursor, uint64_t list, const roaring_
 }
 
 /* 1: a series of ids has the name. */
-static int name_meets(struct index_cursor *cursor, size_t name, const roaring_bitmap_t *ids)
+static int name_meets(struct index_cursor *cursor, size_t name, const roaring_bitmap_t *ids, struct walk *walk)
 {
     struct table_values values;
     struct str value;
@@ -279,7 +362,8 @@ static int name_meets(struct index_cursor *cursor, size_t name, const roaring_bi
     int result;
     table_values_init(&values, &cursor->index->table, name, &cursor->table);
     while ((result = table_values_next(&values, &value, &list)) > 0) {
-        int meets = list_meets(cursor, list, ids);
+        int meets = walk_on(walk);
+        meets = meets ? meets : list_meets(cursor, list, ids);
         if (meets != 0) {
             return meets;
         }
@@ -287,55 +371,53 @@ static int name_meets(struct index_cursor *cursor, size_t name, const roaring_bi
     return result;
 }
 
-static int tell_names(struct index_cursor *cursor, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg)
+static int tell_names(struct index_cursor *cursor, const roaring_bitmap_t *ids, const struct postings_visit *visit)
 {
     const struct offset_table *table = &cursor->index->table;
+    struct walk walk = {visit, 0};
     if (ids && roaring_bitmap_get_cardinality(ids) <= NAMES_SERIES_MAX) {
-        return tell_from_series(cursor, ids, STR(""), each, arg);
+        return tell_from_series(cursor, ids, STR(""), visit);
     }
-    for (size_t i = 1; i < table->name_count; i++) {
-        int meets = ids ? name_meets(cursor, i, ids) : 1;
-        if (meets < 0) {
-            return meets;
-        }
-        if (meets > 0) {
-            each(arg, table_name_at(table, i));
-        }
+    int result = 0;
+    for (size_t i = 1; i < table->name_count && result == 0; i++) {
+        int meets = walk_on(&walk);
+        meets = meets ? meets : ids ? name_meets(cursor, i, ids, &walk) : 1;
+        result = meets > 0 ? visit->each(visit->each_arg, table_name_at(table, i)) : meets;
     }
-    return 0;
+    return result;
 }
 
-int block_names(struct block *block, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg)
+int block_names(struct block *block, const roaring_bitmap_t *ids, const struct postings_visit *visit)
 {
     struct index_cursor cursor;
     index_cursor_init(&cursor, &block->raw.index);
-    int error = tell_names(&cursor, ids, each, arg);
+    int error = tell_names(&cursor, ids, visit);
     index_cursor_done(&cursor);
     return error;
 }
 
-static int tell_values(struct index_cursor *cursor, size_t name, const roaring_bitmap_t *ids, postings_each_fn *each,
-                       void *arg)
+static int tell_values(struct index_cursor *cursor, size_t name, const roaring_bitmap_t *ids,
+                       const struct postings_visit *visit)
 {
     const struct offset_table *table = &cursor->index->table;
+    struct walk walk = {visit, 0};
     struct table_values values;
     struct str value;
     uint64_t list;
     int result;
     table_values_init(&values, table, name, &cursor->table);
     while ((result = table_values_next(&values, &value, &list)) > 0) {
-        int meets = ids ? list_meets(cursor, list, ids) : 1;
-        if (meets < 0) {
-            return meets;
-        }
-        if (meets > 0) {
-            each(arg, value);
+        int meets = walk_on(&walk);
+        meets = meets ? meets : ids ? list_meets(cursor, list, ids) : 1;
+        result = meets > 0 ? visit->each(visit->each_arg, value) : meets;
+        if (result < 0) {
+            return result;
         }
     }
     return result;
 }
 
-int block_values(struct block *block, struct str name, const roaring_bitmap_t *ids, postings_each_fn *each, void *arg)
+int block_values(struct block *block, struct str name, const roaring_bitmap_t *ids, const struct postings_visit *visit)
 {
     size_t at;
     if (name.len == 0 || table_name_find(&block->raw.index.table, name, &at) < 0) {
@@ -344,7 +426,7 @@ int block_values(struct block *block, struct str name, const roaring_bitmap_t *i
     struct index_cursor cursor;
     index_cursor_init(&cursor, &block->raw.index);
     bool few = ids && are_few(ids, block->raw.index.table.names[at].values, block->raw.meta.series_count);
-    int error = few ? tell_from_series(&cursor, ids, name, each, arg) : tell_values(&cursor, at, ids, each, arg);
+    int error = few ? tell_from_series(&cursor, ids, name, visit) : tell_values(&cursor, at, ids, visit);
     index_cursor_done(&cursor);
     return error;
 }

@@ -275,6 +275,12 @@ static size_t mark_for(const struct offset_table *table, size_t name, struct str
     return low > first ? low - 1 : end;
 }
 
+void table_values_seek(struct table_values *values, struct str value)
+{
+    size_t mark = mark_for(values->table, values->name, value);
+    values->mark = mark < values->mark_end ? mark : values->mark; /* none before it: all are behind */
+}
+
 int table_find(const struct offset_table *table, struct str name, struct str value, struct read_ahead *in,
                uint64_t *ret_list)
 {

@@ -45,6 +45,8 @@ struct table_values {
 };
 void table_values_init(struct table_values *values, const struct offset_table *table, size_t name,
                        struct read_ahead *in);
+/* Passes over those before value, but for some; to be called before the first of them is read. */
+void table_values_seek(struct table_values *values, struct str value);
 /* 1, 0 at the end. The text is valid until the next call, or other use of `in`. */
 MUST_CHECK int table_values_next(struct table_values *values, struct str *ret_value, uint64_t *ret_list);
 /* -ENOENT: no series has it. */

@@ -1,27 +1,8 @@
-#include "store/postings.h"
+#include "store/postings_internal.h"
 
 #include "base/fail.h"
 
-#include <errno.h>
-
-/* One label: its text, said once for all series, and who has it. Most values of the many that name one pod or one disk
- * have one series, so that one costs no bitmap. */
-struct posting_value {
-    roaring_bitmap_t *refs; /* NULL: `only` is the one */
-    uint32_t only;
-    uint32_t pair;
-    struct posting_name *name;
-    uint32_t len;
-    char text[];
-};
-
 #define NOBODY UINT32_MAX /* in `only`: made, and nobody has it yet */
-
-struct posting_name {
-    struct map values;
-    uint32_t len;
-    char text[];
-};
 
 roaring_bitmap_t *bitmap_new(void)
 {
@@ -32,7 +13,7 @@ roaring_bitmap_t *bitmap_new(void)
     return bitmap;
 }
 
-static roaring_bitmap_t *bitmap_copy(const roaring_bitmap_t *of)
+roaring_bitmap_t *bitmap_copy(const roaring_bitmap_t *of)
 {
     roaring_bitmap_t *bitmap = roaring_bitmap_copy(of);
     if (!bitmap) {
@@ -60,12 +41,12 @@ static bool name_equal(const void *item, const void *key)
     return str_equal(str_of(name->text, name->len), *(const struct str *)key);
 }
 
-static struct posting_name *find_name(const struct postings *postings, struct str name)
+struct posting_name *postings_name_find(const struct postings *postings, struct str name)
 {
     return map_get(&postings->names, str_hash(name), name_equal, &name);
 }
 
-static struct posting_value *find_value(const struct posting_name *name, struct str value)
+struct posting_value *postings_value_find(const struct posting_name *name, struct str value)
 {
     return name ? map_get(&name->values, str_hash(value), value_equal, &value) : NULL;
 }
@@ -90,6 +71,7 @@ static void name_free(struct posting_name *name)
         value_free(value);
     }
     map_done(&name->values);
+    bitmap_free(name->refs);
     mem_free(name);
 }
 
@@ -111,6 +93,8 @@ static struct posting_name *name_add(struct postings *postings, struct str text)
 {
     struct posting_name *name = mem_alloc(sizeof(*name) + text.len);
     map_init(&name->values);
+    name->refs = bitmap_new();
+    name->odd_values = 0;
     name->len = (uint32_t)text.len;
     memcpy(name->text, text.ptr, text.len);
     map_put(&postings->names, str_hash(text), name);
@@ -145,12 +129,14 @@ static struct posting_value *value_add(struct postings *postings, struct posting
     map_put(&name->values, str_hash(text), value);
     postings->pairs[value->pair] = value;
     postings->text_bytes += value_bytes(value);
+    name->odd_values += !globs_is_plain(text);
     return value;
 }
 
 /* One more series has the value. */
 static void value_take(struct posting_value *value, uint32_t ref)
 {
+    roaring_bitmap_add(value->name->refs, ref);
     if (!value->refs && value->only == NOBODY) {
         value->only = ref;
         return;
@@ -164,11 +150,11 @@ static void value_take(struct posting_value *value, uint32_t ref)
 
 uint32_t postings_pair_make(struct postings *postings, struct label label)
 {
-    struct posting_name *name = find_name(postings, label.name);
+    struct posting_name *name = postings_name_find(postings, label.name);
     if (!name) {
         name = name_add(postings, label.name);
     }
-    const struct posting_value *value = find_value(name, label.value);
+    const struct posting_value *value = postings_value_find(name, label.value);
     return value ? value->pair : value_add(postings, name, label.value)->pair;
 }
 
@@ -193,7 +179,7 @@ bool postings_find(const struct postings *postings, const struct labels *labels,
 {
     for (size_t i = 0; i < labels_count(labels); i++) {
         struct label label = labels_at(labels, i);
-        const struct posting_value *value = find_value(find_name(postings, label.name), label.value);
+        const struct posting_value *value = postings_value_find(postings_name_find(postings, label.name), label.value);
         if (!value) {
             return false;
         }
@@ -209,6 +195,7 @@ static void pair_drop(struct postings *postings, struct posting_value *value)
     postings->pairs[value->pair] = NULL;
     postings->free_pairs[postings->free_pair_count++] = value->pair;
     postings->text_bytes -= value_bytes(value);
+    name->odd_values -= !globs_is_plain(text);
     map_remove(&name->values, str_hash(text), value_equal, &text);
     value_free(value);
     if (name->values.count == 0) {
@@ -224,6 +211,7 @@ void postings_remove(struct postings *postings, const uint32_t *pairs, size_t co
     for (size_t i = 0; i < count; i++) {
         struct posting_value *value = postings->pairs[pairs[i]];
         ASSERT(value);
+        roaring_bitmap_remove(value->name->refs, ref);
         if (value->refs) {
             roaring_bitmap_remove(value->refs, ref);
             if (!roaring_bitmap_is_empty(value->refs)) {
@@ -267,171 +255,5 @@ void postings_count(const struct postings *postings, postings_count_fn *each, vo
             each(arg, &of_pair);
         }
         each(arg, &of_name);
-    }
-}
-
-/* One selection on its way. refs NULL: nothing was said yet, all series. */
-struct selection {
-    const struct postings *postings;
-    const struct postings_query *query;
-    roaring_bitmap_t *refs;
-    uint32_t steps;
-};
-
-static bool is_cancelled(struct selection *selection)
-{
-    const struct postings_query *query = selection->query;
-    return ++selection->steps % POSTINGS_STEPS == 0 && query->cancelled && query->cancelled(query->cancelled_arg);
-}
-
-static void value_or(const struct posting_value *value, roaring_bitmap_t *into)
-{
-    if (value->refs) {
-        roaring_bitmap_or_inplace(into, value->refs);
-    } else {
-        roaring_bitmap_add(into, value->only);
-    }
-}
-
-/* Takes set: keeps what is in it, or (without) what is not. */
-static void narrow(struct selection *selection, roaring_bitmap_t *set, bool without)
-{
-    if (without) {
-        if (!selection->refs) {
-            selection->refs = bitmap_copy(selection->postings->all);
-        }
-        roaring_bitmap_andnot_inplace(selection->refs, set);
-    } else if (selection->refs) {
-        roaring_bitmap_and_inplace(selection->refs, set);
-    } else {
-        selection->refs = set;
-        return;
-    }
-    bitmap_free(set);
-}
-
-/* = and != name one value. */
-static void narrow_by_value(struct selection *selection, const struct posting_name *name, const struct matcher *matcher)
-{
-    roaring_bitmap_t *set = bitmap_new();
-    const struct posting_value *value = find_value(name, matcher->value);
-    if (value) {
-        value_or(value, set);
-    }
-    narrow(selection, set, matcher->type == MATCH_NOT_EQUAL);
-}
-
-/* Few series are left: look at their labels, which costs a match per series instead of one per value. */
-static int narrow_by_series(struct selection *selection, const struct matcher *matcher)
-{
-    const struct postings *postings = selection->postings;
-    CLEANUP(bitmap_freep) roaring_bitmap_t *kept = bitmap_new();
-    roaring_uint32_iterator_t at;
-    for (roaring_init_iterator(selection->refs, &at); at.has_value; roaring_advance_uint32_iterator(&at)) {
-        if (is_cancelled(selection)) {
-            return -ECANCELED;
-        }
-        struct str value = postings->value_of(postings->value_arg, at.current_value, matcher->name);
-        if (matcher_matches(matcher, value)) {
-            roaring_bitmap_add(kept, at.current_value);
-        }
-    }
-    bitmap_free(selection->refs);
-    selection->refs = STEAL(kept);
-    return 0;
-}
-
-/* Over all values of the label. A matcher that takes the empty value takes also the series without the label: so it is
- * said by what it does not take. */
-static int narrow_by_values(struct selection *selection, const struct posting_name *name, const struct matcher *matcher)
-{
-    bool without = matcher_matches_empty(matcher);
-    CLEANUP(bitmap_freep) roaring_bitmap_t *set = bitmap_new();
-    const struct posting_value *value;
-    size_t at = 0;
-    while (name && (value = map_next(&name->values, &at))) {
-        if (is_cancelled(selection)) {
-            return -ECANCELED;
-        }
-        if (matcher_matches(matcher, str_of(value->text, value->len)) != without) {
-            value_or(value, set);
-        }
-    }
-    narrow(selection, STEAL(set), without);
-    return 0;
-}
-
-static int narrow_by(struct selection *selection, const struct matcher *matcher)
-{
-    const struct posting_name *name = find_name(selection->postings, matcher->name);
-    bool one_value = matcher->type == MATCH_EQUAL || matcher->type == MATCH_NOT_EQUAL;
-    if (one_value && matcher->value.len > 0) {
-        narrow_by_value(selection, name, matcher);
-        return 0;
-    }
-    if (name && selection->refs && roaring_bitmap_get_cardinality(selection->refs) < name->values.count) {
-        return narrow_by_series(selection, matcher);
-    }
-    return narrow_by_values(selection, name, matcher);
-}
-
-int postings_select(const struct postings *postings, const struct postings_query *query, roaring_bitmap_t **ret_refs)
-{
-    struct selection selection = {.postings = postings, .query = query};
-    int result = 0;
-    /* The cheap and narrow ones first: what is left decides how the others are done. */
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < query->count && result == 0; i++) {
-            const struct matcher *matcher = &query->matchers[i];
-            bool is_first = matcher->type == MATCH_EQUAL && matcher->value.len > 0;
-            result = is_first == (pass == 0) ? narrow_by(&selection, matcher) : 0;
-        }
-    }
-    if (result < 0) {
-        bitmap_free(selection.refs);
-        return result;
-    }
-    *ret_refs = selection.refs ? selection.refs : bitmap_copy(postings->all);
-    return 0;
-}
-
-static bool value_meets(const struct posting_value *value, const roaring_bitmap_t *refs)
-{
-    return value->refs ? roaring_bitmap_intersect(value->refs, refs) : roaring_bitmap_contains(refs, value->only);
-}
-
-static bool name_meets(const struct posting_name *name, const roaring_bitmap_t *refs)
-{
-    const struct posting_value *value;
-    size_t at = 0;
-    while ((value = map_next(&name->values, &at))) {
-        if (value_meets(value, refs)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void postings_names(const struct postings *postings, const roaring_bitmap_t *refs, postings_each_fn *each, void *arg)
-{
-    const struct posting_name *name;
-    size_t at = 0;
-    while ((name = map_next(&postings->names, &at))) {
-        if (name_meets(name, refs)) {
-            each(arg, str_of(name->text, name->len));
-        }
-    }
-}
-
-void postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,
-                     postings_each_fn *each, void *arg)
-{
-    const struct posting_name *found = find_name(postings, name);
-    const struct posting_value *value;
-    size_t at = 0;
-    while (found && (value = map_next(&found->values, &at))) {
-        if (value_meets(value, refs)) {
-            each(arg, str_of(value->text, value->len));
-        }
     }
 }

@@ -1,7 +1,7 @@
 #pragma once
-/* The inverted index: for each label's name and value, which series have it, as roaring bitmaps of their refs; and what
- * matchers select. A name with a value is a pair, and the pair's id is all a series keeps of its labels: each text
- * stands here once. No lock of its own: the head's index lock guards it. */
+/* The inverted index: for each label's name and value, which series have it, as roaring bitmaps of their refs
+ * (postings.c); and what matchers select (postings_select.c). A name with a value is a pair, and the pair's id is all a
+ * series keeps of its labels: each text stands here once. No lock of its own: the head's index lock guards it. */
 #include "base/map.h"
 #include "metric/labels.h"
 #include "metric/matcher.h"
@@ -14,7 +14,13 @@ typedef bool postings_cancelled_fn(void *arg);
 
 /* The value that a series in the index has of a label; STR_NULL: none. */
 typedef struct str postings_value_fn(void *arg, uint32_t ref, struct str name);
-typedef void postings_each_fn(void *arg, struct str text); /* the view ends with the call */
+/* One text after the other; the view ends with the call. An error (negative) ends the walk. */
+struct postings_visit {
+    int (*each)(void *arg, struct str text);
+    void *each_arg;
+    postings_cancelled_fn *cancelled; /* may be NULL */
+    void *cancelled_arg;
+};
 
 struct postings {
     struct map names;
@@ -54,10 +60,12 @@ struct postings_query {
 /* The series that match all matchers, all series when count is 0: a bitmap of the caller's. -ECANCELED. */
 MUST_CHECK int postings_select(const struct postings *postings, const struct postings_query *query,
                                roaring_bitmap_t **ret_refs);
-/* The names of labels, or the values of one, that series in refs have; each once, in no order. */
-void postings_names(const struct postings *postings, const roaring_bitmap_t *refs, postings_each_fn *each, void *arg);
-void postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,
-                     postings_each_fn *each, void *arg);
+/* The names of labels, or the values of one, that series in refs have; each once, in no order. -ECANCELED, or what
+ * each said. */
+MUST_CHECK int postings_names(const struct postings *postings, const roaring_bitmap_t *refs,
+                              const struct postings_visit *visit);
+MUST_CHECK int postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,
+                               const struct postings_visit *visit);
 
 /* For each name its number of values and the bytes of their texts; for each pair its series. */
 struct postings_counts {

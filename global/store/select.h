@@ -92,7 +92,8 @@ MUST_CHECK int64_t sample_reader_read(struct sample_reader *reader, struct sampl
 
 /* Names of labels, or values of one label, of the series that match (no matchers: all series; here all may match the
  * empty value) and may have samples in the range (NULL: any), sorted, each once. Freed by select_strings_free. At most
- * the first max are given, then cut is true. -ECANCELED. */
+ * the first max are given, then cut is true. -ECANCELED, or -ENOMEM of the range's charge, which is told of each text
+ * and not given it back. */
 struct select_strings {
     struct str *items;
     size_t count;

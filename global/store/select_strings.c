@@ -3,25 +3,43 @@
 
 #include "base/arena.h"
 #include "base/fail.h"
+#include "base/sort.h"
 
 #include <errno.h>
-#include <stdlib.h>
+
+/* Of one text besides its bytes: its view three times, as lists double and sorting takes as much again, and what the
+ * arena rounds up. */
+#define TEXT_BYTES 64
 
 /* Strings as the indexes say them, in memory of their own. */
 struct collector {
+    const struct select_range *range; /* for its charge; may be NULL */
     struct arena arena;
     struct str *items;
     size_t count, capacity;
 };
 
-static void collect(void *arg, struct str text)
+static int collect(void *arg, struct str text)
 {
     struct collector *collector = arg;
+    const struct select_range *range = collector->range;
+    if (range && range->charge && !range->charge(range->charge_arg, text.len + TEXT_BYTES)) {
+        return -ENOMEM;
+    }
     if (collector->count == collector->capacity) {
         collector->capacity = collector->capacity * 2 + 16;
         collector->items = mem_resize(collector->items, collector->capacity, sizeof(struct str));
     }
     collector->items[collector->count++] = arena_str(&collector->arena, text);
+    return 0;
+}
+
+static struct postings_visit visit_of(const struct select_range *range, struct collector *collector)
+{
+    return (struct postings_visit){.each = collect,
+                                   .each_arg = collector,
+                                   .cancelled = range ? range->cancelled : NULL,
+                                   .cancelled_arg = range ? range->cancelled_arg : NULL};
 }
 
 static int compare_strings(const void *a, const void *b)
@@ -29,12 +47,21 @@ static int compare_strings(const void *a, const void *b)
     return str_compare(*(const struct str *)a, *(const struct str *)b);
 }
 
-static void sort_unique(struct collector *collector)
+static int sort_unique(struct collector *collector)
 {
     if (collector->count == 0) {
-        return;
+        return 0;
     }
-    qsort(collector->items, collector->count, sizeof(struct str), compare_strings);
+    const struct select_range *range = collector->range;
+    CLEANUP_FREE struct str *scratch =
+        collector->count > SORT_SLICE ? mem_array(collector->count, sizeof(*scratch)) : NULL;
+    struct sort sort = {.items = collector->items,
+                        .count = collector->count,
+                        .size = sizeof(struct str),
+                        .compare = compare_strings,
+                        .cancelled = range ? range->cancelled : NULL,
+                        .cancelled_arg = range ? range->cancelled_arg : NULL};
+    int result = sort_run(&sort, scratch);
     size_t kept = 1;
     for (size_t i = 1; i < collector->count; i++) {
         if (!str_equal(collector->items[i], collector->items[kept - 1])) {
@@ -42,6 +69,7 @@ static void sort_unique(struct collector *collector)
         }
     }
     collector->count = kept;
+    return result;
 }
 
 /* Which strings of which series. */
@@ -99,14 +127,12 @@ static int collect_head(const struct wanted *wanted, struct collector *collector
     if (result < 0) {
         return result;
     }
+    struct postings_visit visit = visit_of(wanted->range, collector);
     head_read_lock(&head->index_lock);
-    if (wanted->name) {
-        postings_values(&head->postings, *wanted->name, refs, collect, collector);
-    } else {
-        postings_names(&head->postings, refs, collect, collector);
-    }
+    result = wanted->name ? postings_values(&head->postings, *wanted->name, refs, &visit)
+                          : postings_names(&head->postings, refs, &visit);
     pthread_rwlock_unlock(&head->index_lock);
-    return 0;
+    return result;
 }
 
 static int collect_block(const struct wanted *wanted, struct block *block, struct collector *collector)
@@ -115,10 +141,10 @@ static int collect_block(const struct wanted *wanted, struct block *block, struc
     CLEANUP(bitmap_freep) roaring_bitmap_t *ids = NULL;
     int result = wanted->count > 0 ? block_select(block, &query, &ids) : 0;
     if (result == 0 && (!ids || !roaring_bitmap_is_empty(ids))) {
-        result = wanted->name ? block_values(block, *wanted->name, ids, collect, collector)
-                              : block_names(block, ids, collect, collector);
+        struct postings_visit visit = visit_of(wanted->range, collector);
+        result = wanted->name ? block_values(block, *wanted->name, ids, &visit) : block_names(block, ids, &visit);
     }
-    if (result < 0 && result != -ECANCELED) {
+    if (result < 0 && result != -ECANCELED && result != -ENOMEM) {
         blocks_met_error(wanted->store->blocks, block, result);
         return 0; /* the warning is in the next answer, and in this one's coverage */
     }
@@ -139,16 +165,18 @@ static int collect_blocks(const struct wanted *wanted, struct collector *collect
     return result;
 }
 
-static void collect_labels(const struct wanted *wanted, const struct labels *labels, struct collector *collector)
+static int collect_labels(const struct wanted *wanted, const struct labels *labels, struct collector *collector)
 {
-    for (size_t i = 0; i < labels_count(labels); i++) {
+    int result = 0;
+    for (size_t i = 0; i < labels_count(labels) && result == 0; i++) {
         struct label label = labels_at(labels, i);
         if (!wanted->name) {
-            collect(collector, label.name);
+            result = collect(collector, label.name);
         } else if (str_equal(label.name, *wanted->name)) {
-            collect(collector, label.value);
+            result = collect(collector, label.value);
         }
     }
+    return result;
 }
 
 /* While series are being deleted: series by series, as the indexes do not know of it yet. */
@@ -166,8 +194,7 @@ static int collect_series(const struct wanted *wanted, struct collector *collect
     struct labels *series = NULL;
     result = result == 0 ? select_open(wanted->store, matchers, wanted->count + 1, &range, &select) : result;
     while (result == 0 && (result = select_next(select, &series)) > 0) {
-        collect_labels(wanted, series, collector);
-        result = 0;
+        result = collect_labels(wanted, series, collector);
     }
     matcher_done(&any);
     return result;
@@ -193,7 +220,8 @@ static void collector_free(struct collector *collector)
 static int collect_all(const struct wanted *wanted, size_t max, struct select_strings *ret_strings)
 {
     struct collector *collector = mem_zalloc(sizeof(*collector));
-    arena_init(&collector->arena, 0); /* at most what the indexes themselves hold */
+    collector->range = wanted->range;
+    arena_init(&collector->arena, 0); /* at most what the indexes themselves hold, and what the range's charge allows */
     int result = 0;
     if (is_deleting(wanted)) {
         result = collect_series(wanted, collector);
@@ -201,11 +229,11 @@ static int collect_all(const struct wanted *wanted, size_t max, struct select_st
         result = collect_head(wanted, collector);
         result = result == 0 && wanted->store->blocks ? collect_blocks(wanted, collector) : result;
     }
+    result = result < 0 ? result : sort_unique(collector);
     if (result < 0) {
         collector_free(collector);
         return result;
     }
-    sort_unique(collector);
     *ret_strings = (struct select_strings){.items = collector->items,
                                            .count = MIN(collector->count, max),
                                            .cut = collector->count > max,

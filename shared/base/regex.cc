@@ -6,15 +6,21 @@
 #include <cstdio>
 #include <re2/re2.h>
 
-// RE2's budget for one pattern: its program and its two caches. A pattern that needs more is refused; a text that needs
-// more states is matched without the cache, in the same linear time.
-static const int64_t REGEX_BYTES_MAX = 1 << 20;
+// A pattern that needs more than REGEX_BYTES_MAX is refused; a text that needs more states is matched without the
+// cache, in the same linear time.
+
+static const int BOUND_BYTES = 64; // of the least and the greatest text; longer ones tell hardly more
 
 struct regex {
     regex(const re2::StringPiece &pattern, const RE2::Options &options) : compiled(pattern, options)
     {
+        if (!compiled.ok() || !compiled.PossibleMatchRange(&min, &max, BOUND_BYTES)) {
+            min.clear();
+            max.clear();
+        }
     }
     RE2 compiled;
+    std::string min, max; // both empty: any text may match
 };
 
 // An empty view must not be NULL: RE2 could not tell "matched nothing" from "did not match".
@@ -50,6 +56,12 @@ extern "C" void regex_free(struct regex *regex)
 extern "C" bool regex_matches(const struct regex *regex, struct str text)
 {
     return regex->compiled.Match(piece_of(text), 0, text.len, RE2::ANCHOR_BOTH, nullptr, 0);
+}
+
+extern "C" void regex_bounds(const struct regex *regex, struct str *ret_min, struct str *ret_max)
+{
+    *ret_min = str_of(regex->min.data(), regex->min.size());
+    *ret_max = str_of(regex->max.data(), regex->max.size());
 }
 
 extern "C" bool regex_groups(const struct regex *regex, struct str text, struct str ret_groups[REGEX_GROUPS_MAX],

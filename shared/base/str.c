@@ -48,9 +48,16 @@ struct str str_trim(struct str text)
     return text;
 }
 
+static uint64_t hash_seed;
+
+void str_hash_seed(uint64_t seed)
+{
+    hash_seed = seed;
+}
+
 uint64_t str_hash(struct str text)
 {
-    return hash64(text.ptr, text.len, 0);
+    return hash64(text.ptr, text.len, hash_seed);
 }
 
 /* Bytes of the sequence that starts here; 0 when it is not one that RFC 3629 allows (cut short, overlong, a surrogate,

@@ -34,7 +34,10 @@ bool str_ends_with(struct str text, struct str end);
 size_t str_find(struct str text, char byte);
 /* Without spaces and tabs at both ends. */
 struct str str_trim(struct str text);
-uint64_t str_hash(struct str text); /* XXH3, 64 bits, stable within a process only by promise */
+uint64_t str_hash(struct str text); /* XXH3, 64 bits, stable within a process only */
+/* Whoever chooses texts that this process keeps in maps must not be able to choose their hashes as well: daemons seed
+ * them by chance, before anything is hashed. Else the seed is 0 and runs can be repeated. */
+void str_hash_seed(uint64_t seed);
 bool str_is_utf8(struct str text);
 
 #define STR_NUMBER_BYTES_MAX 2048 /* of a double in text; exact decimals take some 1,100 at most */

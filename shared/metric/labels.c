@@ -1,5 +1,4 @@
 #include "metric/labels.h"
-#include "base/crc.h"
 #include "base/fail.h"
 #include "base/utf8.h"
 
@@ -92,7 +91,7 @@ struct labels *labels_new(const struct label *labels, size_t count)
         at = put_text(text, at, label->value);
     }
     set->entries[kept] = (struct label_entry){at, at};
-    set->hash = hash64(set->entries, content_bytes(set), 0);
+    set->hash = str_hash(str_of(set->entries, content_bytes(set)));
     return set;
 }
 

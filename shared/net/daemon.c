@@ -1,5 +1,7 @@
 #include "net/daemon.h"
 
+#include "base/random.h"
+
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,6 +44,13 @@ static bool misused(const char *name, int *ret_exit)
 {
     fprintf(stderr, "Try '%s --help'.\n", name);
     return leave(DAEMON_USAGE, ret_exit);
+}
+
+void daemon_seed_hashes(void)
+{
+    uint64_t seed;
+    random_secret(&seed, sizeof(seed));
+    str_hash_seed(seed);
 }
 
 bool daemon_parse(int argc, char **argv, const char *name, const char *purpose, struct daemon_arguments *ret_arguments,

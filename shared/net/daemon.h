@@ -5,6 +5,9 @@
 
 enum daemon_exit { DAEMON_OK = 0, DAEMON_FAILED = 1, DAEMON_USAGE = 2 /* or a configuration that is not valid */ };
 
+/* First thing in main: str_hash_seed by chance. */
+void daemon_seed_hashes(void);
+
 struct daemon_arguments {
     const char *config;
     bool check_config;

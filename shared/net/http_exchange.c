@@ -68,7 +68,7 @@ void http_exchange_free(struct http_exchange *exchange)
     pthread_mutex_destroy(&exchange->lock);
     arena_done(&exchange->arena);
     buf_done(&exchange->body);
-    mem_free(exchange->answer_body);
+    http_body_free(http_exchange_take_body(exchange));
     mem_free(exchange);
 }
 
@@ -426,6 +426,37 @@ void http_exchange_answer(struct http_exchange *exchange, int status, const char
         exchange->send(exchange);
     else
         http_exchange_free(exchange);
+}
+
+size_t http_exchange_hold(struct http_exchange *exchange, void (*release)(void *arg, size_t bytes), void *arg)
+{
+    ASSERT(exchange->answered && exchange->in_worker && !exchange->release);
+    if (!exchange->answer_body)
+        return 0;
+    exchange->release = release;
+    exchange->release_arg = arg;
+    return exchange->answer_body_len;
+}
+
+struct http_body *http_exchange_take_body(struct http_exchange *exchange)
+{
+    if (!exchange->answer_body)
+        return NULL;
+    struct http_body *body = mem_alloc(sizeof(*body));
+    *body = (struct http_body){STEAL(exchange->answer_body), exchange->answer_body_len, exchange->release,
+                               exchange->release_arg};
+    return body;
+}
+
+void http_body_free(void *pointer)
+{
+    struct http_body *body = pointer;
+    if (!body)
+        return;
+    if (body->release)
+        body->release(body->release_arg, body->len);
+    mem_free(body->data);
+    mem_free(body);
 }
 
 void http_exchange_answer_text(struct http_exchange *exchange, int status, const char *format, ...)

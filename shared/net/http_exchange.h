@@ -59,6 +59,8 @@ struct http_exchange {
     size_t answer_header_count;
     uint8_t *answer_body;
     size_t answer_body_len;
+    void (*release)(void *arg, size_t bytes); /* of answer_body_len, when the body goes; NULL: nobody counts */
+    void *release_arg;
 
     bool inside;    /* the transport is in begin, add_body or run and looks by itself */
     bool in_worker; /* set before submit, cleared on the loop by the worker's end */
@@ -86,6 +88,15 @@ void http_exchange_add_body(struct http_exchange *exchange, const void *data, si
 void http_exchange_run(struct http_exchange *exchange);
 bool http_exchange_is_ready(const struct http_exchange *exchange);
 void http_exchange_set_gone(struct http_exchange *exchange);
+/* For a transport that keeps the body longer than the exchange lives: an owner of it, for body_free. */
+struct http_body {
+    uint8_t *data;
+    size_t len;
+    void (*release)(void *arg, size_t bytes);
+    void *release_arg;
+};
+struct http_body *http_exchange_take_body(struct http_exchange *exchange);
+void http_body_free(void *body); /* NULL allowed */
 /* Lets go of server and transport. The exchange frees itself when it is answered. */
 void http_exchange_detach(struct http_exchange *exchange);
 /* An answer that the server gives by itself; not sent from in here. */

@@ -19,7 +19,8 @@
 #define TLS_FILE_BYTES_MAX      MIB
 /* A refused body is read to its end up to here, so that the client reads the refusal and not a reset. */
 #define SWALLOW_BYTES_MAX    ((uint64_t)8 * MIB)
-#define SEND_BYTES_PER_S_MIN (16 * KIB) /* a client that reads an answer slower than this is cut off */
+#define SEND_BYTES_PER_S_MIN (16 * KIB)        /* a client that reads an answer slower than this is cut off, */
+#define SEND_MS_MAX          (INT64_C(600000)) /* and one that takes longer: large answers are kept in memory for it */
 
 struct http_listener {
     struct http_server *server;
@@ -107,13 +108,14 @@ static enum MHD_Result queue_exchange(struct connection *connection)
 {
     struct http_exchange *exchange = STEAL(connection->exchange);
     size_t body_len = exchange->answer_body_len;
+    struct http_body *body = body_len ? http_exchange_take_body(exchange) : NULL;
     enum MHD_Result result = MHD_NO;
     struct MHD_Response *response =
-        body_len ? MHD_create_response_from_buffer_with_free_callback(body_len, exchange->answer_body, mem_free)
+        body_len ? MHD_create_response_from_buffer_with_free_callback_cls(body_len, body->data, http_body_free, body)
                  : MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        http_body_free(body);
     if (response) {
-        if (body_len)
-            exchange->answer_body = NULL;
         MHD_add_response_header(response, "Content-Type", exchange->content_type);
         for (size_t i = 0; i < exchange->answer_header_count; i++)
             MHD_add_response_header(response, exchange->answer_headers[i].name, exchange->answer_headers[i].value);
@@ -124,7 +126,7 @@ static enum MHD_Result queue_exchange(struct connection *connection)
     http_exchange_free(exchange);
     int64_t send_ms =
         connection->listener->server->request_deadline_ms + (int64_t)(body_len / SEND_BYTES_PER_S_MIN) * 1000;
-    loop_timer_start(&connection->deadline, send_ms, 0);
+    loop_timer_start(&connection->deadline, MIN(send_ms, SEND_MS_MAX), 0);
     return result;
 }
 

@@ -75,3 +75,6 @@ bool http_exchange_is_gone(const struct http_exchange *exchange);
 void http_exchange_header_add(struct http_exchange *exchange, const char *name, const char *value);
 void http_exchange_answer(struct http_exchange *exchange, int status, const char *content_type, struct buf *body);
 void http_exchange_answer_text(struct http_exchange *exchange, int status, const char *format, ...) PRINTF_LIKE(3, 4);
+/* For who counts answers until they are sent: how many bytes the exchange holds, after it was answered and before the
+ * handler, a worker's, returns. release is told the same number on the loop when they are gone. */
+size_t http_exchange_hold(struct http_exchange *exchange, void (*release)(void *arg, size_t bytes), void *arg);

@@ -25,6 +25,7 @@ struct fixture {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int64_t start_ms, end_ms;
+    uint64_t memory_bytes_max; /* of the next api */
     const char *warnings;
     bool hold;    /* the callback waits until it is false, */
     bool holding; /* and says that it does */
@@ -51,6 +52,7 @@ static void make_api(struct fixture *fixture, uint64_t samples_max, uint64_t byt
         .store = fixture->store,
         .clock = fixture->clock,
         .limits = {.samples_max = samples_max, .bytes_max = bytes_max, .timeout_ms = 10000, .lookback_ms = 300000},
+        .memory_bytes_max = fixture->memory_bytes_max,
         .concurrency_max = concurrency,
         .coverage = coverage,
         .coverage_arg = fixture};
@@ -263,7 +265,46 @@ static void test_limits(void **state)
     buf_append(&form, "`", 2);
     post(fixture, "/api/v1/query", (const char *)form.data, &reply);
     assert_int_equal(reply.status, 422);
-    assert_string_equal(reply.body, FAILURE("execution", "the answer is larger than 131072 bytes"));
+    assert_string_equal(reply.body, FAILURE("execution", "the answer is larger than 131072 bytes (query.max_memory)"));
+    reply_done(&reply);
+}
+
+static void append_regexes(struct buf *form, int count)
+{
+    buf_reset(form);
+    buf_append_text(form, "query=m{host!=''");
+    for (int i = 0; i < count; i++)
+        buf_printf(form, ",host=~'a|[^%c]x*'", 'b' + i);
+    buf_append(form, "}", 2);
+}
+
+/* What all queries may take together: the small ones have theirs all the same. */
+static void test_limit_of_all_queries(void **state)
+{
+    struct fixture *fixture = *state;
+    struct http_reply reply;
+    CLEANUP(buf_done) struct buf form = BUF_INIT(MIB);
+    fixture->memory_bytes_max = MIB;
+    make_api(fixture, 100000, GIB, 2);
+    append_regexes(&form, 20); /* each may take 1 MiB */
+    post(fixture, "/api/v1/query", (const char *)form.data, &reply);
+    assert_int_equal(reply.status, 503);
+    assert_string_equal(reply.body, FAILURE("unavailable", "the queries that run now need more than 1048576 bytes of "
+                                                           "memory together (query.max_total_memory): try again "
+                                                           "later"));
+    reply_done(&reply);
+    append_regexes(&form, 1);
+    post(fixture, "/api/v1/query", (const char *)form.data, &reply);
+    assert_int_equal(reply.status, 200);
+    reply_done(&reply);
+    fixture->memory_bytes_max = 0;
+    make_api(fixture, 100000, 16 * MIB, 2);
+    append_regexes(&form, 20);
+    post(fixture, "/api/v1/query", (const char *)form.data, &reply);
+    assert_int_equal(reply.status, 422);
+    assert_string_equal(reply.body, FAILURE("execution", "query needs more than 16777216 bytes of memory "
+                                                         "(query.max_memory): ask for fewer series, a shorter range or "
+                                                         "a longer step"));
     reply_done(&reply);
 }
 
@@ -506,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_execution_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limit_of_all_queries, setup, teardown),
         cmocka_unit_test_setup_teardown(test_series, setup, teardown),
         cmocka_unit_test_setup_teardown(test_labels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),

@@ -99,12 +99,13 @@ struct told {
     size_t count;
 };
 
-static void tell(void *arg, struct str text)
+static int tell(void *arg, struct str text)
 {
     struct told *told = arg;
     assert_true(told->count < ARRAY_LEN(told->items) && text.len < sizeof(told->items[0]));
     memcpy(told->items[told->count], text.ptr, text.len);
     told->items[told->count++][text.len] = '\0';
+    return 0;
 }
 
 static void expect(struct told *told, struct str text)
@@ -148,7 +149,8 @@ static void check_names(uint32_t of)
             expect(&expected_names, labels_at(labels, k).name);
         }
     }
-    assert_int_equal(block_names(rig.block, of > 0 ? ids : NULL, tell, &names), 0);
+    assert_int_equal(
+        block_names(rig.block, of > 0 ? ids : NULL, &(struct postings_visit){.each = tell, .each_arg = &names}), 0);
     check_told(&names, &expected_names);
     for (size_t a = 0; a < ARRAY_LEN(asked); a++) {
         values.count = expected_values.count = 0;
@@ -158,7 +160,8 @@ static void check_names(uint32_t of)
                 expect(&expected_values, value);
             }
         }
-        assert_int_equal(block_values(rig.block, str_from(asked[a]), of > 0 ? ids : NULL, tell, &values), 0);
+        struct postings_visit visit = {.each = tell, .each_arg = &values};
+        assert_int_equal(block_values(rig.block, str_from(asked[a]), of > 0 ? ids : NULL, &visit), 0);
         check_told(&values, &expected_values);
     }
 }

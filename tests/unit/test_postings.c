@@ -42,7 +42,12 @@ static struct labels *random_labels(struct random *random, uint32_t ref)
     }
     snprintf(text[count], sizeof(text[count]), "host-%u", ref);
     labels[count] = (struct label){STR("instance"), str_from(text[count])};
-    return labels_new(labels, count + 1);
+    count++;
+    static const char *const odd[] = {"o", "o\nb", "o\xc3\xbc", "oab", "\xc3\xbc"};
+    if (random_below(random, 2) > 0) {
+        labels[count++] = (struct label){STR("odd"), str_from(odd[random_below(random, ARRAY_LEN(odd))])};
+    }
+    return labels_new(labels, count);
 }
 
 static void fill(struct postings *postings, uint64_t seed)
@@ -158,17 +163,19 @@ struct seen {
     bool known; /* each text is one that the series have */
 };
 
-static void see_job(void *arg, struct str text)
+static int see_job(void *arg, struct str text)
 {
     struct seen *seen = arg;
     seen->count++;
     seen->known = seen->known && text.len == 2 && text.ptr[0] == 'j' && text.ptr[1] >= '0' && text.ptr[1] < '5';
+    return 0;
 }
 
-static void see_any(void *arg, struct str text)
+static int see_any(void *arg, struct str text)
 {
     (void)text;
     ((struct seen *)arg)->count++;
+    return 0;
 }
 
 static void names_and_values_are_those_of_the_series_given(void **state)
@@ -177,20 +184,21 @@ static void names_and_values_are_those_of_the_series_given(void **state)
     struct postings postings;
     fill(&postings, 16);
     struct seen seen = {.known = true};
-    postings_values(&postings, STR("job"), postings.all, see_job, &seen);
+    struct postings_visit jobs = {.each = see_job, .each_arg = &seen}, any = {.each = see_any, .each_arg = &seen};
+    assert_int_equal(postings_values(&postings, STR("job"), postings.all, &jobs), 0);
     assert_int_equal(seen.count, 5);
     assert_true(seen.known);
 
     CLEANUP(bitmap_freep) roaring_bitmap_t *one = bitmap_new();
     roaring_bitmap_add(one, 3);
     seen = (struct seen){0};
-    postings_names(&postings, one, see_any, &seen);
+    assert_int_equal(postings_names(&postings, one, &any), 0);
     assert_int_equal(seen.count, labels_count(all_labels[3]));
     seen = (struct seen){0};
-    postings_values(&postings, STR("instance"), one, see_any, &seen);
+    assert_int_equal(postings_values(&postings, STR("instance"), one, &any), 0);
     assert_int_equal(seen.count, 1);
     seen = (struct seen){0};
-    postings_values(&postings, STR("absent"), postings.all, see_any, &seen);
+    assert_int_equal(postings_values(&postings, STR("absent"), postings.all, &any), 0);
     assert_int_equal(seen.count, 0);
     empty(&postings);
 }

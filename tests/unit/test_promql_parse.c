@@ -256,10 +256,14 @@ static void size_has_limits(void **state)
     expect_invalid_with(str_from(args), "more than 20000 parts");
     CLEANUP_FREE char *regexes = repeated("{b=\"c\"", ",a=~\"b\"", PROMQL_REGEXES_MAX + 1, "}");
     expect_invalid_with(str_from(regexes), "more than 256 regular expressions");
-    CLEANUP_FREE char *matchers = repeated("{b=\"c\"", ",a=\"\"", 10000, "}");
+    CLEANUP_FREE char *matchers = repeated("{b=\"c\"", ",a=\"\"", PROMQL_LIST_MAX - 1, "}");
     bool valid;
     mem_free(answer_to(str_from(matchers), &valid));
     assert_true(valid);
+    CLEANUP_FREE char *more = repeated("{b=\"c\"", ",a=\"\"", PROMQL_LIST_MAX, "}");
+    expect_invalid_with(str_from(more), "more than 1000 matchers in one selector");
+    CLEANUP_FREE char *names = repeated("sum by (a", ",a", PROMQL_LIST_MAX, ") (x)");
+    expect_invalid_with(str_from(names), "more than 1000 labels in one list");
 }
 
 static void bytes_that_are_no_text_are_refused(void **state)

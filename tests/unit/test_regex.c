@@ -1,3 +1,4 @@
+#include "base/buf.h"
 #include "base/fail.h"
 #include "base/regex.h"
 
@@ -132,12 +133,51 @@ static void test_no_pattern_explodes(void **state)
     assert_false(regex_matches(wide, str_of(text, sizeof(text))));
 }
 
+/* What takes other engines ages, on values of 64 KiB: each comes to its end. */
+static void test_hostile_patterns_on_long_values(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"(a+)+$", "(.*)*x", "(a|a)*x", "(a*)*(a*)*x", "(.*a){25}x", "a*a*a*a*a*a*x"};
+    CLEANUP(buf_done) struct buf text = BUF_INIT(65536), alternation = BUF_INIT(REGEX_PATTERN_BYTES_MAX);
+    while (!text.full)
+        buf_append_byte(&text, 'a');
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+        CLEANUP(regex_freep) struct regex *regex = made(patterns[i]);
+        assert_int_equal(regex_matches(regex, buf_view(&text)), i == 0);
+    }
+    for (int i = 0; i < 3000; i++) /* no texts alone, so RE2's to run */
+        buf_printf(&alternation, "%sa%d[ab]?", i > 0 ? "|" : "", i);
+    buf_append_byte(&alternation, '\0');
+    CLEANUP(regex_freep) struct regex *regex = made((const char *)alternation.data);
+    assert_false(regex_matches(regex, buf_view(&text)));
+    assert_true(regex_matches(regex, STR("a2999b")));
+}
+
+/* Refused, or small: never a program past the ceiling. */
+static void test_patterns_whose_program_would_be_large(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"(a{1,1000}){1,1000}", "((a{1,100}){1,100}){1,100}", "(\\pL{500}){2}",
+                                      "[^\\x00-\\x{10FFFF}]{2000}"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char error[256] = "";
+        struct regex *regex = NULL;
+        assert_int_equal(regex_new(str_from(bad[i]), error, &regex), -EINVAL);
+        assert_true(strlen(error) > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_anchored_at_both_ends),      cmocka_unit_test(test_as_prometheus_2_42),
-        cmocka_unit_test(test_patterns_that_are_refused),  cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_more_groups_than_are_given), cmocka_unit_test(test_no_pattern_explodes),
+        cmocka_unit_test(test_anchored_at_both_ends),
+        cmocka_unit_test(test_as_prometheus_2_42),
+        cmocka_unit_test(test_patterns_that_are_refused),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_more_groups_than_are_given),
+        cmocka_unit_test(test_no_pattern_explodes),
+        cmocka_unit_test(test_hostile_patterns_on_long_values),
+        cmocka_unit_test(test_patterns_whose_program_would_be_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -307,6 +307,18 @@ static void test_sizes(void **state)
     assert_true(bytes == 7);
 }
 
+static void test_hashes_have_a_seed(void **state)
+{
+    (void)state;
+    uint64_t before = str_hash(STR("instance"));
+    str_hash_seed(1);
+    uint64_t seeded = str_hash(STR("instance"));
+    assert_true(seeded != before);
+    assert_true(seeded == str_hash(STR("instance")));
+    str_hash_seed(0);
+    assert_true(str_hash(STR("instance")) == before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_texts_that_are_no_doubles),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_hashes_have_a_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
