@@ -11,6 +11,7 @@
 #define WARNINGS_BYTES_MAX (64 * KIB)
 #define WAIT_SLICE_MS      100        /* between looks at whether the client still waits */
 #define ANSWER_STEP_BYTES  (64 * KIB) /* between looks at memory, time and client: some 1,024 points */
+#define TRIM_BYTES_MIN     (64 * MIB) /* of a query, behind which its memory is given back to the system */
 #define RETRY_AFTER_S      "5"        /* told to who finds the memory of all queries taken */
 
 static const struct {
@@ -123,6 +124,9 @@ void request_done(struct api_request *request)
     pthread_mutex_unlock(&api->lock);
     request->placed = false;
     budget_done(&request->budget);
+    /* Each thread has a heap of its own: the sum of what they keep free would pass the ceiling of all queries. */
+    if (request->budget.most_bytes >= TRIM_BYTES_MIN)
+        mem_trim();
 }
 
 struct store *request_disk_store(struct api_request *request)

@@ -39,6 +39,7 @@ static bool take_slices(struct budget *budget, uint64_t bytes)
         return false;
     }
     budget->taken_bytes += slices;
+    budget->most_bytes = MAX(budget->most_bytes, budget->taken_bytes);
     return true;
 }
 

@@ -28,6 +28,7 @@ struct budget {
     uint64_t bytes_max;
     struct budget_total *total; /* NULL: none */
     uint64_t taken_bytes;       /* of the total: what is used past BUDGET_FREE_BYTES, or more */
+    uint64_t most_bytes;        /* that were ever taken of it at once */
     bool total_full;            /* the last refusal was the total's */
 };
 

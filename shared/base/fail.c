@@ -1,5 +1,6 @@
 #include "base/fail.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -117,6 +118,11 @@ char *mem_printf(const char *format, ...)
 void mem_free(void *pointer)
 {
     free(pointer);
+}
+
+void mem_trim(void)
+{
+    malloc_trim(0);
 }
 
 void mem_fail_at(uint64_t nth)

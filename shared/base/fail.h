@@ -28,6 +28,9 @@ char *mem_strdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *mem_strndup(const char *text, size_t bytes) __attribute__((malloc, returns_nonnull));
 char *mem_printf(const char *format, ...) PRINTF_LIKE(1, 2) __attribute__((returns_nonnull));
 void mem_free(void *pointer); /* NULL is allowed */
+/* Gives what is free back to the system, which malloc hardly does by itself: after hundreds of megabytes of small
+ * blocks. Takes milliseconds. */
+void mem_trim(void);
 
 /* For tests: the nth mem_try_alloc from now on fails (0 = none). */
 void mem_fail_at(uint64_t nth);

@@ -129,6 +129,8 @@ static void the_global_has_its_limits(void **state)
     assert_int_equal(config->query.timeout_ms, 5000);
     assert_int_equal(config->query.concurrency, 8);
     assert_int_equal(config->query.memory_bytes_max, GIB);
+    assert_int_equal(config->query.total_memory_bytes_max, 2 * GIB);
+    assert_int_equal(config->query.waiting_max, 1024);
     assert_int_equal(config->query.lookback_delta_ms, 300000);
 }
 
@@ -148,6 +150,7 @@ static void the_global_refuses_what_is_not_here(void **state)
     expect_error(GLOBAL "head: {max_age: 59m}\n", "the least is 1h");
     expect_error(GLOBAL "head: {max_age: 31d}\n", "the most is 30d");
     expect_error(GLOBAL "query: {concurrency: 0}\n", "the least is 1");
+    expect_error(GLOBAL "query: {max_memory: 4GiB}\n", "max_total_memory: is less than max_memory, that of one query");
     expect_error(GLOBAL "sources: [{datacenter: dc1}]\n", "nothing proves who this source is");
 }
 
