@@ -17,6 +17,7 @@ struct regex;
 MUST_CHECK int regex_new(struct str pattern, char ret_error[AT_LEAST(256)], struct regex **ret_regex);
 void regex_free(struct regex *regex);
 DEFINE_CLEANUP(struct regex *, regex_free)
+struct str regex_pattern(const struct regex *regex); /* lives as long as it */
 bool regex_matches(const struct regex *regex, struct str text);
 /* Groups 0 (the whole) to *ret_count - 1, at most REGEX_GROUPS_MAX; unmatched groups are STR_NULL. False: no match. */
 bool regex_groups(const struct regex *regex, struct str text, struct str ret_groups[AT_LEAST(REGEX_GROUPS_MAX)],
