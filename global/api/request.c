@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define ERROR_BYTES_MAX    (16 * KIB) /* of an error's answer */
 #define WARNINGS_BYTES_MAX (64 * KIB)
 #define WAIT_SLICE_MS      100 /* between looks at whether the client still waits */
 
@@ -46,15 +45,19 @@ bool request_is_cancelled(void *arg)
     return http_exchange_is_gone(request->exchange);
 }
 
+bool request_is_late(const struct api_request *request)
+{
+    return mono_ms(request) >= request->start_mono_ms + request->timeout_ms;
+}
+
 /* What keeps a waiting query from a place; API_SUCCESS: nothing. */
 static enum api_outcome wait_for_place(struct api_request *request)
 {
     struct api *api = request->api;
-    int64_t deadline_ms = request->start_mono_ms + request->timeout_ms;
     while (api->running >= api->options.concurrency_max) {
         if (http_exchange_is_gone(request->exchange))
             return API_CANCELED;
-        if (mono_ms(request) >= deadline_ms)
+        if (request_is_late(request))
             return API_TIMEOUT;
         int64_t until_ns = clock_mono_ns(clock_real()) + WAIT_SLICE_MS * INT64_C(1000000);
         struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
@@ -113,7 +116,12 @@ static void count_outcome(struct api_request *request, enum api_outcome outcome)
 
 static void send_error(struct api_request *request, enum api_outcome outcome, const struct buf *text)
 {
-    struct buf body = BUF_INIT(2 * ERROR_BYTES_MAX * 6); /* each byte may become \u00xx */
+    if (request->plain_errors) {
+        count_outcome(request, outcome);
+        http_exchange_answer_text(request->exchange, outcomes[outcome].status, STR_FMT "\n", STR_ARG(buf_view(text)));
+        return;
+    }
+    struct buf body = BUF_INIT(2 * REQUEST_ERROR_BYTES_MAX * 6); /* each byte may become \u00xx */
     struct json_writer json;
     json_begin(&json, &body);
     json_object(&json);
@@ -127,14 +135,14 @@ static void send_error(struct api_request *request, enum api_outcome outcome, co
 
 static void append_format(struct buf *text, const char *format, va_list args)
 {
-    char line[ERROR_BYTES_MAX];
+    char line[REQUEST_ERROR_BYTES_MAX];
     int len = vsnprintf(line, sizeof(line), format, args);
     buf_append(text, line, MIN((size_t)MAX(len, 0), sizeof(line) - 1));
 }
 
 void request_fail(struct api_request *request, enum api_outcome outcome, const char *format, ...)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(ERROR_BYTES_MAX);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(REQUEST_ERROR_BYTES_MAX);
     va_list args;
     va_start(args, format);
     append_format(&text, format, args);
@@ -144,7 +152,7 @@ void request_fail(struct api_request *request, enum api_outcome outcome, const c
 
 void request_fail_parameter(struct api_request *request, const char *name, const char *format, ...)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * ERROR_BYTES_MAX);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * REQUEST_ERROR_BYTES_MAX);
     buf_printf(&text, "invalid parameter \"%s\": ", name);
     va_list args;
     va_start(args, format);
@@ -156,8 +164,9 @@ void request_fail_parameter(struct api_request *request, const char *name, const
 void request_fail_parse(struct api_request *request, const char *name, struct str text,
                         const struct promql_error *error)
 {
-    CLEANUP(buf_done) struct buf out = BUF_INIT(ERROR_BYTES_MAX);
-    buf_printf(&out, "invalid parameter \"%s\": ", name);
+    CLEANUP(buf_done) struct buf out = BUF_INIT(REQUEST_ERROR_BYTES_MAX);
+    if (name)
+        buf_printf(&out, "invalid parameter \"%s\": ", name);
     promql_error_print_short(error, text, &out);
     send_error(request, API_BAD_DATA, &out);
 }
@@ -167,6 +176,18 @@ void request_fail_parse(struct api_request *request, const char *name, struct st
 struct str request_text(const struct api_request *request, const char *name)
 {
     return http_exchange_param(request->exchange, name, 0);
+}
+
+bool request_number(struct api_request *request, const char *name, int64_t fallback, int64_t *ret_number)
+{
+    struct str text = request_text(request, name);
+    int64_t number = fallback;
+    int result = text.len > 0 ? str_to_i64(text, &number) : 0;
+    if (result == 0)
+        *ret_number = number;
+    else
+        request_fail(request, API_BAD_DATA, "%s must be a number", name);
+    return result == 0;
 }
 
 bool request_duration(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms)
@@ -217,6 +238,12 @@ bool request_timeout(struct api_request *request)
 }
 
 /* ---- Answers ---- */
+
+void request_succeed(struct api_request *request, const char *content_type, struct buf *body)
+{
+    count_outcome(request, API_SUCCESS);
+    http_exchange_answer(request->exchange, 200, content_type, body);
+}
 
 void answer_begin(struct answer *answer, const struct api_request *request)
 {
@@ -285,8 +312,7 @@ void answer_send(struct answer *answer, struct api_request *request)
         request_fail(request, API_EXECUTION, "the answer is larger than %zu bytes", answer->body.bytes_max);
         return;
     }
-    count_outcome(request, API_SUCCESS);
-    http_exchange_answer(request->exchange, 200, "application/json", &answer->body);
+    request_succeed(request, "application/json", &answer->body);
 }
 
 void answer_done(struct answer *answer)

@@ -2,6 +2,7 @@
 /* One request to the API, from its parameters to its answer: the envelope, errors in Prometheus' words, the wait for a
  * free place. Private to global/api. */
 #include "api/api.h"
+#include "api/settings.h"
 #include "base/json_write.h"
 #include "promql/error.h"
 #include "store/store.h"
@@ -19,6 +20,7 @@ struct api {
     uint64_t requests_total[API_OUTCOMES];
     uint64_t samples_total;
     double seconds_total;
+    struct settings *settings; /* with a lock of its own */
 };
 
 struct api_request {
@@ -27,6 +29,7 @@ struct api_request {
     int64_t start_mono_ms;
     int64_t timeout_ms; /* from start_mono_ms on */
     bool placed;
+    bool plain_errors; /* as text, not as JSON */
 };
 
 /* From the handler's arguments. */
@@ -37,25 +40,33 @@ void request_done(struct api_request *request);
 /* A bool (*)(void *) for evaluators and selects. */
 bool request_is_cancelled(void *request);
 
+bool request_is_late(const struct api_request *request); /* its time has run out */
+
 /* The store, if it has blocks; NULL: it is in memory alone, and that is answered. */
 struct store *request_disk_store(struct api_request *request);
 
+#define REQUEST_ERROR_BYTES_MAX (16 * KIB) /* of its text */
 /* The error's answer. */
 void request_fail(struct api_request *request, enum api_outcome outcome, const char *format, ...) PRINTF_LIKE(3, 4);
 /* invalid parameter "name": TEXT */
 void request_fail_parameter(struct api_request *request, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
-/* The same of an expression that does not parse. */
+/* The same of an expression that does not parse. name NULL: the text alone; Prometheus' routes differ in that. */
 void request_fail_parse(struct api_request *request, const char *name, struct str text,
                         const struct promql_error *error);
 
 /* Parameters. False: it was not well formed, and that is answered. An empty value is an absent one. */
 struct str request_text(const struct api_request *request, const char *name);
+/* A whole number, which may be negative; "NAME must be a number". */
+MUST_CHECK bool request_number(struct api_request *request, const char *name, int64_t fallback, int64_t *ret_number);
 MUST_CHECK bool request_duration(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms);
 /* required: without a fallback. */
 MUST_CHECK bool request_time_required(struct api_request *request, const char *name, int64_t *ret_ms);
 MUST_CHECK bool request_time(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms);
 /* timeout, at most the configured one. */
 MUST_CHECK bool request_timeout(struct api_request *request);
+
+/* The answer of a success that is not JSON; takes the bytes over. */
+void request_succeed(struct api_request *request, const char *content_type, struct buf *body);
 
 /* The answer of a success:
  *   answer_begin(&answer, &request); one value through answer.json; warnings; answer_send(&answer, &request) */

@@ -12,6 +12,7 @@ struct range_call {
     struct lookup lookup;
     range_fn *function;
     bool keep_name;
+    uint64_t queried;
     double *args[WINDOW_ARGS_MAX]; /* a value per step; NULL: none */
     struct window window;
     struct sample *ring; /* where the window's samples lie; its first is at ring + head */
@@ -87,6 +88,7 @@ static int range_series(struct scan *scan, struct labels *labels, struct source 
             return error;
         if (window->count == 0)
             continue;
+        call->queried += window->count / (call->scan.counted ? 2 : 1);
         window->step_time_ms = grid_time_ms(call->grid, step);
         for (size_t i = 0; i < WINDOW_ARGS_MAX && call->args[i]; i++)
             window->args[i] = call->args[i][step];
@@ -127,8 +129,12 @@ static int scan_matrix(struct range_call *call, const struct ast *matrix)
     ASSERT(matrix);
     call->lookup = lookup_of(call->eval, call->grid, matrix);
     call->window.range_ms = call->lookup.range_ms;
-    if (matrix->kind == AST_SUBQUERY)
-        return scan_subquery(call->eval, call->grid, matrix, &call->scan);
+    if (matrix->kind == AST_SUBQUERY) {
+        uint64_t queried = call->eval->queried;
+        int error = scan_subquery(call->eval, call->grid, matrix, &call->scan);
+        call->eval->queried = queried; /* the windows' count, not what it took to fill them */
+        return error;
+    }
     struct range_aggregate aggregate = range_aggregate(call->window.ast->call.function->id);
     if (aggregate.function) {
         call->function = aggregate.function;
@@ -202,6 +208,7 @@ int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast
                               .window = {.eval = eval, .ast = ast},
                               .next = sink};
     int error = range_run(&call, ast);
+    eval->queried += call.queried;
     for (size_t i = 0; i < WINDOW_ARGS_MAX; i++)
         budget_free(call.args[i]);
     budget_free(call.series.values);

@@ -32,6 +32,7 @@ static int instant_series(struct scan *scan, struct labels *labels, struct sourc
         if (last.time_ms < time_ms - instant->lookup.range_ms || value_is_stale(last.value))
             continue;
         promql_set(series, step, instant->times ? (double)last.time_ms / 1000 : last.value);
+        source->eval->queried++;
         any = true;
     }
     if (!any)
@@ -118,6 +119,7 @@ static int matrix_series(struct scan *scan, struct labels *labels, struct source
         return eval_fail_memory(matrix->eval, matrix->ast);
     points->samples = STEAL(samples);
     points->count = count;
+    matrix->eval->queried += source->reader ? count : 0;
     return 0;
 }
 

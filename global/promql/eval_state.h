@@ -30,6 +30,7 @@ struct eval {
     enum promql_failure failure;
     int64_t deadline_ms; /* monotonic; INT64_MAX: none */
     uint64_t samples;    /* read from the store */
+    uint64_t queried;    /* as promql_result_queried counts them */
     size_t work;         /* samples and steps since the last look at deadline and cancelled */
 };
 
