@@ -110,7 +110,8 @@ def world():
 
 @needs_prometheus
 def test_metadata_is_that_of_prometheus(world):
-    wait_until(lambda: len(world.data("metadata", world.twin.url)) >= 6, what="prometheus has scraped all")
+    wait_until(lambda: len(world.data("metadata", world.twin.url)) >= 6
+               and len(world.data("metadata", world.twin.url)["jobs_running"]) == 2, what="prometheus has scraped all")
     theirs, ours = world.data("metadata", world.twin.url), world.data("metadata")
     for name, expected in theirs.items():
         def order(entry):
@@ -143,8 +144,11 @@ def by_instance(targets):
 
 @needs_prometheus
 def test_targets_are_those_of_prometheus(world):
-    wait_until(lambda: all(target["health"] != "unknown" for target in world.data("targets", world.twin.url)["activeTargets"]),
-               what="prometheus has scraped all")
+    def known():
+        return [target for target in world.data("targets", world.twin.url)["activeTargets"]
+                if target["health"] != "unknown"]
+
+    wait_until(lambda: len(known()) == 4, what="prometheus has scraped all")
     theirs = by_instance(world.data("targets", world.twin.url)["activeTargets"])
     ours = by_instance(world.data("targets")["activeTargets"])
     assert ours.keys() == theirs.keys() and len(ours) == 4
@@ -225,6 +229,7 @@ def test_federated_text_is_that_of_prometheus(world):
                 line = name.replace('datacenter="dc1",', "") + f" {float(value)}"
             lines.append(line)
         return lines
+    wait_until(lambda: len(page(world.twin.url)) == len(page(world.top.url)), what="prometheus has scraped all")
     ours, theirs = page(world.top.url), page(world.twin.url)
     assert [line for line in ours if line.startswith("#")] == [line for line in theirs if line.startswith("#")]
     assert sorted(ours) == sorted(theirs) and len(ours) > 20
