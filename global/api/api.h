@@ -66,6 +66,7 @@ struct api_context {
         API_ROUTE("GET", "/api/v1/label/*/values", api_serve_label_values),                                            \
         API_ROUTE_FORM("/api/v1/query_exemplars", api_serve_query_exemplars),                                          \
         API_ROUTE("GET", "/federate", api_serve_federate), API_ROUTE("GET", "/api/v1/metadata", api_serve_metadata),   \
+        API_ROUTE("GET", "/api/v1/targets/metadata", api_serve_targets_metadata),                                      \
         API_ROUTE("GET", "/api/v1/targets", api_serve_targets), API_ROUTE("GET", "/api/v1/rules", api_serve_rules),    \
         API_ROUTE("GET", "/api/v1/alerts", api_serve_alerts),                                                          \
         API_ROUTE("GET", "/api/v1/alertmanagers", api_serve_alertmanagers),                                            \
@@ -83,5 +84,5 @@ struct api_context {
 http_handler_fn api_serve_query, api_serve_query_range, api_serve_format_query, api_serve_series, api_serve_labels,
     api_serve_label_values, api_serve_buildinfo, api_serve_tsdb, api_serve_blocks, api_serve_retention,
     api_serve_deletions, api_serve_delete_series, api_serve_forget_block, api_serve_query_exemplars, api_serve_federate,
-    api_serve_metadata, api_serve_targets, api_serve_rules, api_serve_alerts, api_serve_alertmanagers, api_serve_config,
-    api_serve_flags, api_serve_runtimeinfo, api_serve_walreplay;
+    api_serve_metadata, api_serve_targets, api_serve_targets_metadata, api_serve_rules, api_serve_alerts,
+    api_serve_alertmanagers, api_serve_config, api_serve_flags, api_serve_runtimeinfo, api_serve_walreplay;

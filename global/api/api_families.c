@@ -20,16 +20,16 @@ static size_t count_of_name(const struct family *const *items, size_t count)
     return same;
 }
 
-/* Of each name at most per_name, of at most names; below 0: all. */
+/* At most so many names, and of each at most per_name. */
 static void write_metadata(struct json_writer *json, const struct family *const *items, size_t count, int64_t names,
                            int64_t per_name)
 {
     json_object(json);
-    for (size_t at = 0, of_name; at < count && names != 0; at += of_name, names--) {
+    for (size_t at = 0, of_name; at < count && names > 0; at += of_name, names--) {
         of_name = count_of_name(items + at, count - at);
         json_key_str(json, items[at]->name);
         json_array(json);
-        for (size_t i = 0; i < of_name && (per_name <= 0 || (int64_t)i < per_name); i++)
+        for (size_t i = 0; i < of_name && (int64_t)i < per_name; i++)
             write_family(json, items[at + i]);
         json_array_end(json);
     }
@@ -42,6 +42,8 @@ void api_serve_metadata(void *context, struct http_exchange *exchange)
     int64_t names, per_name;
     if (!request_number(&request, "limit", -1, &names) || !request_number(&request, "limit_per_metric", -1, &per_name))
         return;
+    names = names < 0 ? INT64_MAX : names; /* all */
+    per_name = per_name <= 0 ? INT64_MAX : per_name;
     struct str metric = request_text(&request, "metric");
     const struct family **items = NULL;
     size_t count = families_list(request.api->options.families, metric.len > 0 ? metric : STR_NULL, &items);

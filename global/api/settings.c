@@ -8,7 +8,7 @@ struct settings {
     pthread_mutex_t lock;  /* guards all; leaf */
     struct buf yaml_json;  /* a string */
     struct buf flags_json; /* an object */
-    char *retention;
+    struct buf retention;
     int64_t loaded_ms;
     bool failed;
 };
@@ -27,7 +27,7 @@ void settings_free(struct settings *settings)
         return;
     buf_done(&settings->yaml_json);
     buf_done(&settings->flags_json);
-    mem_free(settings->retention);
+    buf_done(&settings->retention);
     pthread_mutex_destroy(&settings->lock);
     mem_free(settings);
 }
@@ -43,6 +43,7 @@ void settings_set(struct settings *settings, const struct api_settings *given, i
 {
     /* What is given has the ceiling of a configuration's file. */
     CLEANUP(buf_done) struct buf yaml = BUF_INIT(SIZE_MAX), flags = BUF_INIT(SIZE_MAX);
+    CLEANUP(buf_done) struct buf retention = BUF_INIT(SIZE_MAX);
     struct json_writer json;
     json_begin(&json, &yaml);
     json_str(&json, given->yaml);
@@ -51,13 +52,11 @@ void settings_set(struct settings *settings, const struct api_settings *given, i
     for (size_t i = 0; i < given->flag_count; i++)
         json_field_text(&json, given->flags[i].name, given->flags[i].value);
     json_object_end(&json);
-    CLEANUP_FREE char *retention = mem_strdup(given->retention);
+    buf_append_text(&retention, given->retention);
     pthread_mutex_lock(&settings->lock);
     replace(&settings->yaml_json, &yaml);
     replace(&settings->flags_json, &flags);
-    char *old = settings->retention;
-    settings->retention = STEAL(retention);
-    retention = old;
+    replace(&settings->retention, &retention);
     settings->loaded_ms = now_ms;
     settings->failed = false;
     pthread_mutex_unlock(&settings->lock);
@@ -100,6 +99,6 @@ void settings_write_reload(struct settings *settings, struct json_writer *json)
 void settings_write_retention(struct settings *settings, struct json_writer *json)
 {
     pthread_mutex_lock(&settings->lock);
-    json_field_text(json, "storageRetention", settings->retention);
+    json_field_str(json, "storageRetention", buf_view(&settings->retention));
     pthread_mutex_unlock(&settings->lock);
 }

@@ -186,6 +186,31 @@ def test_targets_agree_with_queries_and_the_cli(world):
         assert world.data("targets", state=state) == {"activeTargets": [], "droppedTargets": []}
 
 
+@needs_prometheus
+def test_metadata_of_targets(world):
+    wait_until(lambda: len({json.dumps(entry["target"]) for entry in world.data("targets/metadata", world.twin.url)}) == 3,
+               what="prometheus has scraped all")
+
+    def entries(url, **parameters):
+        """Without the label that a datacenter adds, and the series that a scrape adds."""
+        found = world.data("targets/metadata", url, **parameters)
+        for entry in found:
+            entry["target"].pop("datacenter", None)
+        return [entry for entry in found if not re.match("up$|scrape_", entry.get("metric", ""))]
+
+    theirs, ours = entries(world.twin.url), entries(world.top.url)
+    assert theirs and all(entry in ours for entry in theirs)
+    # What two targets say of one name is told of both.
+    assert len(ours) == len(theirs) + 2 and sum("jobs_running" in str(entry) for entry in ours) == 4
+    for parameters in ({"metric": "wait_seconds"}, {"metric": "none"}, {"match_target": '{job="disks"}'},
+                       {"match_target": '{job=~"d.*"}', "metric": "disk_bytes"}):
+        assert entries(world.top.url, **parameters) == entries(world.twin.url, **parameters), parameters
+    assert len(world.data("targets/metadata", limit=3)) == 3 and world.data("targets/metadata", limit=0) == []
+    for parameters in ({"match_target": "a("}, {"limit": "x"}):
+        assert world.get("/api/v1/targets/metadata", **parameters) == world.get(
+            "/api/v1/targets/metadata", world.twin.url, **parameters)
+
+
 # ---- Federation -----------------------------------------------------------------------------------------------------
 
 def samples_of(url, selector, at):

@@ -116,7 +116,8 @@ static void metrics_are_listed_by_name_with_all_that_is_said(void **state)
     expect(fixture, "/api/v1/metadata", 200, SUCCESS("{" A ",\"b\":[" B1 "," B2 "]}"));
     expect(fixture, "/api/v1/metadata?limit=1", 200, SUCCESS("{" A "}"));
     expect(fixture, "/api/v1/metadata?limit=0", 200, SUCCESS("{}"));
-    expect(fixture, "/api/v1/metadata?limit=-1&limit_per_metric=1", 200, SUCCESS("{" A ",\"b\":[" B1 "]}"));
+    expect(fixture, "/api/v1/metadata?limit=-9223372036854775808&limit_per_metric=1", 200,
+           SUCCESS("{" A ",\"b\":[" B1 "]}"));
     expect(fixture, "/api/v1/metadata?metric=b", 200, SUCCESS("{\"b\":[" B1 "," B2 "]}"));
     expect(fixture, "/api/v1/metadata?metric=b&limit=0", 200, SUCCESS("{}"));
     expect(fixture, "/api/v1/metadata?metric=c", 200, SUCCESS("{}"));
@@ -231,6 +232,37 @@ static void targets_are_what_up_and_its_companions_say(void **state)
            FAILURE("execution", "there are more targets than query.max_samples or query.max_memory allow"));
 }
 
+static void metrics_of_a_target_are_those_it_has_series_of(void **state)
+{
+    struct fixture *fixture = *state;
+    put_targets(fixture);
+    PUT(fixture, 1000, 1, "m_bucket", "instance", "a", "job", "j", "le", "1");
+    PUT(fixture, 1000, 1, "m_between", "instance", "a", "job", "j");
+    PUT(fixture, 1000, 1, "m_count", "instance", "a", "job", "j");
+    PUT(fixture, 1000, 1, "n_sum", "instance", "b", "job", "k");
+    PUT(fixture, 1000, 1, "unknown_count", "instance", "b", "job", "k");
+    PUT(fixture, 400000, 1, "n_old", "instance", "b", "job", "k");
+    note(fixture, "m", METRIC_HISTOGRAM, "M");
+    note(fixture, "n", METRIC_SUMMARY, "N");
+    note(fixture, "n_sum", METRIC_GAUGE, "S");
+    note(fixture, "n_old", METRIC_GAUGE, "O");
+    note(fixture, "of_nobody", METRIC_GAUGE, "B");
+#define OF_A "{\"target\":{\"instance\":\"a\",\"job\":\"j\"},"
+#define OF_B "{\"target\":{\"instance\":\"b\",\"job\":\"k\"},"
+#define IS_M "\"type\":\"histogram\",\"help\":\"M\",\"unit\":\"u\"}"
+#define IS_S "\"type\":\"gauge\",\"help\":\"S\",\"unit\":\"u\"}"
+    expect(fixture, "/api/v1/targets/metadata", 200,
+           SUCCESS("[" OF_A "\"metric\":\"m\"," IS_M "," OF_B "\"metric\":\"n_sum\"," IS_S "]"));
+    expect(fixture, "/api/v1/targets/metadata?limit=1", 200, SUCCESS("[" OF_A "\"metric\":\"m\"," IS_M "]"));
+    expect(fixture, "/api/v1/targets/metadata?metric=n_sum", 200, SUCCESS("[" OF_B IS_S "]"));
+    expect(fixture, "/api/v1/targets/metadata?match_target=%7Bjob!=%22k%22,instance=~%22.%22%7D&metric=m", 200,
+           SUCCESS("[" OF_A IS_M "]"));
+    expect(fixture, "/api/v1/targets/metadata?metric=of_nobody", 200, SUCCESS("[]"));
+    expect(fixture, "/api/v1/targets/metadata?limit=a", 400, FAILURE("bad_data", "limit must be a number"));
+    expect(fixture, "/api/v1/targets/metadata?match_target=a(", 400,
+           FAILURE("bad_data", "invalid parameter \\\"match_target\\\": 1:2: parse error: unexpected \\\"(\\\""));
+}
+
 /* ---- The daemon itself, and what there is none of ---- */
 
 static void settings_are_told_as_they_are_in_force(void **state)
@@ -283,6 +315,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_old_or_has_ended_is_not_federated, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_of_federation_are_plain_text, setup, teardown),
         cmocka_unit_test_setup_teardown(targets_are_what_up_and_its_companions_say, setup, teardown),
+        cmocka_unit_test_setup_teardown(metrics_of_a_target_are_those_it_has_series_of, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_are_told_as_they_are_in_force, setup, teardown),
         cmocka_unit_test_setup_teardown(there_are_no_rules_alerts_and_exemplars, setup, teardown),
     };
