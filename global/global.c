@@ -1,7 +1,7 @@
 #include "global.h"
 #include "base/fail.h"
+#include "config_report.h"
 #include "parts.h"
-#include "settings.h"
 #include "status.h"
 
 #include <errno.h>
@@ -266,7 +266,7 @@ static int make_store(struct global *global, char ret_error[static 512])
                               .coverage_arg = global->coverage,
                               .started_ms = global->started_ms};
     global->context.api = api_new(&api);
-    settings_tell(global->context.api, config, global->config_path);
+    config_report(global->context.api, config, global->config_path);
     global->background =
         loop_is_simulated(global->seams.loop) ? executor_inline_new() : executor_pool_new(1, BACKGROUND_QUEUE_MAX);
     return 0;
@@ -401,7 +401,7 @@ static int reload(struct daemon *daemon, struct buf *errors)
         return -ENOENT;
     int result = take_config(global, errors);
     if (result == 0)
-        settings_tell(global->context.api, global->config, global->config_path);
+        config_report(global->context.api, global->config, global->config_path);
     else
         api_reload_failed(global->context.api);
     return result;

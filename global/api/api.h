@@ -1,6 +1,6 @@
 #pragma once
-/* The HTTP API over one store (docs/api.md): expressions, series and labels as Prometheus 2.42 has them; blocks,
- * retention, deletions. All of it runs in worker threads. */
+/* The HTTP API over one store (docs/api.md): expressions, series, labels, metadata, targets, status and /federate as
+ * Prometheus 2.42 has them; blocks, retention, deletions. All of it runs in worker threads. */
 #include "base/clock.h"
 #include "net/daemon.h"
 #include "promql/eval.h"

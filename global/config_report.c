@@ -1,4 +1,4 @@
-#include "settings.h"
+#include "config_report.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "store/retention.h"
@@ -16,7 +16,7 @@ static int64_t keep_ms(const struct global_config *config)
     return longest_ms;
 }
 
-void settings_tell(struct api *api, const struct global_config *config, const char *config_path)
+void config_report(struct api *api, const struct global_config *config, const char *config_path)
 {
     char keep[64], lookback[64], timeout[64], samples[32], concurrency[32], size[32], room[34] = "0B", retention[128];
     conf_format_duration(keep_ms(config), keep);

@@ -4,4 +4,4 @@
 #include "config.h"
 
 /* config_path NULL: it came from no file. */
-void settings_tell(struct api *api, const struct global_config *config, const char *config_path);
+void config_report(struct api *api, const struct global_config *config, const char *config_path);
