@@ -109,12 +109,13 @@ int scope_newest(struct select *select, uint64_t *samples, struct sample *ret_sa
         return result;
     int64_t got;
     while ((got = sample_reader_read(reader, items, NEWEST_SAMPLES)) != 0) {
-        if (got == -EBADMSG || got == -EIO)
-            continue; /* the block is set aside, and reading goes on behind it */
-        if (got < 0)
+        if (got > 0) {
+            newest = items[got - 1];
+            *samples += (uint64_t)got;
+        } else if (got != -EBADMSG &&
+                   got != -EIO) { /* of these the block is set aside, and reading goes on behind it */
             return (int)got;
-        newest = items[got - 1];
-        *samples += (uint64_t)got;
+        }
     }
     if (value_is_stale(newest.value))
         return 0;
