@@ -127,6 +127,18 @@ static void fill_levels(struct conf *conf, const struct conf_node *node, void *f
     }
 }
 
+static void print_levels(const void *field, struct buf *text)
+{
+    const int64_t *levels_ms = field;
+    size_t count = *(const size_t *)(levels_ms + GLOBAL_LEVELS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        char level[64];
+        conf_format_duration(levels_ms[i], level);
+        buf_printf(text, "%s%s", i > 0 ? ", " : "[", level);
+    }
+    buf_append_byte(text, ']');
+}
+
 static void check_global(struct conf *conf, const struct conf_node *root, void *object)
 {
     const struct global_config *config = object;
@@ -267,6 +279,7 @@ static const struct conf_table blocks_table = {
              .type = CONF_CUSTOM,
              .offset = SECTION_FIELD(blocks, levels_ms),
              .custom = fill_levels,
+             .print = print_levels,
              .names = (const char *const[]){"list of durations", NULL},
              .fallback = "[2h, 8h, 48h]",
              .help = "Lengths of blocks: they are cut at the first and merged to the next ones."},

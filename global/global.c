@@ -1,5 +1,6 @@
 #include "global.h"
 #include "base/fail.h"
+#include "config_report.h"
 #include "parts.h"
 #include "status.h"
 
@@ -256,12 +257,14 @@ static int make_store(struct global *global, char ret_error[static 512])
         snprintf(ret_error, 512, "data_dir %s", error);
         return result;
     }
-    global->ingest = ingest_new(global->store);
+    global->families = families_new();
+    global->ingest = ingest_new(global->store, global->families);
     ingest_load(global->ingest, buf_view(&rows), now_ms(global));
     global->coverage = coverage_new(loop_clock(global->seams.loop));
     global->crew = loop_is_simulated(global->seams.loop) ? NULL : crew_new(helpers_of(global->config));
     struct api_options api = {.store = global->store,
                               .crew = global->crew,
+                              .families = global->families,
                               .clock = loop_clock(global->seams.loop),
                               .limits = {.samples_max = (uint64_t)global->config->query.samples_max,
                                          .bytes_max = global->config->query.memory_bytes_max,
@@ -270,8 +273,10 @@ static int make_store(struct global *global, char ret_error[static 512])
                               .memory_bytes_max = global->config->query.total_memory_bytes_max,
                               .concurrency_max = global->config->query.concurrency,
                               .coverage = coverage_warnings,
-                              .coverage_arg = global->coverage};
+                              .coverage_arg = global->coverage,
+                              .started_ms = global->started_ms};
     global->context.api = api_new(&api);
+    config_report(global->context.api, config, global->config_path);
     global->background =
         loop_is_simulated(global->seams.loop) ? executor_inline_new() : executor_pool_new(1, BACKGROUND_QUEUE_MAX);
     return 0;
@@ -369,11 +374,8 @@ static void set_retention(struct global *global, const struct global_config *nex
         "hold at once");
 }
 
-static int reload(struct daemon *daemon, struct buf *errors)
+static int take_config(struct global *global, struct buf *errors)
 {
-    struct global *global = CONTAINER_OF(daemon, struct global, context.daemon);
-    if (!global->config_path)
-        return -ENOENT;
     CLEANUP(global_config_freep) struct global_config *next = NULL;
     CLEANUP_FREE char *texts = NULL;
     int result = global_config_load(global->seams.fs, global->config_path, &next, &texts);
@@ -400,6 +402,19 @@ static int reload(struct daemon *daemon, struct buf *errors)
     global_config_free(global->config);
     global->config = STEAL(next);
     return 0;
+}
+
+static int reload(struct daemon *daemon, struct buf *errors)
+{
+    struct global *global = CONTAINER_OF(daemon, struct global, context.daemon);
+    if (!global->config_path)
+        return -ENOENT;
+    int result = take_config(global, errors);
+    if (result == 0)
+        config_report(global->context.api, global->config, global->config_path);
+    else
+        api_reload_failed(global->context.api);
+    return result;
 }
 
 static void stop(struct daemon *daemon)
@@ -482,6 +497,7 @@ void global_free(struct global *global)
     crew_free(global->crew);
     coverage_free(global->coverage);
     ingest_free(global->ingest);
+    families_free(global->families);
     store_free(global->store);
     auth_free(global->auth);
     log_limit_done(&global->refusals);

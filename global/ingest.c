@@ -21,6 +21,7 @@ struct row { /* a target that shows a page */
 
 struct ingest {
     struct store *store;
+    struct families *families;
     struct map rows;
     uint64_t slots; /* of all rows */
     uint64_t generation;
@@ -37,10 +38,11 @@ struct intake {
     struct row **rows; /* by entry */
 };
 
-struct ingest *ingest_new(struct store *store)
+struct ingest *ingest_new(struct store *store, struct families *families)
 {
     struct ingest *ingest = mem_zalloc(sizeof(*ingest));
     ingest->store = store;
+    ingest->families = families;
     ingest->generation = store_generation(store);
     map_init(&ingest->rows);
     return ingest;
@@ -93,10 +95,15 @@ void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats)
     ret_stats->rows = ingest->rows.count;
 }
 
-/* Row after row: labels of the target, page, datacenter, refs of its slots; for this machine alone. */
+/* The families behind their length; then row after row: labels of the target, page, datacenter, refs of its slots. For
+ * this machine alone. */
 void ingest_save(const struct ingest *ingest, struct buf *out)
 {
     size_t at = 0;
+    CLEANUP(buf_done) struct buf families = BUF_INIT(SIZE_MAX);
+    families_save(ingest->families, &families);
+    buf_append_uvarint(out, families.len);
+    buf_append_str(out, buf_view(&families));
     if (ingest->generation != store_generation(ingest->store))
         return; /* all of them are about to go */
     for (const struct row *row; (row = map_next(&ingest->rows, &at));) {
@@ -128,6 +135,7 @@ static struct row *load_row(struct reader *reader)
 void ingest_load(struct ingest *ingest, struct str saved, int64_t now_ms)
 {
     struct reader reader = reader_of(saved.ptr, saved.len);
+    families_load(ingest->families, reader_string(&reader, saved.len));
     ingest->generation = store_generation(ingest->store);
     map_reserve(&ingest->rows, MIN(saved.len / sizeof(struct row), (size_t)INGEST_ROWS_MAX));
     while (reader_left(&reader) > 0 && ingest->rows.count < INGEST_ROWS_MAX) {
@@ -159,6 +167,18 @@ static bool is_row(const void *item, const void *key)
            labels_equal(row->target, wanted->target);
 }
 
+/* Once for each target that shows a page: what a page says does not change. */
+static void note_families(struct families *families, const struct layout *page)
+{
+    for (uint32_t i = 0; i < page->count; i++) {
+        const struct layout *layout = page->families[i];
+        families_note(families, &(struct family){.name = layout->name,
+                                                 .help = layout->help,
+                                                 .unit = layout->unit,
+                                                 .type = layout->metric_type});
+    }
+}
+
 static struct row *row_of(struct intake *intake, const struct batch_entry *entry, int64_t now_ms)
 {
     struct ingest *ingest = intake->ingest;
@@ -178,6 +198,7 @@ static struct row *row_of(struct intake *intake, const struct batch_entry *entry
             row->refs[i] = REF_UNRESOLVED;
         map_put(&ingest->rows, hash, row);
         ingest->slots += slots;
+        note_families(ingest->families, batch_reader_page(intake->reader, entry->page));
     }
     row->used_ms = now_ms;
     return row;

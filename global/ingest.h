@@ -2,6 +2,7 @@
 /* From a batch in the log to records in the store. Which series a slot of a target's page is, is resolved once and kept
  * (label sets are built and looked up per new series, not per record). One thread: the store's writer. */
 #include "hop/batch.h"
+#include "store/families.h"
 #include "store/store.h"
 
 /* Rows (a target's page, its series resolved) kept; past it all are dropped and resolved again: 40,000 targets. */
@@ -18,7 +19,8 @@ struct ingest_stats {
     uint64_t rows, rows_resolved_total;
 };
 
-struct ingest *ingest_new(struct store *store);
+/* families: gets to know what the pages say of their metrics. Both outlive it. */
+struct ingest *ingest_new(struct store *store, struct families *families);
 void ingest_free(struct ingest *ingest);
 DEFINE_CLEANUP(struct ingest *, ingest_free)
 /* Takes a batch in, whose layouts are in the table. id: where it stands in the log (spool ids; they rise). now_ms: for
@@ -28,8 +30,8 @@ MUST_CHECK int ingest_batch(struct ingest *ingest, struct layout_table *table, u
                             int64_t now_ms);
 /* Drops rows that were not used for INGEST_ROW_AGE_MS. */
 void ingest_sweep(struct ingest *ingest, int64_t now_ms);
-/* Which slot is which series, for the snapshot of the store, and back: of the same store, filled from that snapshot.
- * What cannot be read is resolved anew. */
+/* The families and which slot is which series, for the snapshot of the store, and back: of the same store, filled from
+ * that snapshot. What cannot be read is resolved anew. */
 void ingest_save(const struct ingest *ingest, struct buf *out);
 void ingest_load(struct ingest *ingest, struct str saved, int64_t now_ms);
 void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats);

@@ -15,6 +15,7 @@ struct global {
     struct spool *log;
     struct receiver *receiver;
     struct store *store;
+    struct families *families;
     struct ingest *ingest;
     struct coverage *coverage;
     struct executor *workers;    /* the server's */

@@ -13,6 +13,17 @@ static void write_ingest(const struct ingest_stats *stats, struct buf *out)
                 (double)stats->rows);
 }
 
+static void write_families(struct families *families, struct buf *out)
+{
+    struct families_stats stats;
+    families_stats(families, &stats);
+    metrics_one(out, "tributary_global_metric_families", METRICS_GAUGE,
+                "Types, helps and units of metrics that are known", (double)stats.families);
+    metrics_one(out, "tributary_global_metric_families_bytes", METRICS_GAUGE, "Memory of them", (double)stats.bytes);
+    metrics_one(out, "tributary_global_metric_families_refused_total", METRICS_COUNTER,
+                "New ones that were not kept, past a ceiling", (double)stats.refused_total);
+}
+
 void global_write_metrics(const struct global *global, struct buf *out)
 {
     struct ingest_stats ingest;
@@ -23,6 +34,7 @@ void global_write_metrics(const struct global *global, struct buf *out)
     report_source_metrics(global->receiver, clock_wall_ms(loop_clock(global->seams.loop)), out);
     store_report_metrics(global->store, out);
     write_ingest(&ingest, out);
+    write_families(global->families, out);
     api_write_metrics(global->context.api, out);
 }
 

@@ -271,10 +271,13 @@ static void draft_metadata(struct draft *draft, const struct exposition *exposit
     struct plan_family *family = page_plan_family(&draft->plan, exposition->name);
     if (!family)
         return;
-    if (event == EXPOSITION_TYPE)
+    if (event == EXPOSITION_TYPE) {
         family->type = exposition->type;
-    else if (exposition->text.len <= LAYOUT_HELP_BYTES_MAX && str_is_utf8(exposition->text))
-        family->help = arena_str(&draft->arena, exposition->text);
+    } else if (exposition->text.len <= LAYOUT_HELP_BYTES_MAX && str_is_utf8(exposition->text)) {
+        char help[LAYOUT_HELP_BYTES_MAX];
+        size_t len = exposition_unescape_help(exposition->text, help);
+        family->help = arena_str(&draft->arena, str_of(help, len));
+    }
 }
 
 static enum scrape_failure draft_lines(struct draft *draft, struct str body, struct plan_place *places)

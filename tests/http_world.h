@@ -20,7 +20,7 @@ struct http_world {
     struct http_server *server;
     struct http_client *client;
     struct loop_timer watchdog; /* a test that hangs fails by name */
-    char url[256];
+    char url[2048];
 };
 
 struct http_reply {

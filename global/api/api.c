@@ -17,6 +17,7 @@ struct api *api_new(const struct api_options *options)
     api->memory.bytes_max = options->memory_bytes_max > 0 ? options->memory_bytes_max : UINT64_MAX / 2;
     ASSERT(pthread_mutex_init(&api->lock, NULL) == 0);
     ASSERT(pthread_cond_init(&api->left, NULL) == 0);
+    api->settings = settings_new();
     return api;
 }
 
@@ -25,9 +26,20 @@ void api_free(struct api *api)
     if (!api)
         return;
     ASSERT(api->running == 0 && api->waiting == 0 && budget_total_used(&api->memory) == 0);
+    settings_free(api->settings);
     pthread_cond_destroy(&api->left);
     pthread_mutex_destroy(&api->lock);
     mem_free(api);
+}
+
+void api_set_settings(struct api *api, const struct api_settings *settings)
+{
+    settings_set(api->settings, settings, clock_wall_ms(api->options.clock));
+}
+
+void api_reload_failed(struct api *api)
+{
+    settings_fail(api->settings);
 }
 
 void api_write_metrics(struct api *api, struct buf *out)

@@ -1,55 +1,16 @@
 /* series, labels, label values: what there is, without samples. */
 #include "api/params.h"
-#include "api/request.h"
+#include "api/scope.h"
 #include "base/fail.h"
 
 #include <errno.h>
 
-#define MATCH_SETS_MAX 64      /* match[] of one request; a dashboard sends one or two */
-#define STRINGS_MAX    1000000 /* names or values of one answer; a fleet's largest label has some 100,000 */
-#define CUT_WARNING    "results truncated due to limit"
+#define STRINGS_MAX 1000000 /* names or values of one answer; a fleet's largest label has some 100,000 */
+#define CUT_WARNING "results truncated due to limit"
 
-/* ---- Which series ---- */
+/* ---- What is asked ---- */
 
-struct match_set {
-    const struct matcher *matchers;
-    size_t count;
-};
-
-struct scope {
-    struct promql_expression *expressions[MATCH_SETS_MAX]; /* they hold the matchers */
-    struct match_set sets[MATCH_SETS_MAX];
-    size_t count; /* 0: no match[]: all series */
-    struct select_range range;
-    size_t limit; /* of items in the answer */
-};
-
-static void scope_done(struct scope *scope)
-{
-    for (size_t i = 0; i < scope->count; i++)
-        promql_expression_free(scope->expressions[i]);
-}
-
-/* Adds the nth match[]; false: it is answered why not. */
-static bool add_match(struct api_request *request, struct scope *scope, struct str text)
-{
-    struct promql_error error;
-    if (scope->count == MATCH_SETS_MAX) {
-        request_fail_parameter(request, "match[]", "more than %d are not taken", MATCH_SETS_MAX);
-        return false;
-    }
-    struct promql_expression *expression = NULL;
-    if (promql_parse_selector(text, &error, &expression) < 0) {
-        request_fail_parse(request, "match[]", text, &error);
-        return false;
-    }
-    const struct ast *selector = promql_expression_root(expression);
-    scope->expressions[scope->count] = expression;
-    scope->sets[scope->count++] = (struct match_set){selector->selector.matchers, selector->selector.matcher_count};
-    return request_charge_expression(request, expression);
-}
-
-static bool read_limit(struct api_request *request, struct scope *scope)
+static bool read_limit(struct api_request *request, size_t *ret_limit)
 {
     struct str text = request_text(request, "limit");
     uint64_t limit = 0;
@@ -57,39 +18,30 @@ static bool read_limit(struct api_request *request, struct scope *scope)
         request_fail_parameter(request, "limit", "cannot parse \"" STR_FMT "\" to a number", STR_ARG(text));
         return false;
     }
-    scope->limit = limit > 0 ? (size_t)MIN(limit, STRINGS_MAX) : STRINGS_MAX; /* 0: none, as in Prometheus */
+    *ret_limit = limit > 0 ? (size_t)MIN(limit, STRINGS_MAX) : STRINGS_MAX; /* 0: none, as in Prometheus */
     return true;
 }
 
-static bool read_scope(struct api_request *request, struct scope *scope)
+/* match_name: how an error of a match[] names it, or NULL: not at all; Prometheus' routes differ in that. */
+static bool read_scope(struct api_request *request, const char *match_name, struct scope *scope, size_t *ret_limit)
 {
     struct select_range *range = &scope->range;
-    range->cancelled = request_must_end;
-    range->cancelled_arg = request;
-    range->charge = request_charge;
-    range->release = request_release;
-    range->charge_arg = request;
+    *range = request_range(request, 0, 0);
     if (!request_time(request, "start", -PARAMS_TIME_MS_MAX, &range->start_ms) ||
-        !request_time(request, "end", PARAMS_TIME_MS_MAX, &range->end_ms) || !read_limit(request, scope) ||
+        !request_time(request, "end", PARAMS_TIME_MS_MAX, &range->end_ms) || !read_limit(request, ret_limit) ||
         !request_timeout(request))
         return false;
-    struct str text;
-    for (size_t i = 0; (text = http_exchange_param(request->exchange, "match[]", i)).ptr; i++)
-        if (!add_match(request, scope, text))
-            return false;
-    return true;
-}
-
-static void fail_select(struct api_request *request, int error)
-{
-    if (error == -ENOMEM)
+    CLEANUP(buf_done) struct buf error = BUF_INIT(REQUEST_ERROR_BYTES_MAX);
+    int result = scope_add_matches(scope, request, &error);
+    if (result == 0)
+        return true;
+    if (result == -ENOMEM)
         request_fail_memory(request);
-    else if (error == -ECANCELED && request_is_cancelled(request))
-        request_fail(request, API_CANCELED, "query was canceled in select");
-    else if (error == -ECANCELED)
-        request_fail(request, API_TIMEOUT, "query timed out in select");
+    else if (match_name)
+        request_fail_parameter(request, match_name, STR_FMT, STR_ARG(buf_view(&error)));
     else
-        request_fail(request, API_INTERNAL, "select: %s", strerror(-error));
+        request_fail(request, API_BAD_DATA, STR_FMT, STR_ARG(buf_view(&error)));
+    return false;
 }
 
 /* Damaged blocks, those that were found by this very request among them, and sources that are behind. Without an end
@@ -105,90 +57,41 @@ static void cover(struct answer *answer, const struct api_request *request, cons
 
 /* ---- Series ---- */
 
-/* Several selects, each in order of labels, as one. */
-struct series_merge {
-    struct select *selects[MATCH_SETS_MAX];
-    struct labels *heads[MATCH_SETS_MAX]; /* NULL: at its end */
-    size_t count;
-};
-
-static void series_merge_done(struct series_merge *merge)
+static int write_series(struct scope_walk *walk, size_t limit, struct answer *answer)
 {
-    for (size_t i = 0; i < merge->count; i++)
-        select_free(merge->selects[i]);
-}
-
-static int advance(struct series_merge *merge, size_t index)
-{
-    struct labels *series = NULL;
-    int result = select_next(merge->selects[index], &series);
-    merge->heads[index] = result > 0 ? series : NULL;
-    return MIN(result, 0);
-}
-
-static int open_selects(struct api_request *request, const struct scope *scope, struct series_merge *merge)
-{
-    for (size_t i = 0; i < scope->count; i++) {
-        int result = select_open(request->api->options.store, scope->sets[i].matchers, scope->sets[i].count,
-                                 &scope->range, &merge->selects[i]);
-        if (result < 0)
-            return result;
-        merge->count++;
-        result = advance(merge, i);
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
-/* The smallest head; NULL at the end. */
-static struct labels *smallest(const struct series_merge *merge)
-{
-    struct labels *best = NULL;
-    for (size_t i = 0; i < merge->count; i++)
-        if (merge->heads[i] && (!best || labels_compare(merge->heads[i], best) < 0))
-            best = merge->heads[i];
-    return best;
-}
-
-static int write_series(struct series_merge *merge, size_t limit, struct answer *answer)
-{
+    struct labels *labels;
+    int more = 0;
     json_array(&answer->json);
-    for (size_t written = 0; smallest(merge) && answer_goes_on(answer); written++) {
+    for (size_t written = 0; answer_goes_on(answer) && (more = scope_walk_next(walk, &labels)) > 0; written++) {
         if (written == limit) {
             answer_warn(answer, CUT_WARNING);
             break;
         }
-        CLEANUP(labels_unrefp) struct labels *labels = labels_ref(smallest(merge));
         answer_labels(answer, labels);
-        for (size_t i = 0; i < merge->count; i++) {
-            int result = merge->heads[i] && labels_equal(merge->heads[i], labels) ? advance(merge, i) : 0;
-            if (result < 0)
-                return result;
-        }
     }
     json_array_end(&answer->json);
-    return 0;
+    return MIN(more, 0);
 }
 
 void api_serve_series(void *context, struct http_exchange *exchange)
 {
     CLEANUP(request_done) struct api_request request = request_of(context, exchange);
     CLEANUP(scope_done) struct scope scope = {0};
+    size_t limit;
     if (!http_exchange_param(exchange, "match[]", 0).ptr) {
         request_fail(&request, API_BAD_DATA, "no match[] parameter provided");
         return;
     }
-    if (!read_scope(&request, &scope) || !request_enter(&request))
+    if (!read_scope(&request, "match[]", &scope, &limit) || !request_enter(&request))
         return;
-    CLEANUP(series_merge_done) struct series_merge merge = {0};
+    CLEANUP(scope_walk_done) struct scope_walk walk = {0};
     CLEANUP(answer_done) struct answer answer;
     answer_begin(&answer, &request);
-    int result = open_selects(&request, &scope, &merge);
+    int result = scope_walk_open(&walk, request.api->options.store, &scope);
     if (result == 0)
-        result = write_series(&merge, scope.limit, &answer);
+        result = write_series(&walk, limit, &answer);
     if (result < 0) {
-        fail_select(&request, result);
+        scope_fail(&request, result);
         return;
     }
     cover(&answer, &request, &scope);
@@ -198,8 +101,8 @@ void api_serve_series(void *context, struct http_exchange *exchange)
 /* ---- Names and values ---- */
 
 struct strings_merge {
-    struct select_strings lists[MATCH_SETS_MAX];
-    size_t at[MATCH_SETS_MAX];
+    struct select_strings lists[SCOPE_SETS_MAX];
+    size_t at[SCOPE_SETS_MAX];
     size_t count;
     bool cut;
 };
@@ -211,16 +114,14 @@ static void strings_merge_done(struct strings_merge *merge)
 }
 
 /* name STR_NULL: the names of labels, else the values of this one. */
-static int read_strings(struct api_request *request, const struct scope *scope, struct str name,
+static int read_strings(struct store *store, const struct scope *scope, struct str name, size_t limit,
                         struct strings_merge *merge)
 {
-    struct store *store = request->api->options.store;
     for (size_t i = 0; i < MAX(scope->count, (size_t)1); i++) {
-        const struct match_set *set = &scope->sets[i]; /* without any match[]: an empty one */
+        const struct scope_set *set = &scope->sets[i]; /* without any match[]: an empty one */
         struct select_strings *list = &merge->lists[i];
-        int result =
-            name.ptr ? select_label_values(store, name, set->matchers, set->count, &scope->range, scope->limit, list)
-                     : select_label_names(store, set->matchers, set->count, &scope->range, scope->limit, list);
+        int result = name.ptr ? select_label_values(store, name, set->matchers, set->count, &scope->range, limit, list)
+                              : select_label_names(store, set->matchers, set->count, &scope->range, limit, list);
         if (result < 0)
             return result;
         merge->count++;
@@ -274,17 +175,18 @@ static void serve_strings(void *context, struct http_exchange *exchange, struct 
         request_fail(&request, API_BAD_DATA, "invalid label name: \"" STR_FMT "\"", STR_ARG(name));
         return;
     }
-    if (!read_scope(&request, &scope) || !request_enter(&request))
+    size_t limit;
+    if (!read_scope(&request, NULL, &scope, &limit) || !request_enter(&request))
         return;
     CLEANUP(strings_merge_done) struct strings_merge merge = {0};
-    int result = read_strings(&request, &scope, name, &merge);
+    int result = read_strings(request.api->options.store, &scope, name, limit, &merge);
     if (result < 0) {
-        fail_select(&request, result);
+        scope_fail(&request, result);
         return;
     }
     CLEANUP(answer_done) struct answer answer;
     answer_begin(&answer, &request);
-    write_strings(&merge, scope.limit, &answer);
+    write_strings(&merge, limit, &answer);
     cover(&answer, &request, &scope);
     answer_send(&answer, &request);
 }

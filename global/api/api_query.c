@@ -85,6 +85,17 @@ static void write_points(struct answer *answer, const struct promql_value *value
     json_array_end(json);
 }
 
+/* Unlike points these have seconds as a double, and numbers never an exponent: so does Prometheus. */
+static void write_scalar(struct json_writer *json, int64_t time_ms, double value)
+{
+    char text[VALUE_TEXT_BYTES];
+    size_t len = value_print(value, text);
+    json_array(json);
+    json_double(json, (double)time_ms / 1000);
+    json_str(json, str_of(text, len));
+    json_array_end(json);
+}
+
 static void write_string(struct json_writer *json, int64_t time_ms, struct str string)
 {
     json_array(json);
@@ -115,7 +126,7 @@ static void write_instant(struct answer *answer, const struct promql_value *valu
     json_key(&answer->json, "result");
     switch (value->type) {
     case PROMQL_SCALAR:
-        write_point(&answer->json, time_ms, value->series[0].values[0]);
+        write_scalar(&answer->json, time_ms, value->series[0].values[0]);
         break;
     case PROMQL_STRING:
         write_string(&answer->json, time_ms, value->string);
@@ -156,6 +167,10 @@ static void write_range(struct answer *answer, const struct promql_value *value,
 
 /* ---- Evaluation ---- */
 
+struct query_times { /* monotonic */
+    int64_t queue_ns, eval_ns, end_ns;
+};
+
 static void fail_evaluation(struct api_request *request, enum promql_failure failure, const struct promql_error *error)
 {
     static const enum api_outcome outcomes[] = {
@@ -170,7 +185,25 @@ static void fail_evaluation(struct api_request *request, enum promql_failure fai
     request_fail(request, outcomes[failure], "%s", error->text);
 }
 
-static void send_result(struct api_request *request, const struct promql_query *query,
+/* What of Prometheus' statistics is measured here. */
+static void write_stats(struct json_writer *json, const struct query_times *times, const struct promql_result *result)
+{
+    json_key(json, "stats");
+    json_object(json);
+    json_key(json, "timings");
+    json_object(json);
+    json_field_double(json, "evalTotalTime", (double)(times->end_ns - times->eval_ns) / 1e9);
+    json_field_double(json, "execQueueTime", (double)(times->eval_ns - times->queue_ns) / 1e9);
+    json_field_double(json, "execTotalTime", (double)(times->end_ns - times->queue_ns) / 1e9);
+    json_object_end(json);
+    json_key(json, "samples");
+    json_object(json);
+    json_field_uint(json, "totalQueryableSamples", promql_result_queried(result));
+    json_object_end(json);
+    json_object_end(json);
+}
+
+static void send_result(struct api_request *request, const struct promql_query *query, const struct query_times *times,
                         const struct promql_result *result)
 {
     CLEANUP(answer_done) struct answer answer;
@@ -180,6 +213,8 @@ static void send_result(struct api_request *request, const struct promql_query *
         write_instant(&answer, promql_result_value(result), query->start_ms);
     else
         write_range(&answer, promql_result_value(result), query, promql_result_steps(result));
+    if (request_text(request, "stats").len > 0)
+        write_stats(&answer.json, times, result);
     json_object_end(&answer.json);
     for (size_t i = 0; i < promql_result_warning_count(result); i++)
         answer_warn(&answer, promql_result_warning(result, i));
@@ -187,15 +222,15 @@ static void send_result(struct api_request *request, const struct promql_query *
     answer_send(&answer, request);
 }
 
-/* Parses the parameter `query`; NULL: that is answered. */
-static struct promql_expression *parse_query(struct api_request *request)
+/* Parses the parameter `query`; NULL: it is answered what is wrong. name: as in request_fail_parse. */
+static struct promql_expression *parse_query(struct api_request *request, const char *name)
 {
     struct str text = request_text(request, "query");
     struct promql_expression *expression = NULL;
     struct promql_error error;
     if (promql_parse(text, &error, &expression) == 0)
         return expression;
-    request_fail_parse(request, "query", text, &error);
+    request_fail_parse(request, name, text, &error);
     return NULL;
 }
 
@@ -215,15 +250,19 @@ static void evaluate(struct api_request *request, struct promql_query *query)
         return;
     if (query->limits.lookback_ms <= 0)
         query->limits.lookback_ms = api->options.limits.lookback_ms;
-    CLEANUP(promql_expression_freep) struct promql_expression *expression = parse_query(request);
+    CLEANUP(promql_expression_freep)
+    struct promql_expression *expression = parse_query(request, query->step_ms == 0 ? "query" : NULL);
+    struct query_times times = {.queue_ns = clock_mono_ns(query->clock)};
     if (!expression || !request_charge_expression(request, expression) || !request_enter(request))
         return;
     query->expression = expression;
-    int64_t waited_ms = clock_mono_ms(query->clock) - request->start_mono_ms;
+    times.eval_ns = clock_mono_ns(query->clock);
+    int64_t waited_ms = times.eval_ns / 1000000 - request->start_mono_ms;
     query->limits.timeout_ms = MAX(request->timeout_ms - waited_ms, 1);
     CLEANUP(promql_result_freep) struct promql_result *result = NULL;
     struct promql_error error;
     enum promql_failure failure = promql_eval(query, &error, &result);
+    times.end_ns = clock_mono_ns(query->clock);
     if (failure != PROMQL_OK) {
         fail_evaluation(request, failure, &error);
         return;
@@ -231,7 +270,7 @@ static void evaluate(struct api_request *request, struct promql_query *query)
     pthread_mutex_lock(&api->lock);
     api->samples_total += promql_result_samples(result);
     pthread_mutex_unlock(&api->lock);
-    send_result(request, query, result);
+    send_result(request, query, &times, result);
 }
 
 void api_serve_query(void *context, struct http_exchange *exchange)
@@ -284,7 +323,7 @@ void api_serve_query_range(void *context, struct http_exchange *exchange)
 void api_serve_format_query(void *context, struct http_exchange *exchange)
 {
     CLEANUP(request_done) struct api_request request = request_of(context, exchange);
-    CLEANUP(promql_expression_freep) struct promql_expression *expression = parse_query(&request);
+    CLEANUP(promql_expression_freep) struct promql_expression *expression = parse_query(&request, "query");
     if (!expression)
         return;
     CLEANUP(buf_done) struct buf text = BUF_INIT(4 * PROMQL_TEXT_BYTES_MAX); /* what is short may print longer */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <strings.h>
 
 #define TIME_TEXT_BYTES 64
 #define DURATION_S_MAX  (9223372036854775807.0 / 1e9) /* of nanoseconds in 64 bits */
@@ -48,4 +49,9 @@ int params_duration(struct str text, int64_t *ret_ms)
         return 0;
     }
     return str_to_duration_ms(text, ret_ms);
+}
+
+bool params_is_word(struct str text, const char *word)
+{
+    return text.len == strlen(word) && (text.len == 0 || strncasecmp(text.ptr, word, text.len) == 0);
 }

@@ -10,3 +10,5 @@
 MUST_CHECK int params_time(struct str text, int64_t *ret_ms);
 /* Seconds ("15", "0.5") or a duration ("1m30s"), to milliseconds. -EINVAL; -ERANGE past 292 years, as Prometheus. */
 MUST_CHECK int params_duration(struct str text, int64_t *ret_ms);
+/* One of the words that a parameter may be, in upper or lower case. */
+bool params_is_word(struct str text, const char *word);

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define ERROR_BYTES_MAX    (16 * KIB) /* of an error's answer */
 #define WARNINGS_BYTES_MAX (64 * KIB)
 #define WAIT_SLICE_MS      100        /* between looks at whether the client still waits */
 #define ANSWER_STEP_BYTES  (64 * KIB) /* between looks at memory, time and client: some 1,024 points */
@@ -51,24 +50,35 @@ bool request_is_cancelled(void *arg)
     return http_exchange_is_gone(request->exchange);
 }
 
-static bool is_late(const struct api_request *request)
+bool request_is_late(const struct api_request *request)
 {
     return mono_ms(request) - request->start_mono_ms >= request->timeout_ms;
 }
 
 bool request_must_end(void *arg)
 {
-    return request_is_cancelled(arg) || is_late(arg);
+    return request_is_cancelled(arg) || request_is_late(arg);
 }
 
-bool request_charge(void *arg, size_t bytes)
+static bool charge(void *arg, size_t bytes)
 {
     return budget_charge(&((struct api_request *)arg)->budget, bytes);
 }
 
-void request_release(void *arg, size_t bytes)
+static void release(void *arg, size_t bytes)
 {
     budget_release(&((struct api_request *)arg)->budget, bytes);
+}
+
+struct select_range request_range(struct api_request *request, int64_t start_ms, int64_t end_ms)
+{
+    return (struct select_range){.start_ms = start_ms,
+                                 .end_ms = end_ms,
+                                 .cancelled = request_must_end,
+                                 .cancelled_arg = request,
+                                 .charge = charge,
+                                 .release = release,
+                                 .charge_arg = request};
 }
 
 bool request_charge_expression(struct api_request *request, const struct promql_expression *expression)
@@ -86,7 +96,7 @@ static enum api_outcome wait_for_place(struct api_request *request)
     while (api->running >= api->options.concurrency_max) {
         if (http_exchange_is_gone(request->exchange))
             return API_CANCELED;
-        if (is_late(request))
+        if (request_is_late(request))
             return API_TIMEOUT;
         int64_t until_ns = clock_mono_ns(clock_real()) + WAIT_SLICE_MS * INT64_C(1000000);
         struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
@@ -149,7 +159,12 @@ static void count_outcome(struct api_request *request, enum api_outcome outcome)
 
 static void send_error(struct api_request *request, enum api_outcome outcome, const struct buf *text)
 {
-    struct buf body = BUF_INIT(2 * ERROR_BYTES_MAX * 6); /* each byte may become \u00xx */
+    if (request->plain_errors) {
+        count_outcome(request, outcome);
+        http_exchange_answer_text(request->exchange, outcomes[outcome].status, STR_FMT "\n", STR_ARG(buf_view(text)));
+        return;
+    }
+    struct buf body = BUF_INIT(2 * REQUEST_ERROR_BYTES_MAX * 6); /* each byte may become \u00xx */
     struct json_writer json;
     json_begin(&json, &body);
     json_object(&json);
@@ -163,14 +178,14 @@ static void send_error(struct api_request *request, enum api_outcome outcome, co
 
 static void append_format(struct buf *text, const char *format, va_list args)
 {
-    char line[ERROR_BYTES_MAX];
+    char line[REQUEST_ERROR_BYTES_MAX];
     int len = vsnprintf(line, sizeof(line), format, args);
     buf_append(text, line, MIN((size_t)MAX(len, 0), sizeof(line) - 1));
 }
 
 void request_fail(struct api_request *request, enum api_outcome outcome, const char *format, ...)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(ERROR_BYTES_MAX);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(REQUEST_ERROR_BYTES_MAX);
     va_list args;
     va_start(args, format);
     append_format(&text, format, args);
@@ -190,7 +205,7 @@ void request_fail_memory(struct api_request *request)
 
 void request_fail_parameter(struct api_request *request, const char *name, const char *format, ...)
 {
-    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * ERROR_BYTES_MAX);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(2 * REQUEST_ERROR_BYTES_MAX);
     buf_printf(&text, "invalid parameter \"%s\": ", name);
     va_list args;
     va_start(args, format);
@@ -202,8 +217,9 @@ void request_fail_parameter(struct api_request *request, const char *name, const
 void request_fail_parse(struct api_request *request, const char *name, struct str text,
                         const struct promql_error *error)
 {
-    CLEANUP(buf_done) struct buf out = BUF_INIT(ERROR_BYTES_MAX);
-    buf_printf(&out, "invalid parameter \"%s\": ", name);
+    CLEANUP(buf_done) struct buf out = BUF_INIT(REQUEST_ERROR_BYTES_MAX);
+    if (name)
+        buf_printf(&out, "invalid parameter \"%s\": ", name);
     promql_error_print_short(error, text, &out);
     send_error(request, API_BAD_DATA, &out);
 }
@@ -213,6 +229,18 @@ void request_fail_parse(struct api_request *request, const char *name, struct st
 struct str request_text(const struct api_request *request, const char *name)
 {
     return http_exchange_param(request->exchange, name, 0);
+}
+
+bool request_number(struct api_request *request, const char *name, int64_t fallback, int64_t *ret_number)
+{
+    struct str text = request_text(request, name);
+    int64_t number = fallback;
+    int result = text.len > 0 ? str_to_i64(text, &number) : 0;
+    if (result == 0)
+        *ret_number = number;
+    else
+        request_fail(request, API_BAD_DATA, "%s must be a number", name);
+    return result == 0;
 }
 
 bool request_duration(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms)
@@ -264,6 +292,18 @@ bool request_timeout(struct api_request *request)
 
 /* ---- Answers ---- */
 
+static void release_answer(void *api, size_t bytes)
+{
+    budget_total_give(&((struct api *)api)->memory, bytes);
+}
+
+void request_succeed(struct api_request *request, const char *content_type, struct buf *body)
+{
+    count_outcome(request, API_SUCCESS);
+    http_exchange_answer(request->exchange, 200, content_type, body);
+    budget_total_take(&request->api->memory, http_exchange_hold(request->exchange, release_answer, request->api));
+}
+
 void answer_begin(struct answer *answer, struct api_request *request)
 {
     *answer = (struct answer){.request = request, .ended = API_SUCCESS};
@@ -294,7 +334,7 @@ bool answer_goes_on(struct answer *answer)
     answer->seen_bytes = answer->body.len;
     if (request_is_cancelled(answer->request))
         answer->ended = API_CANCELED;
-    else if (is_late(answer->request))
+    else if (request_is_late(answer->request))
         answer->ended = API_TIMEOUT;
     else if (!charge_body(answer))
         answer->ended = API_UNAVAILABLE;
@@ -356,11 +396,6 @@ static bool charge_sending(struct answer *answer)
     return charge_body(answer) && budget_charge(&answer->request->budget, answer->body.len);
 }
 
-static void release_answer(void *api, size_t bytes)
-{
-    budget_total_give(&((struct api *)api)->memory, bytes);
-}
-
 void answer_send(struct answer *answer, struct api_request *request)
 {
     write_warnings(answer);
@@ -375,9 +410,7 @@ void answer_send(struct answer *answer, struct api_request *request)
     } else if (answer->ended != API_SUCCESS || !charge_sending(answer)) {
         request_fail_memory(request);
     } else {
-        count_outcome(request, API_SUCCESS);
-        http_exchange_answer(request->exchange, 200, "application/json", &answer->body);
-        budget_total_take(&request->api->memory, http_exchange_hold(request->exchange, release_answer, request->api));
+        request_succeed(request, "application/json", &answer->body);
     }
 }
 

@@ -186,12 +186,11 @@ static int check_selector(struct ast *ast, struct promql_error *ret_error)
         }
         return 0;
     }
-    /* A guard against selecting everything by a slip of the pen. */
     for (size_t i = 0; i < count; i++) {
         if (!matcher_matches_empty(&matchers[i]))
             return 0;
     }
-    promql_error_set(ret_error, ast->position, "vector selector must contain at least one non-empty matcher");
+    promql_error_set(ret_error, ast->position, PROMQL_EMPTY_SELECTOR);
     return -EINVAL;
 }
 

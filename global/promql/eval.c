@@ -201,7 +201,10 @@ static int eval_invariant(struct eval *eval, const struct grid *grid, const stru
         return eval_fail_memory(eval, ast);
     CLEANUP_BUDGET UNUSED double *slots = broadcast.series.values;
     struct grid one = {grid->start_ms, grid->step_ms, 1};
-    return eval_node(eval, &one, ast, &broadcast.sink);
+    uint64_t queried = eval->queried;
+    int error = eval_node(eval, &one, ast, &broadcast.sink);
+    eval->queried += (eval->queried - queried) * (grid->steps - 1); /* its samples count at each step */
+    return error;
 }
 
 /* ---- The walk ---------------------------------------------------------------------------------------------------- */
@@ -318,6 +321,7 @@ enum promql_failure promql_eval(const struct promql_query *query, struct promql_
     }
     result->steps = grid.steps;
     result->samples = samples;
+    result->queried = eval.queried;
     *ret_result = STEAL(result);
     return PROMQL_OK;
 }

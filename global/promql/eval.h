@@ -53,6 +53,9 @@ DEFINE_CLEANUP(struct promql_result *, promql_result_free)
 const struct promql_value *promql_result_value(const struct promql_result *result);
 size_t promql_result_steps(const struct promql_result *result);
 uint64_t promql_result_samples(const struct promql_result *result); /* read from the store */
+/* As Prometheus counts them (totalQueryableSamples): of a selector one for each series and step at which it has a
+ * value, of a range all in the window of each step, however often windows overlap. */
+uint64_t promql_result_queried(const struct promql_result *result);
 /* Notes for the answer's warnings, each once. */
 size_t promql_result_warning_count(const struct promql_result *result);
 const char *promql_result_warning(const struct promql_result *result, size_t index);

@@ -124,6 +124,7 @@ static int range_series(const struct scan *scan, struct scan_worker *base, struc
             return error;
         if (window->count == 0)
             continue;
+        base->queried += window->count / (scan->counted ? 2 : 1);
         window->step_time_ms = grid_time_ms(scan->grid, step);
         for (size_t i = 0; i < WINDOW_ARGS_MAX && call->args[i]; i++)
             window->args[i] = call->args[i][step];

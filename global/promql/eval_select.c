@@ -40,6 +40,7 @@ static int instant_series(const struct scan *scan, struct scan_worker *base, str
         if (last.time_ms < time_ms - instant->lookup.range_ms || value_is_stale(last.value))
             continue;
         promql_set(ret_series, step, instant->times ? (double)last.time_ms / 1000 : last.value);
+        base->queried++;
         any = 1;
     }
     int error = eval_work(base->eval, scan->grid->steps);
@@ -131,6 +132,7 @@ static int matrix_series(struct matrix *matrix, struct labels *labels, struct so
         return eval_fail_memory(matrix->eval, matrix->ast);
     points->samples = STEAL(samples);
     points->count = count;
+    matrix->eval->queried += source->reader ? count : 0;
     return 0;
 }
 

@@ -30,6 +30,7 @@ struct eval {
     enum promql_failure failure;
     int64_t deadline_ms;       /* monotonic; INT64_MAX: none */
     _Atomic uint64_t *samples; /* read from the store, by all threads of the query */
+    uint64_t queried;          /* as promql_result_queried counts them */
     size_t work;               /* samples and steps since the last look at deadline and cancelled */
 };
 

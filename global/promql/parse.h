@@ -11,6 +11,9 @@
 
 struct promql_expression; /* owns the tree, its arena and its regexes */
 
+/* What is said of a selector that could match all series, as a guard against a slip of the pen. */
+#define PROMQL_EMPTY_SELECTOR "vector selector must contain at least one non-empty matcher"
+
 /* Parses and checks types. -EINVAL with ret_error filled. The text need not outlive the call. */
 MUST_CHECK int promql_parse(struct str text, struct promql_error *ret_error, struct promql_expression **ret_expression);
 void promql_expression_free(struct promql_expression *expression);

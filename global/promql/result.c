@@ -41,6 +41,11 @@ uint64_t promql_result_samples(const struct promql_result *result)
     return result->samples;
 }
 
+uint64_t promql_result_queried(const struct promql_result *result)
+{
+    return result->queried;
+}
+
 size_t promql_result_warning_count(const struct promql_result *result)
 {
     return result->warning_count;

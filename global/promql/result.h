@@ -11,7 +11,7 @@ struct promql_result {
     struct vector vector;  /* the series of value */
     struct promql_value value;
     size_t steps;
-    uint64_t samples;
+    uint64_t samples, queried;
     char *warnings[RESULT_WARNINGS_MAX];
     size_t warning_count;
 };

@@ -226,6 +226,7 @@ static void help(void *arg)
         else
             pthread_cond_wait(&parted->changed, &parted->lock);
     }
+    parted->eval->queried += ready ? worker.state->queried : 0;
     pthread_mutex_unlock(&parted->lock);
     worker_done(&worker, parted->scan);
 }
@@ -306,6 +307,7 @@ static int run_parted(struct parted *parted, size_t helpers)
     pthread_cond_broadcast(&parted->changed);
     pthread_mutex_unlock(&parted->lock);
     crew_end(crew, &job);
+    parted->eval->queried += worker.state ? worker.state->queried : 0;
     worker_done(&worker, scan);
     return error;
 }
@@ -384,7 +386,9 @@ static int scan_subquery(struct eval *eval, const struct scan *scan)
     CLEANUP_BUDGET UNUSED double *slots = each.out.values;
     worker->eval = eval;
     each.worker = worker;
+    uint64_t queried = eval->queried;
     int error = eval_node(eval, &inner, scan->ast->subquery.inner, &each.sink);
+    eval->queried = queried + worker->queried; /* the windows' count, not what it took to fill them */
     if (scan->worker_done)
         scan->worker_done(worker);
     return error;

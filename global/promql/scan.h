@@ -7,6 +7,7 @@
 
 struct scan_worker { /* what one thread has; a consumer's state begins with it */
     struct eval *eval;
+    uint64_t queried; /* what the consumer adds to eval's */
 };
 
 struct scan {

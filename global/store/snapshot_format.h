@@ -7,7 +7,7 @@
 #include "store/partition.h"
 
 #define SNAPSHOT_MAGIC       UINT64_C(0x31504e5342495254)                                             /* "TRIBSNP1" */
-#define SNAPSHOT_LAYOUT      ((uint32_t)(sizeof(struct chunk) << 16 | sizeof(struct piece) << 8 | 3)) /* and a version */
+#define SNAPSHOT_LAYOUT      ((uint32_t)(sizeof(struct chunk) << 16 | sizeof(struct piece) << 8 | 4)) /* and a version */
 #define SNAPSHOT_FRAME_BYTES (1 * MIB)                                                                /* aimed at */
 #define SNAPSHOT_FRAME_MAX   (16 * MIB)                                                               /* never passed */
 #define SNAPSHOT_EXTRA_MAX   (1 * GIB)

@@ -66,6 +66,7 @@ struct conf;      /* one file being read: its errors, arena, regexes */
 
 struct conf_table;
 typedef void conf_custom_fn(struct conf *conf, const struct conf_node *node, void *field);
+typedef void conf_print_fn(const void *field, struct buf *text); /* appends the value as YAML, in one line */
 /* Called when a struct has been filled: checks that need several fields; reports by conf_error. */
 typedef void conf_check_fn(struct conf *conf, const struct conf_node *node, void *object);
 
@@ -79,7 +80,8 @@ struct conf_option {
     const char *const *names; /* CONF_ENUM, ends with NULL */
     const struct conf_table *table;
     conf_custom_fn *custom;
-    const char *help; /* one sentence; with the unit where it has one */
+    conf_print_fn *print; /* of CONF_CUSTOM, for conf_print; NULL: it is not shown */
+    const char *help;     /* one sentence; with the unit where it has one */
 };
 
 struct conf_table {
@@ -132,6 +134,11 @@ void conf_fill(struct conf *conf, const struct conf_node *node, const struct con
 /* A list of texts as CONF_STRINGS takes it; name is the key for messages. node NULL: none. */
 void conf_fill_strings(struct conf *conf, const char *name, const struct conf_node *node,
                        struct conf_strings *ret_strings);
+
+/* Appends the object that the table filled as YAML: what is in force, defaults too, as conf_load_text reads it. It has
+ * no secrets: tables have paths of them, URLs with a password are refused; should a text's key say that it is one, it
+ * is not shown, and a custom field is shown by its own printer only. */
+void conf_print(const struct conf_table *table, const void *object, struct buf *text);
 
 /* Appends the table as Markdown rows (key | type | default | range | meaning), nested tables after it. */
 void conf_describe(const struct conf_table *table, struct buf *text);

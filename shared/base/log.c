@@ -22,6 +22,11 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&level_min, (int)level, memory_order_relaxed);
 }
 
+const char *log_level(void)
+{
+    return level_names[atomic_load_explicit(&level_min, memory_order_relaxed)];
+}
+
 int log_level_parse(const char *name, enum log_level *ret_level)
 {
     for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {

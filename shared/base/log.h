@@ -6,6 +6,7 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_set_level(enum log_level level);
+const char *log_level(void); /* the name of the one that was set */
 /* "debug", "info", "warn", "error"; -EINVAL for others. */
 MUST_CHECK int log_level_parse(const char *name, enum log_level *ret_level);
 void log_at(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);

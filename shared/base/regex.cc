@@ -53,6 +53,11 @@ extern "C" void regex_free(struct regex *regex)
     delete regex;
 }
 
+extern "C" struct str regex_pattern(const struct regex *regex)
+{
+    return str_of(regex->compiled.pattern().data(), regex->compiled.pattern().size());
+}
+
 extern "C" bool regex_matches(const struct regex *regex, struct str text)
 {
     return regex->compiled.Match(piece_of(text), 0, text.len, RE2::ANCHOR_BOTH, nullptr, 0);

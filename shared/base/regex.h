@@ -18,6 +18,7 @@ struct regex;
 MUST_CHECK int regex_new(struct str pattern, char ret_error[AT_LEAST(256)], struct regex **ret_regex);
 void regex_free(struct regex *regex);
 DEFINE_CLEANUP(struct regex *, regex_free)
+struct str regex_pattern(const struct regex *regex); /* lives as long as it */
 bool regex_matches(const struct regex *regex, struct str text);
 /* Whatever matches is at or behind *ret_min, and at or before *ret_max or begins with it. */
 void regex_bounds(const struct regex *regex, struct str *ret_min, struct str *ret_max);

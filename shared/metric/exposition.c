@@ -434,6 +434,18 @@ static enum metric_type type_of(struct str word)
     return METRIC_UNKNOWN;
 }
 
+size_t exposition_unescape_help(struct str text, char *ret_text)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char next = text.ptr[i] == '\\' && i + 1 < text.len ? text.ptr[i + 1] : 0;
+        bool is_escape = next == '\\' || next == 'n';
+        ret_text[len++] = is_escape && next == 'n' ? '\n' : text.ptr[i];
+        i += is_escape;
+    }
+    return len;
+}
+
 /* HELP or TYPE, from behind that word. */
 static enum exposition_event read_metadata(struct exposition *exposition, const char *at, bool is_type)
 {

@@ -50,6 +50,10 @@ void exposition_done(struct exposition *exposition);
 /* The next event. After EXPOSITION_ERROR and EXPOSITION_END the same is returned for ever. */
 enum exposition_event exposition_next(struct exposition *exposition);
 
+/* A HELP's text without its escapes, \\ and \n, as Prometheus has it. Returns the length, never more than that of text.
+ */
+size_t exposition_unescape_help(struct str text, char *ret_text);
+
 /* The fast road of the page cache: reads the value and the optional timestamp that follow a series part whose bytes are
  * known, up to and with the end of line. `at` points behind the series part, where a blank must stand. Returns the
  * place behind the line, NULL when it is not a valid rest of a sample line (then the slow road gives the error). Short

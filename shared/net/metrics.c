@@ -102,8 +102,8 @@ static double word_at(struct str text, size_t nth)
     return value;
 }
 
-/* Boot time plus ticks since then: the same at every call, unlike now minus age. */
-static double start_time_s(struct buf *buf)
+/* A field of /proc/self/stat behind the name; its number as proc(5) has it, from 3 on. */
+static double stat_field(struct buf *buf, size_t number)
 {
     struct str stat = read_proc("/proc/self/stat", buf);
     size_t name_end = stat.len;
@@ -111,7 +111,20 @@ static double start_time_s(struct buf *buf)
         name_end--;
     if (name_end + 1 >= stat.len)
         return NAN;
-    double ticks = word_at(str_of(stat.ptr + name_end + 1, stat.len - name_end - 1), 19); /* field 22 */
+    return word_at(str_of(stat.ptr + name_end + 1, stat.len - name_end - 1), number - 3);
+}
+
+uint64_t metrics_process_threads(void)
+{
+    CLEANUP(buf_done) struct buf buf = BUF_INIT(PROC_BYTES_MAX);
+    double threads = stat_field(&buf, 20);
+    return threads > 0 ? (uint64_t)threads : 0;
+}
+
+/* Boot time plus ticks since then: the same at every call, unlike now minus age. */
+static double start_time_s(struct buf *buf)
+{
+    double ticks = stat_field(buf, 22);
     struct str system = read_proc("/proc/stat", buf);
     for (size_t at = 0; at < system.len;) {
         struct str line = str_of(system.ptr + at, str_find(str_of(system.ptr + at, system.len - at), '\n'));

@@ -13,3 +13,4 @@ void metrics_quote(struct buf *out, struct str value);
 void metrics_one(struct buf *out, const char *name, enum metrics_type type, const char *help, double value);
 /* process_* of this process: CPU, resident memory, open and max descriptors, start time; tributary_build_info. */
 void metrics_process(struct buf *out, const char *daemon);
+uint64_t metrics_process_threads(void); /* of this process, now; 0: /proc does not say */

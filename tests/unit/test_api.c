@@ -21,6 +21,7 @@ struct fixture {
     struct http_world world;
     struct clock *clock;
     struct store *store;
+    struct families *families;
     /* What the coverage callback saw and says. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -50,12 +51,14 @@ static void make_api(struct fixture *fixture, uint64_t samples_max, uint64_t byt
 {
     struct api_options options = {
         .store = fixture->store,
+        .families = fixture->families,
         .clock = fixture->clock,
         .limits = {.samples_max = samples_max, .bytes_max = bytes_max, .timeout_ms = 10000, .lookback_ms = 300000},
         .memory_bytes_max = fixture->memory_bytes_max,
         .concurrency_max = concurrency,
         .coverage = coverage,
-        .coverage_arg = fixture};
+        .coverage_arg = fixture,
+        .started_ms = NOW_MS - 5000};
     api_free(fixture->context.api);
     fixture->context.api = api_new(&options);
 }
@@ -69,6 +72,7 @@ static int setup(void **state)
     fixture->clock = clock_simulated_new(NOW_MS);
     struct store_options options = {.max_age_ms = FOREVER_MS, .max_ahead_ms = FOREVER_MS, .series_max = 1000};
     fixture->store = store_new(fixture->clock, &options);
+    fixture->families = families_new();
     make_api(fixture, 100000, 16 * MIB, 2);
     struct http_server_options server = world_server_options();
     world_init(&fixture->world, &server, routes, fixture);
@@ -85,6 +89,7 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     world_done(&fixture->world);
     api_free(fixture->context.api);
+    families_free(fixture->families);
     store_free(fixture->store);
     clock_free(fixture->clock);
     pthread_cond_destroy(&fixture->changed);
@@ -139,7 +144,7 @@ static void test_other_types(void **state)
     expect(*state, "/api/v1/query?query=1/0&time=0.001", 200,
            SUCCESS("{\"resultType\":\"scalar\",\"result\":[0.001,\"+Inf\"]}"));
     expect(*state, "/api/v1/query?query=time()&time=-1.5", 200,
-           SUCCESS("{\"resultType\":\"scalar\",\"result\":[-1.500,\"-1.5\"]}"));
+           SUCCESS("{\"resultType\":\"scalar\",\"result\":[-1.5,\"-1.5\"]}"));
     expect(*state, "/api/v1/query?query=%22%3Ca%3E%22&time=2015-07-01T20:10:51.5%2B00:00", 200,
            SUCCESS("{\"resultType\":\"string\",\"result\":[1435781451.5,\"<a>\"]}"));
     expect(*state, "/api/v1/query?query=m%7Bhost=%22a%22%7D%5B2s%5D", 200,

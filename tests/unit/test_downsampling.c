@@ -47,6 +47,7 @@ struct scene {
     struct clock *clock;
     struct store *records, *samples; /* downsampled, and as scraped */
     struct ingest *ingest;
+    struct families *families;
     uint64_t batches; /* taken in so far */
     struct layout_table *table;
     struct pipeline *pipeline;
@@ -100,7 +101,8 @@ static void open_chunk(struct scene *scene)
     options.data_dir = "/data";
     options.retention = retention;
     assert_int_equal(store_open(scene->clock, &options, error, NULL, &scene->records), 0);
-    scene->ingest = ingest_new(scene->records);
+    scene->families = families_new();
+    scene->ingest = ingest_new(scene->records, scene->families);
     scene->table = layout_table_new(64 * MIB, 64 * MIB);
     scene->pipeline = pipeline_new(&pipeline);
 }
@@ -111,6 +113,7 @@ static void close_chunk(struct scene *scene, int hosts)
         pipeline_target_free(scene->hosts[i].target);
     pipeline_free(scene->pipeline);
     ingest_free(scene->ingest);
+    families_free(scene->families);
     store_free(scene->records);
     file_system_free(scene->disk);
     store_free(scene->samples);

@@ -150,6 +150,9 @@ static void metadata_and_comments(void **state)
 {
     (void)state;
     assert_events(STR("# HELP a  two\\n\\\\ words \n"), "1 help a| two\\n\\\\ words \n");
+    char help[16];
+    size_t len = exposition_unescape_help(STR("\\n\\\\n\\\"\\x\\"), help);
+    assert_true(str_equal(str_of(help, len), STR("\n\\n\\\"\\x\\")));
     assert_events(STR("# HELP a\n# HELP b"), "1 help a|\n2 help b|\n");
     assert_events(STR("#\n# \n#a\n#HELP a b\n# HELPa b\n# HELP\n# TYPE\n# EOF"),
                   "1 comment\n2 comment\n3 comment\n4 comment\n5 comment\n6 comment\n7 comment\n8 comment\n");

@@ -23,6 +23,7 @@ struct scene {
     struct clock *clock;
     struct store *store;
     struct ingest *ingest;
+    struct families *families;
     uint64_t batches; /* taken in so far */
     struct layout_table *table;
     struct pipeline *pipeline;
@@ -60,7 +61,8 @@ static int set_up(void **state)
         .rules = rules, .page_bytes_max = MIB, .sealed = on_sealed, .sealed_arg = scene};
     scene->clock = clock_simulated_new(T0);
     scene->store = store_new(scene->clock, &store);
-    scene->ingest = ingest_new(scene->store);
+    scene->families = families_new();
+    scene->ingest = ingest_new(scene->store, scene->families);
     scene->table = layout_table_new(MIB, MIB);
     scene->pipeline = pipeline_new(&pipeline);
     scene->target = new_target(scene);
@@ -74,6 +76,7 @@ static int tear_down(void **state)
     pipeline_target_free(scene->target);
     pipeline_free(scene->pipeline);
     ingest_free(scene->ingest);
+    families_free(scene->families);
     store_free(scene->store);
     layout_table_free(scene->table);
     clock_free(scene->clock);

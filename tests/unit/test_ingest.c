@@ -16,6 +16,7 @@ struct world {
     struct clock *clock;
     struct store *store;
     struct ingest *ingest;
+    struct families *families;
     uint64_t batches; /* taken in so far */
     struct layout_table *table;
     struct layout *family, *page;
@@ -29,11 +30,17 @@ static int setup(void **state)
     world->clock = clock_simulated_new(NOW_MS + WINDOW_MS);
     struct store_options options = {.max_age_ms = 3600000, .max_ahead_ms = 600000, .series_max = 1000};
     world->store = store_new(world->clock, &options);
-    world->ingest = ingest_new(world->store);
+    world->families = families_new();
+    world->ingest = ingest_new(world->store, world->families);
     world->table = layout_table_new(16 * MIB, 16 * MIB);
     const struct label zero = {STR("i"), STR("0")}, one = {STR("i"), STR("1")};
     const struct layout_slot slots[] = {{.labels = &zero, .label_count = 1}, {.labels = &one, .label_count = 1}};
-    struct layout_family_spec spec = {.name = STR("m"), .metric_type = METRIC_GAUGE, .slots = slots, .count = 2};
+    struct layout_family_spec spec = {.name = STR("m"),
+                                      .help = STR("What it is."),
+                                      .unit = STR("bytes"),
+                                      .metric_type = METRIC_GAUGE,
+                                      .slots = slots,
+                                      .count = 2};
     world->family = layout_family_new(&spec);
     world->page = layout_page_new(&world->family, 1);
     const struct label labels[] = {{STR("datacenter"), STR("mine")}, {STR("instance"), STR("h1")}};
@@ -46,6 +53,7 @@ static int teardown(void **state)
 {
     struct world *world = *state;
     ingest_free(world->ingest);
+    families_free(world->families);
     store_free(world->store);
     layout_table_free(world->table);
     layout_unref(world->family);
@@ -229,6 +237,33 @@ static void a_batch_without_its_layouts_or_bytes_is_refused(void **state)
     assert_int_equal(stats.batches_total, 1);
 }
 
+static void assert_one_family(struct families *families)
+{
+    const struct family **items = NULL;
+    assert_int_equal(families_list(families, STR_NULL, &items), 1);
+    assert_true(str_equal(items[0]->name, STR("m")) && str_equal(items[0]->help, STR("What it is.")));
+    assert_true(str_equal(items[0]->unit, STR("bytes")) && items[0]->type == METRIC_GAUGE);
+    mem_free(items);
+}
+
+static void what_pages_say_of_metrics_is_known_again_after_a_restart(void **state)
+{
+    struct world *world = *state;
+    const struct record records[] = {gauge(NOW_MS + 55000, 1, 4), gauge(NOW_MS + 55000, 2, 4)};
+    struct batch_item item = {.time_ms = NOW_MS + 55000, .count = 4, .records = records};
+    assert_int_equal(push(world, &item, NULL), 0);
+    assert_one_family(world->families);
+    CLEANUP(buf_done) struct buf saved = BUF_INIT(MIB);
+    ingest_save(world->ingest, &saved);
+    CLEANUP(families_freep) struct families *families = families_new();
+    CLEANUP(ingest_freep) struct ingest *again = ingest_new(world->store, families);
+    ingest_load(again, buf_view(&saved), NOW_MS);
+    assert_one_family(families);
+    struct ingest_stats stats;
+    ingest_stats(again, &stats);
+    assert_int_equal(stats.rows, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(extras_are_samples_and_silent_records_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_with_times_of_their_own_are_kept_wherever_they_lie, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_without_its_layouts_or_bytes_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_pages_say_of_metrics_is_known_again_after_a_restart, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* tributary targets: which targets there are, and whether they answer. Asks a global for `up` and its companions, or a
- * secondary for its own list. */
+/* tributary targets: which targets there are, and whether they answer. Asks a global or a secondary for its list; with
+ * matchers a global by queries for `up` and its companions. */
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/map.h"
@@ -43,7 +43,7 @@ static void add_row(struct targets_view *view, bool up, const struct str cells[s
         table_cell(view->table, i == SECONDS_CELL ? output_number(cells[i], room) : cells[i]);
 }
 
-/* ---- From a global ---- */
+/* ---- By queries ---- */
 
 /* The value of the series with the same labels but for the name. Both results are in order of these labels where the
  * server sorts them; nothing is taken for granted, so each is looked up. */
@@ -104,7 +104,7 @@ static void companion_done(struct companion *companion)
     query_result_done(&companion->result);
 }
 
-static enum cli_exit from_global(const struct remote *remote, const char *matchers, struct targets_view *view)
+static enum cli_exit from_queries(const struct remote *remote, const char *matchers, struct targets_view *view)
 {
     CLEANUP(query_result_done) struct query_result up = {0};
     CLEANUP(companion_done) struct companion seconds = {0};
@@ -128,7 +128,7 @@ static enum cli_exit from_global(const struct remote *remote, const char *matche
     return CLI_OK;
 }
 
-/* ---- From a secondary ---- */
+/* ---- From a list ---- */
 
 static struct str text_of(const json_t *object, const char *name)
 {
@@ -143,7 +143,7 @@ static void number_of(const json_t *object, const char *name, char ret_text[stat
         ret_text[0] = 0;
 }
 
-static int from_secondary(json_t *json, struct targets_view *view)
+static int from_list(json_t *json, struct targets_view *view)
 {
     json_t *list = json_object_get(json_object_get(json, "data"), "activeTargets");
     if (!json_is_array(list))
@@ -163,7 +163,7 @@ static int from_secondary(json_t *json, struct targets_view *view)
 
 /* ---- The command ---- */
 
-/* A daemon with a list of its own is a secondary; a global has none and is asked by queries. */
+/* A list takes no matchers: queries do. They are asked, too, where a list cannot be had. */
 static enum cli_exit collect(const struct remote *remote, const char *matchers, struct targets_view *view)
 {
     CLEANUP(remote_answer_done) struct remote_answer answer = {0};
@@ -171,11 +171,12 @@ static enum cli_exit collect(const struct remote *remote, const char *matchers, 
     if (exit_code != CLI_OK)
         return exit_code;
     if (answer.status != 200)
-        return from_global(remote, matchers, view);
+        return from_queries(remote, matchers, view);
     CLEANUP(json_freep) json_t *json = remote_json(remote, &answer);
     if (!json)
         return CLI_FAILED;
-    if (from_secondary(json, view) == 0)
+    query_result_warn(&(struct query_result){.json = json});
+    if (from_list(json, view) == 0)
         return CLI_OK;
     cli_error("the answer of %s is no list of targets", remote->url);
     return CLI_FAILED;
@@ -204,8 +205,9 @@ const struct cli_command command_targets = {
     .name = "targets",
     .words = "[{MATCHERS}]",
     .purpose = "lists the targets of the global view, or of a secondary, and whether they answer",
-    .help = "A global is asked for up, scrape_duration_seconds and scrape_samples_scraped;\n"
-            "a secondary (--url) for its own list, which has the reason why a target is down.\n\n"
+    .help = "A global or a secondary (--url) is asked for its list, which has the reason why a target\n"
+            "is down; with matchers a global for up, scrape_duration_seconds and\n"
+            "scrape_samples_scraped.\n\n"
             "  tributary targets --down\n"
             "  tributary targets '{datacenter=\"dc1\",job=\"node\"}'\n"
             "  tributary targets --url 127.0.0.1:9410\n\n"
