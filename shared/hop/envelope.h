@@ -53,6 +53,9 @@ struct envelope {
      * them. */
     const uint64_t *replaces;
     uint32_t replaces_count;
+    /* Made by a global of what was written to it (remote write): the labels of its series are whole, no datacenter is
+     * set, and nothing is expected of its source. In a global's own log alone; receivers refuse it. */
+    bool is_remote_write;
 };
 
 /* Batch = 'T' 'R' 'B' version, u32 LE envelope bytes, envelope, body. */
