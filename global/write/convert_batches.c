@@ -15,16 +15,44 @@ static int by_series(const void *left, const void *right)
     const struct taken *a = left, *b = right;
     if (a->target != b->target)
         return a->target < b->target ? -1 : 1;
-    if (a->series.metric_hash != b->series.metric_hash)
-        return a->series.metric_hash < b->series.metric_hash ? -1 : 1;
     int order = memcmp(a->series.slot.bytes, b->series.slot.bytes, sizeof(a->series.slot.bytes));
     return order != 0 ? order : a->order < b->order ? -1 : 1;
 }
 
 static bool is_same_series(const struct taken *a, const struct taken *b)
 {
-    return a->target == b->target && a->series.metric_hash == b->series.metric_hash &&
-           hash128_equal(a->series.slot, b->series.slot);
+    return a->target == b->target && hash128_equal(a->series.slot, b->series.slot);
+}
+
+struct group {              /* the messages of one series, next to each other in `taken` */
+    uint32_t target, order; /* of the first message */
+    uint32_t from, to;
+};
+
+static int by_arrival(const void *left, const void *right)
+{
+    const struct group *a = left, *b = right;
+    if (a->target != b->target)
+        return a->target < b->target ? -1 : 1;
+    return a->order < b->order ? -1 : 1;
+}
+
+/* Target after target, the series of each in the order in which they came: that of the page that was scraped. Returns
+ * how many. */
+static size_t group_series(struct convert *convert, struct group *groups)
+{
+    size_t count = 0;
+    if (convert->taken_count == 0)
+        return 0;
+    qsort(convert->taken, convert->taken_count, sizeof(*convert->taken), by_series);
+    for (size_t from = 0, to; from < convert->taken_count; from = to) {
+        const struct taken *first = &convert->taken[from];
+        for (to = from + 1; to < convert->taken_count && is_same_series(first, &convert->taken[to]);)
+            to++;
+        groups[count++] = (struct group){first->target, first->order, (uint32_t)from, (uint32_t)to};
+    }
+    qsort(groups, count, sizeof(*groups), by_arrival);
+    return count;
 }
 
 uint64_t *convert_last_seq(struct convert *convert)
@@ -138,10 +166,10 @@ static size_t sort_samples(struct sample *samples, size_t count)
     return kept;
 }
 
-/* The samples of one series, whose messages are [from, to). */
-static struct row row_of(struct convert *convert, size_t from, size_t to)
+/* The samples of one series. */
+static struct row row_of(struct convert *convert, const struct group *group)
 {
-    size_t count = 0;
+    size_t from = group->from, to = group->to, count = 0;
     bool sorted = true;
     for (size_t i = from; i < to; i++)
         count += convert->taken[i].sample_count;
@@ -159,8 +187,9 @@ static struct row row_of(struct convert *convert, size_t from, size_t to)
     return (struct row){.samples = samples, .count = sorted ? count : sort_samples(samples, count)};
 }
 
-struct chunk {       /* series of one target that become a page */
-    size_t from, to; /* their messages */
+struct chunk { /* series of one target that become a page */
+    const struct group *groups;
+    size_t from, to; /* of the groups */
     struct pages_series *series;
     struct row *rows;
     size_t count;
@@ -201,7 +230,7 @@ static void set_kinds(const struct layout *page, struct record *records)
 /* One item has RUN_MAX samples of each series at most; what is more follows in others. */
 static int write_items(struct convert *convert, struct chunk *chunk, struct layout *page)
 {
-    struct batch_item item = {.target = convert->targets[convert->taken[chunk->from].target].labels,
+    struct batch_item item = {.target = convert->targets[chunk->groups[chunk->from].target].labels,
                               .page = page,
                               .count = 1,
                               .records = chunk->records,
@@ -235,8 +264,8 @@ static int write_chunk(struct convert *convert, struct chunk *chunk)
     uint64_t samples = 0;
     struct pages_wanted wanted = {chunk->series, chunk->count, convert->datacenter};
     struct layout *page = pages_get(convert->pages, convert->metadata, &wanted, convert->request->now_ms);
-    for (size_t i = chunk->from; i < chunk->to; i++)
-        samples += convert->taken[i].sample_count;
+    for (size_t i = 0; i < chunk->count; i++)
+        samples += chunk->rows[i].count;
     if (!page) {
         convert_refuse(convert, REFUSAL_TOO_LONG, samples, "one metric with too many names of labels");
         return 0;
@@ -246,40 +275,37 @@ static int write_chunk(struct convert *convert, struct chunk *chunk)
     return write_items(convert, chunk, page);
 }
 
-/* From message `from` on: the series of the next page. */
-static void next_chunk(struct convert *convert, size_t from, struct chunk *chunk)
+/* From group `from` on: the series of the next page. */
+static void next_chunk(struct convert *convert, size_t from, size_t group_count, struct chunk *chunk)
 {
     size_t text = 0;
     arena_reset(&convert->scratch);
-    chunk->from = chunk->to = from;
     chunk->count = 0;
-    while (chunk->to < convert->taken_count) {
-        const struct taken *first = &convert->taken[chunk->to];
-        if (chunk->count > 0 && (first->target != convert->taken[from].target ||
-                                 pages_is_cut(chunk->count, text, &chunk->series[chunk->count - 1], &first->series)))
+    for (chunk->from = chunk->to = from; chunk->to < group_count; chunk->to++) {
+        const struct group *group = &chunk->groups[chunk->to];
+        const struct pages_series *series = &convert->taken[group->from].series;
+        if (chunk->count > 0 && (group->target != chunk->groups[from].target ||
+                                 pages_is_cut(chunk->count, text, &chunk->series[chunk->count - 1], series)))
             return;
-        size_t begin = chunk->to;
-        while (chunk->to < convert->taken_count && is_same_series(first, &convert->taken[chunk->to]))
-            chunk->to++;
-        text += first->series.message.len;
-        chunk->series[chunk->count] = first->series;
-        chunk->rows[chunk->count++] = row_of(convert, begin, chunk->to);
+        text += series->message.len;
+        chunk->series[chunk->count] = *series;
+        chunk->rows[chunk->count++] = row_of(convert, group);
     }
 }
 
 int convert_batches(struct convert *convert)
 {
+    CLEANUP_FREE struct group *groups = mem_array(convert->taken_count, sizeof(*groups));
     CLEANUP_FREE struct pages_series *series = mem_array(PAGES_SLOTS_MAX, sizeof(*series));
     CLEANUP_FREE struct row *rows = mem_array(PAGES_SLOTS_MAX, sizeof(*rows));
     CLEANUP_FREE struct record *records = mem_array(PAGES_SLOTS_MAX, sizeof(*records));
     CLEANUP_FREE struct record_extra *extras =
         mem_array(MIN(convert->sample_count, (size_t)PAGES_SLOTS_MAX * BATCH_EXTRAS_OF_RECORD), sizeof(*extras));
-    struct chunk chunk = {.series = series, .rows = rows, .records = records, .extras = extras};
-    if (convert->taken_count > 0)
-        qsort(convert->taken, convert->taken_count, sizeof(*convert->taken), by_series);
+    struct chunk chunk = {.groups = groups, .series = series, .rows = rows, .records = records, .extras = extras};
+    size_t count = group_series(convert, groups);
     int error = 0;
-    for (size_t at = 0; at < convert->taken_count && error == 0; at = chunk.to) {
-        next_chunk(convert, at, &chunk);
+    for (size_t at = 0; at < count && error == 0; at = chunk.to) {
+        next_chunk(convert, at, count, &chunk);
         error = write_chunk(convert, &chunk);
     }
     return error < 0 ? error : finish_batch(convert);

@@ -10,7 +10,7 @@
 
 /* Of one series: its labels as they are hashed. */
 #define CONVERT_KEY_BYTES_MAX                                                                                          \
-    (SERIES_LABELS_MAX * (SERIES_LABEL_NAME_BYTES_MAX + SERIES_LABEL_VALUE_BYTES_MAX + (size_t)8))
+    ((SERIES_LABELS_MAX + 4) * (SERIES_LABEL_NAME_BYTES_MAX + SERIES_LABEL_VALUE_BYTES_MAX + (size_t)8))
 
 struct taken { /* a TimeSeries message of the request */
     struct pages_series series;

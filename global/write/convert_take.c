@@ -49,12 +49,18 @@ static void refuse_time(struct convert *convert, enum refusal refusal, const str
 
 /* ---- Taking the request in ---- */
 
+/* Length and bytes of name and value: no two sets are the same bytes. Lengths fit into 16 bits. */
 static void add_to_key(struct convert *convert, const struct label *label)
 {
-    buf_append_uvarint(&convert->key, label->name.len);
-    buf_append_str(&convert->key, label->name);
-    buf_append_uvarint(&convert->key, label->value.len);
-    buf_append_str(&convert->key, label->value);
+    size_t name_len = label->name.len, value_len = label->value.len;
+    uint8_t *at = buf_reserve(&convert->key, name_len + value_len + 4);
+    ASSERT(at); /* within the limits of one series */
+    const uint8_t lengths[] = {(uint8_t)name_len, (uint8_t)(name_len >> 8), (uint8_t)value_len,
+                               (uint8_t)(value_len >> 8)};
+    memcpy(at, lengths, sizeof(lengths));
+    memcpy(at + sizeof(lengths), label->name.ptr, name_len);
+    memcpy(at + sizeof(lengths) + name_len, label->value.ptr, value_len);
+    buf_added(&convert->key, name_len + value_len + sizeof(lengths));
 }
 
 static bool is_target(const void *item, const void *key)
@@ -106,24 +112,37 @@ static struct hash128 slot_of(struct convert *convert, const struct series_label
     return hash128_of(convert->key.data, convert->key.len);
 }
 
-/* Goes over all fields: what is malformed is found before anything is kept. Its samples go behind those taken. */
-static int read_samples(struct convert *convert, struct str message)
+static int add_sample(struct convert *convert, struct sample sample)
+{
+    if (convert->sample_count == CONVERT_SAMPLES_MAX)
+        return -EMSGSIZE;
+    convert->samples =
+        grown(convert->samples, convert->sample_count, sizeof(*convert->samples), &convert->sample_capacity);
+    convert->samples[convert->sample_count++] = sample;
+    return 0;
+}
+
+/* Goes over all fields, also of what is refused: what is malformed is found before anything is kept. Samples go behind
+ * those taken. */
+static int read_series(struct convert *convert, struct str message, struct series_labels *labels,
+                       enum refusal *ret_refusal)
 {
     struct convert_counts *counts = &convert->result->counts;
     struct reader reader = reader_of(message.ptr, message.len);
     struct wire_item item;
+    enum refusal refusal = REFUSAL_NONE;
     int error;
     while ((error = wire_series_next(&reader, &item)) == 0 && item.part != WIRE_END) {
         counts->exemplars += item.part == WIRE_EXEMPLAR;
         counts->histograms += item.part == WIRE_HISTOGRAM;
-        if (item.part != WIRE_SAMPLE)
-            continue;
-        if (convert->sample_count == CONVERT_SAMPLES_MAX)
-            return -EMSGSIZE;
-        convert->samples =
-            grown(convert->samples, convert->sample_count, sizeof(*convert->samples), &convert->sample_capacity);
-        convert->samples[convert->sample_count++] = item.sample;
+        if (item.part == WIRE_LABEL && refusal == REFUSAL_NONE)
+            refusal = series_add(labels, &item.label);
+        if (item.part == WIRE_SAMPLE)
+            error = add_sample(convert, item.sample);
+        if (error < 0)
+            return error;
     }
+    *ret_refusal = refusal == REFUSAL_NONE ? series_finish(labels, convert->datacenter) : refusal;
     return error;
 }
 
@@ -148,13 +167,15 @@ static void check_times(struct convert *convert, const struct series_labels *lab
 static int take_series(struct convert *convert, struct str message)
 {
     struct series_labels labels;
+    enum refusal refusal = REFUSAL_NONE;
     size_t first = convert->sample_count;
     if (++convert->result->counts.series > CONVERT_SERIES_MAX)
         return -EMSGSIZE;
-    int error = read_samples(convert, message);
+    labels.count = 0;
+    labels.metric = STR_NULL;
+    int error = read_series(convert, message, &labels, &refusal);
     if (error < 0 || convert->sample_count == first)
         return error;
-    enum refusal refusal = series_read_labels(message, convert->datacenter, &labels);
     if (refusal != REFUSAL_NONE) {
         refuse_labels(convert, refusal, convert->sample_count - first);
         convert->sample_count = first;

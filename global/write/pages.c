@@ -22,7 +22,7 @@ struct page {
 
 struct pages {
     struct map pages;
-    uint64_t bytes, made_total;
+    uint64_t bytes;
     int64_t swept_ms;
     struct arena arena; /* of a page that is being made */
     struct buf key;
@@ -72,12 +72,6 @@ void pages_free(struct pages *pages)
     arena_done(&pages->arena);
     buf_done(&pages->key);
     mem_free(pages);
-}
-
-void pages_stats(const struct pages *pages, struct pages_stats *ret_stats)
-{
-    *ret_stats =
-        (struct pages_stats){.pages = pages->pages.count, .bytes = pages->bytes, .made_total = pages->made_total};
 }
 
 bool pages_is_cut(size_t slots, size_t text, const struct pages_series *last, const struct pages_series *next)
@@ -157,7 +151,6 @@ static struct layout *make(struct pages *pages, const struct metadata *metadata,
         layout_unref(page);
         return NULL;
     }
-    pages->made_total++;
     return page;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
-/* Layouts for what remote write brings. Series of a target that came together are cut into pages: sorted by metric, at
- * places that depend on what stands there and not on where a request began (as rsync cuts files). So the pages are the
- * same ones in each request, however a sender divides its series into requests, and hosts of a fleet share them.
- * Made once, then kept. */
+/* Layouts for what remote write brings. Series of a target that came together, in the order of the page that was
+ * scraped, are cut into pages at places that depend on what stands there and not on where a request began (as rsync
+ * cuts files). So the pages are the same ones each time, however a sender divides its series into requests, but for one
+ * at each end; and hosts of a fleet share them. Made once, then kept. */
 #include "base/crc.h"
 #include "metric/layout.h"
 #include "write/metadata.h"
@@ -36,7 +36,3 @@ struct pages_wanted {
  * than 1,024 names of labels in one family). */
 struct layout *pages_get(struct pages *pages, const struct metadata *metadata, const struct pages_wanted *wanted,
                          int64_t now_ms);
-struct pages_stats {
-    uint64_t pages, bytes, made_total;
-};
-void pages_stats(const struct pages *pages, struct pages_stats *ret_stats);

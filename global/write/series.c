@@ -52,7 +52,8 @@ static enum refusal insert(struct series_labels *labels, const struct label *lab
         at--;
     if (at > 0 && order == 0)
         return REFUSAL_LABELS;
-    memmove(&labels->items[at + 1], &labels->items[at], (labels->count - at) * sizeof(*label));
+    if (at < labels->count)
+        memmove(&labels->items[at + 1], &labels->items[at], (labels->count - at) * sizeof(*label));
     labels->items[at] = *label;
     labels->count++;
     return REFUSAL_NONE;
@@ -82,26 +83,36 @@ static enum refusal set_datacenter(struct series_labels *labels, struct str data
     return insert(labels, &label);
 }
 
+enum refusal series_add(struct series_labels *labels, const struct label *label)
+{
+    if (label->value.len == 0 && label->name.len > 0)
+        return REFUSAL_NONE;
+    if (labels->count == SERIES_LABELS_MAX)
+        return REFUSAL_TOO_LONG;
+    enum refusal refusal = check(label);
+    if (refusal == REFUSAL_NONE)
+        refusal = insert(labels, label);
+    if (refusal == REFUSAL_NONE && str_equal(label->name, STR(LABEL_NAME)))
+        labels->metric = label->value;
+    return refusal;
+}
+
+enum refusal series_finish(struct series_labels *labels, struct str datacenter)
+{
+    if (labels->metric.len == 0)
+        return REFUSAL_LABELS;
+    return datacenter.len > 0 ? set_datacenter(labels, datacenter) : REFUSAL_NONE;
+}
+
 enum refusal series_read_labels(struct str message, struct str datacenter, struct series_labels *ret_labels)
 {
     struct reader reader = reader_of(message.ptr, message.len);
     struct wire_item item;
+    enum refusal refusal = REFUSAL_NONE;
     ret_labels->count = 0;
     ret_labels->metric = STR_NULL;
-    while (wire_series_next(&reader, &item) == 0 && item.part != WIRE_END) {
-        if (item.part != WIRE_LABEL || (item.label.value.len == 0 && item.label.name.len > 0))
-            continue;
-        if (ret_labels->count == SERIES_LABELS_MAX)
-            return REFUSAL_TOO_LONG;
-        enum refusal refusal = check(&item.label);
-        if (refusal == REFUSAL_NONE)
-            refusal = insert(ret_labels, &item.label);
-        if (refusal != REFUSAL_NONE)
-            return refusal;
-        if (str_equal(item.label.name, STR(LABEL_NAME)))
-            ret_labels->metric = item.label.value;
-    }
-    if (ret_labels->metric.len == 0)
-        return REFUSAL_LABELS;
-    return datacenter.len > 0 ? set_datacenter(ret_labels, datacenter) : REFUSAL_NONE;
+    while (refusal == REFUSAL_NONE && wire_series_next(&reader, &item) == 0 && item.part != WIRE_END)
+        if (item.part == WIRE_LABEL)
+            refusal = series_add(ret_labels, &item.label);
+    return refusal == REFUSAL_NONE ? series_finish(ret_labels, datacenter) : refusal;
 }

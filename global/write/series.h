@@ -27,8 +27,11 @@ struct series_labels {                         /* sorted by name; views of the m
     struct str metric;
 };
 
-/* The labels of a TimeSeries message that is not malformed (its fields were gone over). datacenter: the label that all
- * series of the sender get, as of batches; empty: the series' own stays. */
+/* From count 0 and no metric: adds the labels one by one, as they come, then series_finish. datacenter: the label that
+ * all series of the sender get, as of batches; empty: the series' own stays. */
+enum refusal series_add(struct series_labels *labels, const struct label *label);
+enum refusal series_finish(struct series_labels *labels, struct str datacenter);
+/* All of it, of a TimeSeries message that is not malformed (its fields were gone over). */
 enum refusal series_read_labels(struct str message, struct str datacenter, struct series_labels *ret_labels);
 /* One of the target's. */
 bool series_is_of_target(struct str label_name);

@@ -17,22 +17,32 @@ struct field {
     struct str bytes; /* of WIRE_BYTES */
 };
 
-/* 1 and the next field, 0 at the end, -EBADMSG. */
-static int next_field(struct reader *reader, struct field *field)
+/* Nearly all numbers are of one byte: keys, and lengths of labels. */
+static inline uint64_t read_number(struct reader *reader)
 {
-    if (reader_left(reader) == 0)
+    return reader->at < reader->end && *reader->at < 0x80 ? *reader->at++ : reader_uvarint(reader);
+}
+
+/* 1 and the next field, 0 at the end, -EBADMSG. */
+static inline int next_field(struct reader *reader, struct field *field)
+{
+    if (reader->at == reader->end)
         return 0;
-    uint64_t key = reader_uvarint(reader);
+    uint64_t key = read_number(reader), len;
     *field = (struct field){.number = key >> 3, .type = key & 7};
     switch (field->type) {
     case WIRE_VARINT:
-        field->value = reader_uvarint(reader);
+        field->value = read_number(reader);
         break;
     case WIRE_FIXED64:
         field->value = reader_le64(reader);
         break;
     case WIRE_BYTES:
-        field->bytes = reader_string(reader, SIZE_MAX);
+        len = read_number(reader);
+        if (len > (size_t)(reader->end - reader->at))
+            return -EBADMSG;
+        field->bytes = str_of(reader->at, len);
+        reader->at += len;
         break;
     case WIRE_FIXED32:
         field->value = reader_le32(reader);
