@@ -180,7 +180,7 @@ static struct row *row_of(struct intake *intake, const struct batch_entry *entry
     struct ingest *ingest = intake->ingest;
     struct labels *target = batch_reader_targets(intake->reader)->targets[entry->target];
     struct row_key key = {target, batch_reader_page(intake->reader, entry->page)->hash,
-                          intake->envelope->is_remote_write ? STR("") : intake->envelope->source.datacenter};
+                          envelope_series_datacenter(intake->envelope)};
     uint64_t hash = labels_hash(target) ^ hash128_low(key.page);
     struct row *row = map_get(&ingest->rows, hash, is_row, &key);
     if (!row) {

@@ -152,7 +152,7 @@ static int by_time(const void *left, const void *right)
     return a->order < b->order ? -1 : 1;
 }
 
-/* Of samples of one time the last one stays. */
+/* Of samples of one time the first one stays, as in the store. */
 static size_t sort_samples(struct sample *samples, size_t count)
 {
     CLEANUP_FREE struct timed *timed = mem_array(count, sizeof(*timed));
@@ -161,7 +161,7 @@ static size_t sort_samples(struct sample *samples, size_t count)
     qsort(timed, count, sizeof(*timed), by_time);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
-        if (i + 1 == count || timed[i].sample.time_ms != timed[i + 1].sample.time_ms)
+        if (i == 0 || timed[i].sample.time_ms != timed[i - 1].sample.time_ms)
             samples[kept++] = timed[i].sample;
     return kept;
 }

@@ -15,7 +15,7 @@
 struct taken { /* a TimeSeries message of the request */
     struct pages_series series;
     uint32_t target;
-    uint32_t order; /* in the request: of two samples of one time the later counts */
+    uint32_t order; /* in the request: of two samples of one time the first counts */
     uint32_t first_sample, sample_count;
 };
 

@@ -58,6 +58,12 @@ struct envelope {
     bool is_remote_write;
 };
 
+/* The label that its series get: as layout_series takes it. */
+static inline struct str envelope_series_datacenter(const struct envelope *envelope)
+{
+    return envelope->is_remote_write ? STR("") : envelope->source.datacenter;
+}
+
 /* Batch = 'T' 'R' 'B' version, u32 LE envelope bytes, envelope, body. */
 int envelope_encode(const struct envelope *envelope, struct buf *out);
 /* Checks everything that does not need the body's inside. -EBADMSG malformed, -EPROTO another version (of envelope),

@@ -1,4 +1,5 @@
 """Remote write: real senders (Prometheus, vmagent, vmalert), and requests by hand. The global is killed in between."""
+import concurrent.futures
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import pytest
 
 from exporter import Numbered
 from harness import fetch, wait_until
-from remote_write import headers, series, snappy
+from remote_write import headers, series, snappy, uvarint
 
 PROMETHEUS, VMAGENT, VMALERT = (shutil.which(name) for name in ("prometheus", "vmagent", "vmalert"))
 OTHERS = """# HELP rpc_seconds Time of calls.
@@ -221,6 +222,32 @@ def test_by_hand(federation):
     # Senders are no sources of whom something is missing.
     code, text = fetch(federation.top.url + "/api/v1/query?query=m")
     assert code == 200 and "warnings" not in json.loads(text)
+
+
+def peak_memory(daemon):
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
+
+
+def test_bombs(federation):
+    """Small requests that claim much, all at once: refused, and one at a time takes memory."""
+    federation.add_global(remote_write={"senders": [{"name": "any", "anonymous": True}]})
+    federation.start()
+    mib = 1 << 20
+    before = peak_memory(federation.top)
+
+    def all_at_once(body, count):
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            return set(pool.map(lambda _: fetch(write_url(federation), body, headers(), timeout=60)[0], range(count)))
+
+    claim = b"\xff\xff\xff\xff\x0f" + bytes(1000)  # 1 KiB, 4 GiB
+    assert all_at_once(claim, 100) == {400}
+    assert peak_memory(federation.top) - before < 32 * mib
+    # 1.5 MiB, which are 16 million empty series of two bytes.
+    bomb = uvarint(32 * mib) + b"\x04\x0a\x00" + b"\xfe\x02\x00" * ((32 * mib - 2) // 64) + b"\xf6\x02\x00"
+    assert all_at_once(bomb, 30) == {413}
+    assert peak_memory(federation.top) - before < (30 * 2 * 1.5 + 32 + 64) * mib
+    assert post(federation, series({"__name__": "m"}, [(time.time(), 1)]))[0] == 204
 
 
 def test_off_and_reload(federation):

@@ -255,9 +255,9 @@ static void many_samples_of_a_series_all_come(void **state)
     for (int i = SAMPLES - 1; i >= 0; i -= 2) { /* the later half of each pair first */
         CLEANUP(buf_done) struct buf series = BUF_INIT(MIB);
         wire_labels(&series, "__name__=m,i=0");
-        wire_put_sample(&series, NOW_MS - i * 1000, -1);
-        wire_put_sample(&series, NOW_MS - (i - 1) * 1000, i == 11 ? value_stale() : i - 1);
         wire_put_sample(&series, NOW_MS - i * 1000, i == 21 ? double_from_bits(NORMAL_NAN_BITS) : i);
+        wire_put_sample(&series, NOW_MS - (i - 1) * 1000, i == 11 ? value_stale() : i - 1);
+        wire_put_sample(&series, NOW_MS - i * 1000, -1);
         wire_put(&request, 1, buf_view(&series));
     }
     wire_series(&request, "__name__=m,i=1", NOW_MS, 5);
@@ -274,6 +274,20 @@ static void many_samples_of_a_series_all_come(void **state)
     expect_store(world, (const char *)wanted.data);
     take_in(world); /* the same once more */
     expect_store(world, (const char *)wanted.data);
+}
+
+/* Of two values for one time the first stays: in a request, in the next one, and late. */
+static void what_is_there_stays(void **state)
+{
+    struct world *world = *state;
+    static const int offsets[] = {0, 0, -20000, -20000, 0, -20000, -40000, -20000, -40000};
+    for (size_t i = 0; i < ARRAY_LEN(offsets); i++) {
+        REQUEST(request);
+        wire_series(&request, "__name__=m", NOW_MS + offsets[i], (double)i);
+        wire_series(&request, "__name__=m", NOW_MS + offsets[i], -1);
+        store_request(world, &request);
+    }
+    expect_store(world, "m{datacenter=\"dc9\"} -40000:6 -20000:2 0:0\n");
 }
 
 /* ---- Pages ---- */
@@ -547,6 +561,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(labels_past_a_limit_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(times_out_of_reach_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(many_samples_of_a_series_all_come, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_there_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_are_the_same_wherever_requests_are_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(metadata_makes_families, setup, teardown),
         cmocka_unit_test(of_two_that_differ_the_first_stands_while_it_is_said),
