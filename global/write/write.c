@@ -361,6 +361,17 @@ static void convert(void *arg)
 
 /* ---- The handler ---- */
 
+static bool is_write_request(struct str content_type)
+{
+    size_t end = str_find(content_type, ';');
+    if (!str_equal(str_trim(str_of(content_type.ptr, end)), STR("application/x-protobuf")))
+        return false;
+    if (end == content_type.len)
+        return true;
+    struct str parameter = str_trim(str_of(content_type.ptr + end + 1, content_type.len - end - 1));
+    return !str_starts_with(parameter, STR("proto=")) || str_equal(parameter, STR("proto=prometheus.WriteRequest"));
+}
+
 /* NULL: remote write 1.0, as far as headers tell. */
 static const char *why_unsupported(const struct http_exchange *exchange)
 {
@@ -369,14 +380,8 @@ static const char *why_unsupported(const struct http_exchange *exchange)
     struct str version = http_exchange_header(exchange, "X-Prometheus-Remote-Write-Version");
     if (encoding.ptr && !str_equal(encoding, STR("snappy")))
         return "only Content-Encoding: snappy is taken";
-    struct str message = str_of(type.ptr, str_find(type, ';'));
-    if (type.ptr && !str_equal(str_trim(message), STR("application/x-protobuf")))
-        return "only Content-Type: application/x-protobuf is taken";
-    struct str parameter = str_trim(str_of(type.ptr + message.len, type.len - message.len));
-    if (str_starts_with(parameter, STR(";")))
-        parameter = str_trim(str_of(parameter.ptr + 1, parameter.len - 1));
-    if (parameter.len > 0 && !str_equal(parameter, STR("proto=prometheus.WriteRequest")))
-        return "only remote write 1.0 is taken, proto=prometheus.WriteRequest";
+    if (type.ptr && !is_write_request(type))
+        return "only Content-Type: application/x-protobuf is taken, proto=prometheus.WriteRequest";
     if (version.ptr && !str_starts_with(version, STR("0.")) && !str_starts_with(version, STR("1.")))
         return "only remote write 1.0 is taken";
     return NULL;

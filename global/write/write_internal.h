@@ -41,5 +41,3 @@ struct write {
     struct convert_counts counts;
     uint64_t body_bytes, batches;
 };
-
-extern const char *const write_outcome_names[OUTCOME_COUNT];

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-const char *const write_outcome_names[OUTCOME_COUNT] = {
+static const char *const outcome_names[OUTCOME_COUNT] = {
     [OUTCOME_STORED] = "stored",       [OUTCOME_PARTIAL] = "partial",         [OUTCOME_MALFORMED] = "malformed",
     [OUTCOME_TOO_LARGE] = "too_large", [OUTCOME_UNSUPPORTED] = "unsupported", [OUTCOME_UNAUTHORISED] = "unauthorised",
     [OUTCOME_BUSY] = "busy",           [OUTCOME_FAILED] = "failed",
@@ -49,7 +49,7 @@ void write_metrics(const struct write *write, struct buf *out)
         return;
     metrics_family(out, requests, METRICS_COUNTER, "Remote write requests, by what became of them");
     for (int i = 0; i < OUTCOME_COUNT; i++)
-        sample(out, requests, "outcome", write_outcome_names[i], (double)write->outcomes[i]);
+        sample(out, requests, "outcome", outcome_names[i], (double)write->outcomes[i]);
     metrics_family(out, refused, METRICS_COUNTER, "Samples that were not taken, by reason");
     for (int i = REFUSAL_NONE + 1; i < REFUSAL_COUNT; i++)
         sample(out, refused, "reason", refusal_name(i), (double)write->counts.refused[i]);
