@@ -500,7 +500,7 @@ int batch_writer_finish(struct batch_writer *writer, struct envelope *envelope, 
         error = buf_append(out, body.data, body.len);
     if (error == 0 && out->len - start > BATCH_BYTES_MAX)
         error = -EMSGSIZE;
-    if (error < 0 && table)
+    if (error < 0)
         batch_writer_release(writer, table);
     return error;
 }
