@@ -4,11 +4,13 @@
 #include "base/fail.h"
 #include "store/compact.h"
 #include "store/retention.h"
+#include "write/write.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define SOURCES_MAX           1000
+#define SENDERS_MAX           WRITE_SENDERS_MAX
 #define HEAD_AGE_MIN_MS       3600000LL
 #define HEAD_AGE_MAX_MS       (30 * 86400000LL)
 #define QUERY_SAMPLES_MIN     1000
@@ -139,6 +141,35 @@ static void print_levels(const void *field, struct buf *text)
     buf_append_byte(text, ']');
 }
 
+/* Who is taken for whom must be said: a name twice, two who show nothing, or one of whom nothing is asked by mistake.
+ */
+static void check_senders(struct conf *conf, const struct conf_node *nodes, const struct global_config *config,
+                          bool certificates)
+{
+    const struct global_config_sender *senders = config->remote_write.senders.items;
+    bool anonymous = false;
+    for (size_t i = 0; i < config->remote_write.senders.count; i++) {
+        const struct conf_node *node = conf_child_at(nodes, i);
+        const struct global_config_sender *sender = &senders[i];
+        for (size_t j = 0; sender->name && j < i; j++)
+            if (senders[j].name && strcmp(sender->name, senders[j].name) == 0)
+                conf_error(conf, conf_child(node, "name"), "name: \"%s\" is named twice", sender->name);
+        if (any_failed(node))
+            continue;
+        if (sender->anonymous && (sender->bearer_token_file || anonymous))
+            conf_error(conf, conf_child(node, "anonymous"),
+                       "anonymous: of one sender at most, and without bearer_token_file");
+        else if (!sender->anonymous && !certificates && !sender->bearer_token_file)
+            conf_error(conf, node,
+                       "nothing proves who this sender is: give bearer_token_file or tls.client_ca_file, or say "
+                       "anonymous: true");
+        if (sender->datacenter && sender->honor_datacenter)
+            conf_error(conf, conf_child(node, "honor_datacenter"),
+                       "honor_datacenter: the series keep their own datacenter, so the sender has none");
+        anonymous |= sender->anonymous;
+    }
+}
+
 static void check_global(struct conf *conf, const struct conf_node *root, void *object)
 {
     const struct global_config *config = object;
@@ -146,6 +177,7 @@ static void check_global(struct conf *conf, const struct conf_node *root, void *
     const struct global_config_source *sources = config->sources.items;
     bool certificates = conf_child(conf_child(root, "tls"), "client_ca_file") != NULL;
     check_retention(conf, conf_child(root, "retention"), config);
+    check_senders(conf, conf_child(conf_child(root, "remote_write"), "senders"), config, certificates);
     for (size_t i = 0; i < config->sources.count; i++) {
         const struct conf_node *node = conf_child_at(nodes, i);
         for (size_t j = 0; sources[i].datacenter && j < i; j++)
@@ -196,6 +228,55 @@ static const struct conf_table source_table = {
              .type = CONF_FILE,
              .offset = offsetof(struct global_config_source, bearer_token_file),
              .help = "File with the token of its primary; without one its certificate must carry its name."},
+            {0},
+        },
+};
+
+static const struct conf_table sender_table = {
+    .title = "remote write sender",
+    .struct_bytes = sizeof(struct global_config_sender),
+    .options =
+        (const struct conf_option[]){
+            {.name = "name",
+             .type = CONF_NAME,
+             .offset = offsetof(struct global_config_sender, name),
+             .required = true,
+             .help = "Its name: in metrics, in the log, and as the common name of its certificate."},
+            {.name = "datacenter",
+             .type = CONF_NAME,
+             .offset = offsetof(struct global_config_sender, datacenter),
+             .help = "Label of all its series; one that they bring becomes exported_datacenter. Without it: `name` of "
+                     "this global service."},
+            {.name = "honor_datacenter",
+             .type = CONF_BOOL,
+             .offset = offsetof(struct global_config_sender, honor_datacenter),
+             .fallback = "false",
+             .help = "Its series keep the datacenter that they bring, and get none: for rules' results (vmalert) and "
+                     "for a Prometheus of several datacenters. It may write in the name of any datacenter."},
+            {.name = "bearer_token_file",
+             .type = CONF_FILE,
+             .offset = offsetof(struct global_config_sender, bearer_token_file),
+             .help = "File with its token; without one its certificate must carry its name."},
+            {.name = "anonymous",
+             .type = CONF_BOOL,
+             .offset = offsetof(struct global_config_sender, anonymous),
+             .fallback = "false",
+             .help = "Whoever can connect and shows no token is this sender. At most one sender."},
+            {0},
+        },
+};
+
+static const struct conf_table remote_write_table = {
+    .title = "remote_write",
+    .struct_bytes = SECTION_BYTES(remote_write),
+    .options =
+        (const struct conf_option[]){
+            {.name = "senders",
+             .type = CONF_LIST,
+             .offset = SECTION_FIELD(remote_write, senders),
+             .max = SENDERS_MAX,
+             .table = &sender_table,
+             .help = "Who may write; empty = remote write is off."},
             {0},
         },
 };
@@ -388,6 +469,11 @@ const struct conf_table global_config_table = {
              .max = SOURCES_MAX,
              .table = &source_table,
              .help = "Datacenters whose primaries may write; empty = any that can connect."},
+            {.name = "remote_write",
+             .type = CONF_SECTION,
+             .offset = FIELD(remote_write),
+             .table = &remote_write_table,
+             .help = "What Prometheus, vmagent, vmalert and others write to /api/v1/write (remote write 1.0)."},
             {.name = "head",
              .type = CONF_SECTION,
              .offset = FIELD(head),

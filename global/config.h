@@ -16,6 +16,14 @@ struct global_config_source {
     const char *bearer_token_file; /* NULL: by certificate, whose common name is `datacenter` */
 };
 
+struct global_config_sender { /* of remote write */
+    const char *name;
+    const char *datacenter; /* NULL: the global's name */
+    bool honor_datacenter;
+    const char *bearer_token_file; /* NULL: by certificate, whose common name is `name`, or anonymous */
+    bool anonymous;
+};
+
 struct global_config_class {
     const char *name;
     const char *match; /* "all", or a selector */
@@ -40,6 +48,9 @@ struct global_config {
     const char *data_dir;
     struct global_config_tls tls;
     struct conf_list sources; /* struct global_config_source; none: any may write */
+    struct {
+        struct conf_list senders; /* struct global_config_sender; none: remote write is off */
+    } remote_write;
     struct {
         int64_t age_max_ms;     /* of a record to be accepted */
         int64_t close_after_ms; /* when two hours are cut at the latest, after their end */

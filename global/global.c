@@ -17,6 +17,7 @@
 /* Many secondaries or primaries may share an address; one alone must not take all connections. */
 #define CONNECTIONS_PER_ADDRESS_MAX 1024
 #define REJECTS_BYTES_MAX           (64 * MIB)
+#define WRITE_IN_FLIGHT_BYTES_MAX   (128 * MIB) /* of remote write, as it comes; vmagent's requests are some 500 KiB */
 /* Windows further ahead of our clock are kept in the log, not in the store. */
 #define AHEAD_MAX_MS        (10 * 60 * INT64_C(1000))
 #define SERIES_MAX          20000000
@@ -57,6 +58,12 @@ static void serve_batches(void *context, struct http_exchange *exchange)
     receiver_handle(global->receiver, exchange);
 }
 
+static void serve_write(void *context, struct http_exchange *exchange)
+{
+    struct global *global = context;
+    write_handle(global->write, exchange);
+}
+
 static void serve_metrics(void *context, struct http_exchange *exchange)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(STATUS_BYTES_MAX);
@@ -73,6 +80,7 @@ static void serve_status(void *context, struct http_exchange *exchange)
 
 static const struct http_route routes[] = {
     {"POST", RECEIVER_PATH, serve_batches, 0, RECEIVER_REQUEST_BYTES_MAX},
+    {"POST", WRITE_PATH, serve_write, 0, CONVERT_BODY_BYTES_MAX},
     {"GET", "/metrics", serve_metrics, 0, 0},
     {"GET", "/api/v1/status", serve_status, 0, 0},
     API_ROUTES,
@@ -103,7 +111,8 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
     struct global *global = arg;
     if (batch->is_gap)
         return 0;
-    coverage_note(global->coverage, &batch->source, batch->window_end_ms, batch->window_end_ms);
+    if (!batch->is_remote_write) /* of its senders nothing is expected */
+        coverage_note(global->coverage, &batch->source, batch->window_end_ms, batch->window_end_ms);
     if (batch->id <= global->replay_from)
         return 0; /* the head has it from its snapshot */
     if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
@@ -117,6 +126,21 @@ static void refused(void *arg, struct str source, const char *reason)
     struct global *global = arg;
     if (log_limit_allow(&global->refusals, str_hash(source), now_ms(global), REFUSAL_LOG_MS))
         log_warn("refused a batch of " STR_FMT ": %s", STR_ARG(source), reason);
+}
+
+static void write_refused(void *arg, struct str sender, const char *reason)
+{
+    struct global *global = arg;
+    if (log_limit_allow(&global->refusals, str_hash(sender), now_ms(global), REFUSAL_LOG_MS))
+        log_warn("remote write of " STR_FMT ": %s", STR_ARG(sender), reason);
+}
+
+static const char *why_busy(void *arg)
+{
+    const struct global *global = arg;
+    struct store_stats stats;
+    store_stats(global->store, &stats);
+    return stats.series >= SERIES_MAX ? "the store has as many series as it takes" : NULL;
 }
 
 /* ---- Upkeep ---- */
@@ -311,6 +335,40 @@ static void make_receiver(struct global *global)
     global->receiver = receiver_new(&global->seams, global->log, global->auth, &options);
 }
 
+static int set_senders(struct global *global, const struct global_config *config, char ret_error[static 512])
+{
+    const struct global_config_sender *items = config->remote_write.senders.items;
+    size_t count = config->remote_write.senders.count;
+    CLEANUP_FREE struct write_sender *senders = mem_array(count, sizeof(*senders));
+    for (size_t i = 0; i < count; i++)
+        senders[i] = (struct write_sender){.name = items[i].name,
+                                           .datacenter = items[i].datacenter,
+                                           .bearer_token_file = items[i].bearer_token_file,
+                                           .honor_datacenter = items[i].honor_datacenter,
+                                           .anonymous = items[i].anonymous};
+    char error[256];
+    int result = write_set_senders(global->write, senders, count, error);
+    if (result < 0)
+        snprintf(ret_error, 512, "remote_write: %s", error);
+    return result;
+}
+
+static int make_write(struct global *global, char ret_error[static 512])
+{
+    struct write_options options = {.datacenter = global->config->name,
+                                    .age_max_ms = global->config->head.age_max_ms,
+                                    .ahead_max_ms = AHEAD_MAX_MS,
+                                    .in_flight_bytes_max = WRITE_IN_FLIGHT_BYTES_MAX,
+                                    .accept = accept_batch,
+                                    .accept_arg = global,
+                                    .why_busy = why_busy,
+                                    .why_busy_arg = global,
+                                    .on_refused = write_refused,
+                                    .on_refused_arg = global};
+    global->write = write_new(&global->seams, global->log, &options);
+    return set_senders(global, global->config, ret_error);
+}
+
 static int open_server(struct global *global, char ret_error[static 512])
 {
     const struct global_config *config = global->config;
@@ -395,6 +453,12 @@ static int take_config(struct global *global, struct buf *errors)
         buf_printf(errors, "%s: %s\n", global->config_path, text);
         return result;
     }
+    result = set_senders(global, next, text);
+    if (result < 0) {
+        auth_free(auth);
+        buf_printf(errors, "%s: %s\n", global->config_path, text);
+        return result;
+    }
     set_retention(global, next);
     receiver_set_auth(global->receiver, auth);
     auth_free(global->auth);
@@ -451,8 +515,10 @@ int global_new(const struct seams *seams, struct global_config *config, const ch
         result = open_log(global, ret_error);
     if (result == 0) {
         make_receiver(global);
-        result = open_server(global, ret_error);
+        result = make_write(global, ret_error);
     }
+    if (result == 0)
+        result = open_server(global, ret_error);
     if (result < 0) {
         global->config = NULL; /* stays the caller's */
         return result;
@@ -488,6 +554,7 @@ void global_free(struct global *global)
         store_cancel_work(global->store);
     executor_free(global->background);
     loop_settle(global->seams.loop);
+    write_free(global->write);
     if (global->log)
         snapshot_at_end(global);
     buf_done(&global->rows);

@@ -7,8 +7,6 @@
 #define REF_UNRESOLVED (SERIES_REF_NONE - 1)
 /* Slots of one row: what a scrape may have at most, with room. */
 #define ROW_SLOTS_MAX BATCH_RECORDS_MAX
-/* Extras of one record: what is past it keeps no samples of its own. */
-#define EXTRAS_OF_RECORD_MAX 256
 
 struct row { /* a target that shows a page */
     struct labels *target;
@@ -72,13 +70,13 @@ void ingest_free(struct ingest *ingest)
     mem_free(ingest);
 }
 
-void ingest_sweep(struct ingest *ingest, int64_t now_ms)
+static void sweep(struct ingest *ingest, int64_t now_ms, int64_t age_max_ms)
 {
     struct map kept;
     map_init(&kept);
     size_t at = 0;
     for (struct row *row; (row = map_next(&ingest->rows, &at));) {
-        if (now_ms - row->used_ms > INGEST_ROW_AGE_MS) {
+        if (now_ms - row->used_ms > age_max_ms) {
             ingest->slots -= row->slot_count;
             row_free(row);
             continue;
@@ -87,6 +85,24 @@ void ingest_sweep(struct ingest *ingest, int64_t now_ms)
     }
     map_done(&ingest->rows);
     ingest->rows = kept;
+}
+
+void ingest_sweep(struct ingest *ingest, int64_t now_ms)
+{
+    sweep(ingest, now_ms, INGEST_ROW_AGE_MS);
+}
+
+static bool is_full(const struct ingest *ingest)
+{
+    return ingest->rows.count > INGEST_ROWS_MAX || ingest->slots > INGEST_SLOTS_MAX;
+}
+
+/* Pages that were shown once (of remote write, at the borders of requests) go before those that come each minute. */
+static void make_room(struct ingest *ingest, int64_t now_ms)
+{
+    sweep(ingest, now_ms, INGEST_ROW_SPARE_MS);
+    if (ingest->rows.count > INGEST_ROWS_MAX / 2 || ingest->slots > INGEST_SLOTS_MAX / 2)
+        drop_rows(ingest);
 }
 
 void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats)
@@ -184,7 +200,7 @@ static struct row *row_of(struct intake *intake, const struct batch_entry *entry
     struct ingest *ingest = intake->ingest;
     struct labels *target = batch_reader_targets(intake->reader)->targets[entry->target];
     struct row_key key = {target, batch_reader_page(intake->reader, entry->page)->hash,
-                          intake->envelope->source.datacenter};
+                          envelope_series_datacenter(intake->envelope)};
     uint64_t hash = labels_hash(target) ^ hash128_low(key.page);
     struct row *row = map_get(&ingest->rows, hash, is_row, &key);
     if (!row) {
@@ -223,7 +239,7 @@ static series_ref resolve(struct intake *intake, struct row *row, const struct l
 
 /* Extras of one record, and behind them room for its last value, should the target be gone. */
 struct extras {
-    struct sample items[EXTRAS_OF_RECORD_MAX + 1];
+    struct sample items[BATCH_EXTRAS_OF_RECORD + 1];
     size_t count;
 };
 
@@ -233,7 +249,7 @@ static void take_extras(const struct batch_block *block, uint32_t index, uint32_
     while (*at < block->extra_count && block->extras[*at].index < index)
         (*at)++;
     for (; *at < block->extra_count && block->extras[*at].index == index; (*at)++)
-        if (extras->count < EXTRAS_OF_RECORD_MAX)
+        if (extras->count < BATCH_EXTRAS_OF_RECORD)
             extras->items[extras->count++] = block->extras[*at].sample;
 }
 
@@ -362,11 +378,12 @@ int ingest_batch(struct ingest *ingest, struct layout_table *table, uint64_t id,
         ingest->stats.malformed_total++;
         return error;
     }
-    if (ingest->generation != store_generation(ingest->store) || ingest->rows.count > INGEST_ROWS_MAX ||
-        ingest->slots > INGEST_SLOTS_MAX) {
+    if (ingest->generation != store_generation(ingest->store)) {
         drop_rows(ingest);
         ingest->generation = store_generation(ingest->store);
     }
+    if (is_full(ingest))
+        make_room(ingest, now_ms);
     struct intake intake = {.ingest = ingest, .reader = reader, .envelope = batch_reader_envelope(reader)};
     intake.entries = batch_reader_entries(reader, &intake.entry_count);
     CLEANUP_FREE struct row **rows = mem_array(intake.entry_count, sizeof(*rows));

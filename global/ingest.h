@@ -5,12 +5,14 @@
 #include "store/families.h"
 #include "store/store.h"
 
-/* Rows (a target's page, its series resolved) kept; past it all are dropped and resolved again: 40,000 targets. */
+/* Rows (a target's page, its series resolved) kept; past it those that were not used of late are dropped, and where
+ * half of it stays, all, to be resolved again: 40,000 targets. */
 #define INGEST_ROWS_MAX 131072
 /* The same for their slots, 4 bytes each: the series of the store and as many of pages that were left. */
 #define INGEST_SLOTS_MAX UINT64_C(40000000)
 /* Not used for so long, a row goes: the target was removed, or shows another page. */
-#define INGEST_ROW_AGE_MS (15 * 60 * INT64_C(1000))
+#define INGEST_ROW_AGE_MS   (15 * 60 * INT64_C(1000))
+#define INGEST_ROW_SPARE_MS (2 * 60 * INT64_C(1000)) /* the same where there is no room */
 
 struct ingest;
 

@@ -5,6 +5,7 @@
 #include "global.h"
 #include "hop/receiver.h"
 #include "ingest.h"
+#include "write/write.h"
 
 struct global {
     struct api_context context; /* first: the routes below /-/ and of the API find themselves here */
@@ -14,6 +15,7 @@ struct global {
     struct auth *auth;
     struct spool *log;
     struct receiver *receiver;
+    struct write *write;
     struct store *store;
     struct families *families;
     struct ingest *ingest;

@@ -32,6 +32,7 @@ void global_write_metrics(const struct global *global, struct buf *out)
     report_receiver_metrics(global->receiver, out);
     report_spool_metrics(global->log, 0, out);
     report_source_metrics(global->receiver, clock_wall_ms(loop_clock(global->seams.loop)), out);
+    write_metrics(global->write, out);
     store_report_metrics(global->store, out);
     write_ingest(&ingest, out);
     write_families(global->families, out);
@@ -68,5 +69,7 @@ void global_write_status(const struct global *global, struct buf *out)
     store_report_json(global->store, &json);
     json_key(&json, "sources");
     report_sources_json(global->receiver, now_ms, &json);
+    json_key(&json, "remote_write");
+    write_json(global->write, &json);
     json_object_end(&json);
 }

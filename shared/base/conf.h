@@ -17,7 +17,7 @@
 
 enum conf_type {
     CONF_STRING,     /* const char *, min..max bytes */
-    CONF_NAME,       /* const char *, [A-Za-z0-9_.-]{1,64}: fit for a label, a file name and a log line */
+    CONF_NAME,       /* const char *, [A-Za-z0-9_.-]{1,64}, no dot in front: for labels, files, log lines */
     CONF_BOOL,       /* bool */
     CONF_INT,        /* int64_t, min..max */
     CONF_DOUBLE,     /* double */

@@ -145,8 +145,8 @@ static void fill_name(struct conf *conf, const struct conf_option *option, const
     if (len == 0 || len > CONF_NAME_BYTES_MAX || strspn(text, allowed) != len)
         conf_error(conf, node, "%s: \"%s\" is not a name: 1 to %d of A-Z a-z 0-9 _ . -", option->name,
                    conf_shown(conf, text), CONF_NAME_BYTES_MAX);
-    else if (strspn(text, ".") == len)
-        conf_error(conf, node, "%s: \"%s\" is not a name: it needs more than dots", option->name, text);
+    else if (text[0] == '.')
+        conf_error(conf, node, "%s: \"%s\" is not a name: no dot in front", option->name, text);
     else
         *(const char **)field = conf_take_text(conf, node, text);
 }

@@ -29,6 +29,7 @@
 #define BATCH_LAYOUT_BYTES     (8 * MIB)
 #define BATCH_LAYOUT_BYTES_MAX (64 * MIB)
 #define BATCH_EXTRAS_MAX       (2 * BATCH_RECORDS_MAX)  /* what windows keep at most: two per series */
+#define BATCH_EXTRAS_OF_RECORD 256                      /* the global takes no more of one record */
 #define BATCH_ENTRIES_MAX      (8 * LAYOUT_TARGETS_MAX) /* of all rounds */
 #define BATCH_BODY_VERSION     1
 /* Windows of one batch (a backlog's), or scrapes of a target in one of resolution 0. */
@@ -78,10 +79,13 @@ MUST_CHECK int batch_writer_add(struct batch_writer *writer, const struct batch_
 size_t batch_writer_entries(const struct batch_writer *writer);
 size_t batch_writer_records(const struct batch_writer *writer);
 /* Completes envelope (targets, pages, body fields are filled in here, the array lives until the next reset; the rest is
- * the caller's) and appends the batch. The layouts named are held in the table until batch_writer_release. */
+ * the caller's) and appends the batch. The layouts named are held in the table until batch_writer_release; table NULL:
+ * in none, for a thread that may not touch it: batch_writer_layout gives them. */
 MUST_CHECK int batch_writer_finish(struct batch_writer *writer, struct envelope *envelope, struct layout_table *table,
                                    struct buf *out);
 void batch_writer_release(struct batch_writer *writer, struct layout_table *table);
+/* After finish: what envelope_layout_at names at this index, borrowed until the next reset. */
+struct layout *batch_writer_layout(const struct batch_writer *writer, uint32_t index);
 
 /* ---- Reading ---- */
 struct batch_reader;

@@ -410,24 +410,29 @@ static int hold_layouts(struct batch_writer *writer, struct envelope *envelope, 
     writer->target_list = layout_targets_new(writer->targets, (uint32_t)writer->target_count);
     if (!writer->target_list)
         return -EMSGSIZE;
-    int error = layout_table_hold(table, writer->target_list);
-    size_t held = 0;
-    for (; held < writer->page_count && error == 0; held++) {
-        writer->hashes[held] = writer->pages[held].layout->hash;
-        error = layout_table_hold(table, writer->pages[held].layout);
-    }
-    if (error < 0) {
-        for (size_t i = 0; held > 0 && i < held - 1; i++)
-            layout_table_release(table, writer->hashes[i]);
-        if (held > 0)
-            layout_table_release(table, writer->target_list->hash);
-        return error;
-    }
-    writer->held = true;
+    for (size_t i = 0; i < writer->page_count; i++)
+        writer->hashes[i] = writer->pages[i].layout->hash;
     envelope->targets = writer->target_list->hash;
     envelope->pages = writer->hashes;
     envelope->page_count = (uint32_t)writer->page_count;
-    return 0;
+    if (!table)
+        return 0;
+    int error = 0;
+    uint32_t held = 0;
+    while (error == 0 && held < envelope_layout_count(envelope)) {
+        error = layout_table_hold(table, batch_writer_layout(writer, held));
+        held += error == 0;
+    }
+    while (error < 0 && held > 0)
+        layout_table_release(table, envelope_layout_at(envelope, --held));
+    writer->held = error == 0;
+    return error;
+}
+
+struct layout *batch_writer_layout(const struct batch_writer *writer, uint32_t index)
+{
+    ASSERT(index <= writer->page_count);
+    return index == 0 ? writer->target_list : writer->pages[index - 1].layout;
 }
 
 void batch_writer_release(struct batch_writer *writer, struct layout_table *table)

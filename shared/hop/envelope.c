@@ -10,7 +10,8 @@
 #include <errno.h>
 
 #define BATCH_HEAD_BYTES  8
-#define ENVELOPE_FIELDS   23
+#define ENVELOPE_FIELDS   23 /* of every batch; one more where it says something */
+#define FLAG_REMOTE_WRITE 1
 #define REASON_BYTES_MAX  64
 #define RESOLUTION_MS_MAX (24 * 3600 * INT64_C(1000))
 #define WINDOWS_MAX       64
@@ -44,7 +45,7 @@ static void pack_reasons(struct buf *out, const struct reason_count *reasons, ui
 
 static void pack_fields(const struct envelope *envelope, struct buf *out)
 {
-    pack_array(out, ENVELOPE_FIELDS);
+    pack_array(out, ENVELOPE_FIELDS + envelope->is_remote_write);
     pack_uint(out, ENVELOPE_VERSION);
     pack_str(out, envelope->source.datacenter);
     pack_str(out, envelope->source.secondary);
@@ -70,6 +71,8 @@ static void pack_fields(const struct envelope *envelope, struct buf *out)
     pack_array(out, envelope->replaces_count);
     for (uint32_t i = 0; i < envelope->replaces_count; i++)
         pack_uint(out, envelope->replaces[i]);
+    if (envelope->is_remote_write)
+        pack_uint(out, FLAG_REMOTE_WRITE);
 }
 
 int envelope_encode(const struct envelope *envelope, struct buf *out)
@@ -212,7 +215,9 @@ static int unpack_fields(struct unpack *in, struct arena *arena, struct envelope
     envelope->body_raw_bytes = unpack_uint(in, UINT32_MAX);
     envelope->body_crc32c = (uint32_t)unpack_uint(in, UINT32_MAX);
     unpack_replaces(in, arena, envelope);
-    unpack_skip(in, fields > ENVELOPE_FIELDS ? fields - ENVELOPE_FIELDS : 0);
+    if (fields > ENVELOPE_FIELDS)
+        envelope->is_remote_write = unpack_uint(in, UINT64_MAX) & FLAG_REMOTE_WRITE;
+    unpack_skip(in, fields > ENVELOPE_FIELDS + 1 ? fields - ENVELOPE_FIELDS - 1 : 0);
     return unpack_done(in) ? 0 : -EBADMSG;
 }
 

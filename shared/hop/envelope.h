@@ -53,7 +53,16 @@ struct envelope {
      * them. */
     const uint64_t *replaces;
     uint32_t replaces_count;
+    /* Made by a global of what was written to it (remote write): the labels of its series are whole, no datacenter is
+     * set, and nothing is expected of its source. In a global's own log alone; receivers refuse it. */
+    bool is_remote_write;
 };
+
+/* The label that its series get: as layout_series takes it. */
+static inline struct str envelope_series_datacenter(const struct envelope *envelope)
+{
+    return envelope->is_remote_write ? STR("") : envelope->source.datacenter;
+}
 
 /* Batch = 'T' 'R' 'B' version, u32 LE envelope bytes, envelope, body. */
 int envelope_encode(const struct envelope *envelope, struct buf *out);

@@ -181,6 +181,8 @@ static void refuse(struct receiver_request *request, const struct source_id *sou
 static const char *why_not(const struct receiver_request *request, const struct source_id *source)
 {
     const struct receiver *receiver = request->receiver;
+    if (source->incarnation == spool_incarnation(receiver->spool))
+        return "it bears this daemon's own incarnation";
     if (receiver->datacenter && !str_equal(source->datacenter, str_from(receiver->datacenter)))
         return "it is of another datacenter";
     struct str name = receiver->options.identity_is_secondary ? source->secondary : source->datacenter;
@@ -285,6 +287,8 @@ static enum batch_verdict take_batch(struct receiver_request *request, struct ta
     const char *reason = why_not(request, &envelope->source);
     if (reason)
         return unauthorised(request, &envelope->source, reason);
+    if (envelope->is_remote_write)
+        return malformed(request, taken->bytes, &envelope->source, "it is of a global's own log");
     if (envelope->body_version > BATCH_BODY_VERSION)
         return unsupported(request, &envelope->source);
     if (!receiver_source_make(receiver, &envelope->source))

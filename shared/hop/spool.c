@@ -279,6 +279,7 @@ struct spool_batch spool_batch_of(const struct envelope *envelope, size_t bytes)
         .seq_end = envelope->seq,
         .from_seq = from_seq,
         .replaces = envelope->replaces_count > 0,
+        .is_remote_write = envelope->is_remote_write,
         .window_start_ms = envelope->window_start_ms,
         .window_end_ms = envelope->window_start_ms + envelope->span_ms,
         .bytes = bytes,

@@ -38,7 +38,8 @@ struct spool_options {
 struct spool_batch {
     uint64_t id; /* where it stands (segment, offset): rises with each batch or gap, not by one; never 0 */
     bool is_gap;
-    bool replaces; /* other batches, see the envelope */
+    bool replaces;        /* other batches, see the envelope */
+    bool is_remote_write; /* see the envelope; told to the visitor of spool_open */
     struct source_id source;
     uint64_t epoch, seq, seq_end; /* a gap covers seq..seq_end */
     uint64_t from_seq;            /* the least whose data a batch to be appended has: of those it replaces. 0: seq */

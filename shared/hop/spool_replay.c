@@ -110,10 +110,11 @@ static int tell(struct replay *replay, const struct spool_batch *batch, const st
     return replay->visit ? replay->visit(replay->arg, batch, frame->payload, replay->spool->layouts) : 0;
 }
 
-static int visit(struct replay *replay, const struct frame *frame)
+static int visit(struct replay *replay, const struct frame *frame, bool is_remote_write)
 {
     const struct segment *segment = replay->segment;
     struct spool_batch batch = entry_batch(segment, &segment->entries[segment->entry_count - 1]);
+    batch.is_remote_write = is_remote_write;
     return tell(replay, &batch, frame);
 }
 
@@ -153,7 +154,7 @@ static int take_batch(struct replay *replay, const struct frame *frame, uint32_t
     replaced_see(spool, &envelope);
     struct spool_batch batch = spool_batch_of(&envelope, frame->payload.len);
     index_add(spool, replay->segment, &batch, offset, 0);
-    return visit(replay, frame);
+    return visit(replay, frame, envelope.is_remote_write);
 }
 
 static int take_gap(struct replay *replay, const struct frame *frame, uint32_t offset)
@@ -165,7 +166,7 @@ static int take_gap(struct replay *replay, const struct frame *frame, uint32_t o
     if (seqlog_add_range(spool->seen, &gap.source, gap.epoch, gap.seq, gap.seq_end) < 0)
         log_debug("spool %s: too many sources or holes to remember", spool->dir);
     index_add(spool, replay->segment, &gap, offset, 0);
-    return visit(replay, frame);
+    return visit(replay, frame, false);
 }
 
 /* -EBADMSG: well framed, but not what it says it is: it is passed over like damage. */

@@ -519,9 +519,7 @@ struct str layout_skip_target(struct reader *reader)
 
 /* ---- Series ---- */
 
-/* The envelope's datacenter is the truth; what the series says itself is kept under exported_datacenter, and what
- * stands there under exported_exported_datacenter, as Prometheus does with labels in conflict. */
-static void set_datacenter(struct labels_builder *builder, struct str datacenter)
+void layout_set_datacenter(struct labels_builder *builder, struct str datacenter)
 {
     static const char exported[] = "exported_exported_exported_exported_datacenter";
     const size_t prefix_len = sizeof("exported_") - 1;
@@ -548,6 +546,6 @@ struct labels *layout_series(const struct layout *family, uint32_t slot, const s
     for (size_t i = 0; i < own->label_count; i++)
         labels_builder_set(&builder, own->labels[i].name, own->labels[i].value);
     if (datacenter.len > 0)
-        set_datacenter(&builder, datacenter);
+        layout_set_datacenter(&builder, datacenter);
     return labels_builder_build(&builder);
 }

@@ -92,3 +92,6 @@ struct str layout_skip_target(struct reader *reader);
  * NULL when there would be more than LABELS_MAX. */
 struct labels *layout_series(const struct layout *family, uint32_t slot, const struct labels *target,
                              struct str datacenter);
+/* The envelope's datacenter is the truth; what the series says itself is kept under exported_datacenter, and what
+ * stands there under exported_exported_datacenter, as Prometheus does with labels in conflict. */
+void layout_set_datacenter(struct labels_builder *builder, struct str datacenter);

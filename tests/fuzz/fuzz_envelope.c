@@ -33,6 +33,7 @@ static void check_same(const struct envelope *a, const struct envelope *b)
     for (uint32_t i = 0; i < a->replaces_count; i++)
         ASSERT(a->replaces[i] == b->replaces[i]);
     ASSERT(a->body_bytes == b->body_bytes && a->body_raw_bytes == b->body_raw_bytes);
+    ASSERT(a->is_remote_write == b->is_remote_write);
 }
 
 /* Length of the msgpack token at `at`: of an array or map its head. 0: none. */

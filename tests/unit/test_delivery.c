@@ -475,6 +475,37 @@ static enum batch_verdict send_one(struct link *link, const char *datacenter, co
     return only_verdict(&reply);
 }
 
+/* A peer's batch with the incarnation of the receiver's own log, or of remote write: what only the daemon itself makes.
+ */
+static void what_only_the_daemon_makes_is_refused(void **state)
+{
+    (void)state;
+    static struct link link;
+    link_init(&link, 12);
+    for (int own = 0; own < 2; own++) {
+        CLEANUP(hop_layouts_done) struct hop_layouts layouts = hop_layouts_new(1);
+        CLEANUP(buf_done) struct buf made = BUF_INIT(1 * MIB);
+        CLEANUP(buf_done) struct buf batch = BUF_INIT(1 * MIB);
+        CLEANUP(buf_done) struct buf body = BUF_INIT(1 * MIB);
+        CLEANUP(reply_done) struct reply reply;
+        uint64_t incarnation = own ? spool_incarnation(link.upper.spool) : 5;
+        struct hop_batch wanted = {{STR("dc1"), STR("rack-1"), incarnation}, 1, 1, 1, 100};
+        struct envelope envelope;
+        hop_batch_make(&wanted, &layouts, &envelope, &made);
+        envelope.is_remote_write = !own;
+        assert_int_equal(envelope_encode(&envelope, &batch), 0);
+        assert_int_equal(buf_append(&batch, made.data + made.len - wanted.body_bytes, wanted.body_bytes), 0);
+        add_layouts(&body, 1);
+        assert_int_equal(frame_append(&body, FRAME_BATCH, batch.data, batch.len), 0);
+        ask(&link, &body, NULL, &reply);
+        assert_int_equal(only_verdict(&reply), own ? VERDICT_UNAUTHORISED : VERDICT_MALFORMED);
+    }
+    struct receiver_stats stats;
+    receiver_stats(link.receiver, &stats);
+    assert_int_equal(stats.batches_total, 0);
+    link_done(&link);
+}
+
 static void test_verdicts(void **state)
 {
     (void)state;
@@ -856,6 +887,7 @@ int main(void)
         cmocka_unit_test(test_fails_over),
         cmocka_unit_test(test_drains),
         cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(what_only_the_daemon_makes_is_refused),
         cmocka_unit_test(test_malformed_is_set_aside),
         cmocka_unit_test(test_damaged_requests),
         cmocka_unit_test(test_only_as_itself),

@@ -75,6 +75,7 @@ static void fill(struct sample_envelope *sample, uint64_t seed)
     envelope->replaces_count = (uint32_t)random_below(&random, 8);
     for (uint32_t i = 0; i < envelope->replaces_count; i++)
         sample->replaces[i] = 1 + (random_next(&random) >> 2);
+    envelope->is_remote_write = random_below(&random, 2);
 }
 
 static void encode(const struct envelope *envelope, struct buf *out)
@@ -136,6 +137,7 @@ static void what_is_encoded_is_decoded(void **state)
         assert_int_equal(got.replaces_count, wanted->replaces_count);
         for (uint32_t i = 0; i < got.replaces_count; i++)
             assert_int_equal(got.replaces[i], wanted->replaces[i]);
+        assert_int_equal(got.is_remote_write, wanted->is_remote_write);
         assert_int_equal(got.epoch, wanted->epoch);
         assert_int_equal(got.seq, wanted->seq);
         assert_int_equal(got.window_start_ms, wanted->window_start_ms);

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -264,6 +265,64 @@ static void what_pages_say_of_metrics_is_known_again_after_a_restart(void **stat
     assert_int_equal(stats.rows, 1);
 }
 
+/* A batch of targets h<from> to h<to - 1>, of the world's page. */
+static void push_targets(struct world *world, unsigned from, unsigned to, int64_t now_ms)
+{
+    CLEANUP(batch_writer_freep) struct batch_writer *writer = batch_writer_new();
+    CLEANUP(buf_done) struct buf batch = BUF_INIT(BATCH_BYTES_MAX);
+    const struct record records[] = {gauge(NOW_MS, 1, 1), gauge(NOW_MS, 2, 1)};
+    for (unsigned i = from; i < to; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "h%u", i);
+        const struct label label = {STR("instance"), str_from(text)};
+        CLEANUP(labels_unrefp) struct labels *target = labels_new(&label, 1);
+        struct batch_item item = {
+            .target = target, .page = world->page, .time_ms = NOW_MS, .count = 1, .records = records};
+        assert_int_equal(batch_writer_add(writer, &item), 0);
+    }
+    struct envelope envelope = {.source = {STR("dc1"), STR("rack-1"), 7},
+                                .epoch = 1,
+                                .seq = 1,
+                                .window_start_ms = NOW_MS,
+                                .resolution_ms = WINDOW_MS,
+                                .span_ms = WINDOW_MS};
+    assert_int_equal(batch_writer_finish(writer, &envelope, world->table, &batch), 0);
+    assert_int_equal(ingest_batch(world->ingest, world->table, ++world->batches, buf_view(&batch), now_ms), 0);
+    batch_writer_release(writer, world->table);
+}
+
+static uint64_t rows(const struct world *world)
+{
+    struct ingest_stats stats;
+    ingest_stats(world->ingest, &stats);
+    return stats.rows;
+}
+
+static void past_the_bound_rows_of_late_use_stay(void **state)
+{
+    struct world *world = *state;
+    enum { PART = 16000 };
+    int64_t later_ms = NOW_MS + INGEST_ROW_SPARE_MS + 1;
+    unsigned next = 0;
+    for (; next + PART < INGEST_ROWS_MAX; next += PART)
+        push_targets(world, next, next + PART, NOW_MS);
+    assert_int_equal(rows(world), next);
+    push_targets(world, 0, PART, later_ms);
+    push_targets(world, next, next + PART, later_ms);
+    assert_int_equal(rows(world), next + PART);
+    next += PART;
+    push_targets(world, next, next + 1, later_ms);
+    assert_int_equal(rows(world), 2 * PART + 1);
+
+    /* All are in use: they go. */
+    while (rows(world) <= INGEST_ROWS_MAX) {
+        push_targets(world, next, next + PART, later_ms);
+        next += PART;
+    }
+    push_targets(world, 0, 1, later_ms);
+    assert_int_equal(rows(world), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(samples_with_times_of_their_own_are_kept_wherever_they_lie, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_without_its_layouts_or_bytes_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(what_pages_say_of_metrics_is_known_again_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(past_the_bound_rows_of_late_use_stay, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

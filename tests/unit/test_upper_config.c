@@ -154,6 +154,33 @@ static void the_global_refuses_what_is_not_here(void **state)
     expect_error(GLOBAL "sources: [{datacenter: dc1}]\n", "nothing proves who this source is");
 }
 
+static void senders_of_remote_write_are_known_by_something(void **state)
+{
+    (void)state;
+    READ(reading, GLOBAL "remote_write: {senders: [{name: a, bearer_token_file: secret, datacenter: dc9}, "
+                         "{name: b, anonymous: true, honor_datacenter: true}]}\n");
+    if (reading.errors)
+        fail_msg("%s", reading.errors);
+    const struct global_config_sender *senders = reading.global->remote_write.senders.items;
+    assert_int_equal(reading.global->remote_write.senders.count, 2);
+    assert_string_equal(senders[0].datacenter, "dc9");
+    assert_false(senders[0].honor_datacenter || senders[0].anonymous);
+    assert_true(senders[1].honor_datacenter && senders[1].anonymous);
+    assert_null(senders[1].datacenter);
+
+    expect_error(GLOBAL "remote_write: {senders: [{name: a}]}\n", "nothing proves who this sender is");
+    expect_error(GLOBAL "remote_write: {senders: [{name: a, anonymous: true}, {name: b, anonymous: true}]}\n",
+                 "of one sender at most");
+    expect_error(GLOBAL "remote_write: {senders: [{name: a, anonymous: true, bearer_token_file: secret}]}\n",
+                 "of one sender at most");
+    expect_error(GLOBAL "remote_write: {senders: [{name: a, anonymous: true}, {name: a, bearer_token_file: secret}]}\n",
+                 "is named twice");
+    expect_error(GLOBAL
+                 "remote_write: {senders: [{name: a, anonymous: true, datacenter: d, honor_datacenter: true}]}\n",
+                 "the series keep their own datacenter");
+    expect_error(GLOBAL "remote_write: {senders: [{name: ../a, anonymous: true}]}\n", "name");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +189,7 @@ int main(void)
         cmocka_unit_test(the_primary_refuses_what_cannot_be),
         cmocka_unit_test(the_global_has_its_limits),
         cmocka_unit_test(the_global_refuses_what_is_not_here),
+        cmocka_unit_test(senders_of_remote_write_are_known_by_something),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

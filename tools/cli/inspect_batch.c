@@ -50,6 +50,8 @@ static void print_envelope(const struct envelope *envelope)
     printf("    layouts: 1 target list, %u pages\n", envelope->page_count);
     printf("    body: version %u, %" PRIu64 " bytes, %" PRIu64 " unpacked\n", envelope->body_version,
            envelope->body_bytes, envelope->body_raw_bytes);
+    if (envelope->is_remote_write)
+        printf("    remote write: series have the labels that they came with\n");
     if (envelope->replaces_count > 0)
         printf("    replaces: seq");
     for (uint32_t i = 0; i < envelope->replaces_count; i++)
@@ -104,8 +106,8 @@ static void print_records(const struct batch_reader *reader, const struct batch_
             uint32_t index = slot * block->entry_count + member;
             const struct batch_entry *entry = &entries[block->entries[member]];
             CLEANUP(labels_unrefp)
-            struct labels *labels =
-                layout_series(block->family, slot, targets->targets[entry->target], envelope->source.datacenter);
+            struct labels *labels = layout_series(block->family, slot, targets->targets[entry->target],
+                                                  envelope_series_datacenter(envelope));
             if (!labels)
                 printf("      (more than %d labels)\n", LABELS_MAX);
             else
