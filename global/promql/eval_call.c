@@ -81,11 +81,6 @@ int call_absent(struct eval *eval, const struct grid *grid, const struct ast *as
 /* ---- sort ----------------------------------------------------------------------------------------------------------
  */
 
-struct place {
-    double value;
-    size_t index; /* keeps the order of equal values */
-};
-
 static int ascending(const void *a, const void *b)
 {
     const struct place *left = a;
@@ -105,6 +100,12 @@ static int descending(const void *a, const void *b)
     return plain ? ascending(b, a) : ascending(a, b);
 }
 
+void places_sort(struct place *places, size_t count, bool down)
+{
+    if (count > 1)
+        qsort(places, count, sizeof(*places), down ? descending : ascending);
+}
+
 /* An order means something at one step only; over a range Prometheus leaves it undefined. */
 int call_sort(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
@@ -119,8 +120,7 @@ int call_sort(struct eval *eval, const struct grid *grid, const struct ast *ast,
         return eval_fail_memory(eval, ast);
     for (size_t i = 0; i < vector.count; i++)
         places[i] = (struct place){vector.series[i].values[0], i};
-    bool down = ast->call.function->id == FUNCTION_SORT_DESC;
-    qsort(places, vector.count, sizeof(*places), down ? descending : ascending);
+    places_sort(places, vector.count, ast->call.function->id == FUNCTION_SORT_DESC);
     for (size_t i = 0; i < vector.count; i++) {
         error = sink->emit(sink, &vector.series[places[i].index]);
         if (error < 0)

@@ -102,3 +102,9 @@ bool operator_drops_name(enum ast_operator op);
 double quantile_of_sorted(double q, const double *values, size_t count);
 /* Ascending, NaN first. */
 void values_sort(double *values, size_t count);
+struct place {
+    double value;
+    size_t index; /* of its series: equal values stay in this order */
+};
+/* Ascending or descending; NaN last in both. */
+void places_sort(struct place *places, size_t count, bool down);

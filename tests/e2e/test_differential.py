@@ -1,0 +1,319 @@
+"""Answers to generated expressions, compared with those of Prometheus 2.42 over the same blocks.
+
+TRIBUTARY_DIFFERENTIAL says how many expressions (3000), TRIBUTARY_DIFFERENTIAL_SEED which (1)."""
+import collections
+import http.client
+import json
+import math
+import os
+import random
+import re
+import shutil
+import urllib.parse
+
+import pytest
+
+import promql_data
+from harness import Federation, wait_until
+from prometheus import needs_prometheus, prometheus, remote_write, snapshot
+from promql_generator import AGGREGATIONS, FUNCTIONS, Generator, Node, shrink
+
+COUNT = int(os.environ.get("TRIBUTARY_DIFFERENTIAL", "3000"))
+SEED = int(os.environ.get("TRIBUTARY_DIFFERENTIAL_SEED", "1"))
+DATA_SEED = 42
+TOLERANCE = 1e-9  # relative, of what is summed or comes of elementary functions
+TINY = 1e-6  # from here on down it is absolute
+REPORTED_MAX = 40
+EXCUSED_MAX = 0.02  # of all
+
+pytestmark = needs_prometheus
+
+
+class Client:
+    """One connection that stays."""
+
+    def __init__(self, address):
+        self.address = address
+        self.connection = http.client.HTTPConnection(address, timeout=60)
+
+    def ask(self, path, **parameters):
+        """(status, the answer) of a POST."""
+        body = urllib.parse.urlencode(parameters)
+        self.connection.request("POST", f"/api/v1/{path}", body, {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = self.connection.getresponse()
+        text = answer.read()
+        try:
+            return answer.status, json.loads(text)
+        except ValueError:
+            return answer.status, {"status": "error", "error": f"not JSON: {text[:200]!r}"}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """(Prometheus, a global) over the same blocks."""
+    path = tmp_path_factory.mktemp("differential")
+    federation = Federation("differential")
+    try:
+        with prometheus(path / "data", path, "--web.enable-remote-write-receiver") as address:
+            remote_write(address, promql_data.make(random.Random(DATA_SEED)))
+            blocks = snapshot(address, path / "data")
+            top = federation.add_global(retention=[{"class": "all", "samples": "36600d"}])
+            shutil.copytree(blocks, os.path.join(top.data_dir, "blocks"))
+            top.start()
+            yield Client(address), Client(top.url.removeprefix("http://"))
+    finally:
+        federation.close()
+
+
+# ---- Values ---------------------------------------------------------------------------------------------------------
+
+def same(a, b):
+    """Of two texts: the same bits are the same text."""
+    return a == b
+
+
+def near(a, b):
+    a, b = float(a), float(b)
+    return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= TOLERANCE * max(abs(a), abs(b), TINY)
+
+
+# ---- What is not defined --------------------------------------------------------------------------------------------
+
+# Elementary functions: Go has its own, which differ from C's in the last bits, and near zeros of log2 and log10 in more.
+ELEMENTARY = re.compile(r"\b(a?(cos|sin|tan)h?|atan2|exp|ln|log2|log10|deg|rad)\b|\^")
+LOGARITHM = re.compile(r"\b(ln|log2|log10)\b")  # of denormal numbers: wrong in Go
+# What makes last bits visible.
+VISIBLE = re.compile(r"count_values|topk|bottomk|[=<>!]=|[<>%]|floor|ceil|round|sgn|changes|resets")
+SUMS = re.compile(r"\b(sum|avg|stddev|stdvar)\b")
+ORDERED = re.compile("sort|topk|bottomk")  # at the begin: the series of an instant answer have an order
+# Where the texts among the arguments are checked before the series are read; in Prometheus after that.
+CHECKED_FIRST = re.compile(r"label_replace|label_join|count_values")
+# Over a range series come in an order by chance in Prometheus: sums have other last bits, and of equals (also 0 and -0)
+# others are the largest and smallest.
+BY_CHANCE = re.compile(r"\b(sum|avg|stddev|stdvar|topk|bottomk|max|min)\b")
+# Over a range Prometheus 2.42 moves what is read of x @ T with the steps, in functions whose answer changes with them.
+AT_MOVES = re.compile(r"\b(predict_linear|holt_winters|quantile_over_time|timestamp)\b.* @ ")
+
+
+# What is fixed gets a value at the first step of a subquery, also when that is behind its end: [10s:30s].
+SUBQUERY = re.compile(r"\[(\w+):(\w*)\]")
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000}
+
+
+def duration_ms(text):
+    return sum(int(count) * UNITS_MS[unit] for count, unit in re.findall(r"(\d+)(ms|s|m|h)", text))
+
+
+def may_miss_all_steps(text):
+    return any(duration_ms(length) < duration_ms(step or "1m") for length, step in SUBQUERY.findall(text))
+
+
+def agrees_at_each_step(stores, text, parameters):
+    start, end, step = (round(float(parameters[name]) * 1000) for name in ("start", "end", "step"))
+    text = text.replace("start()", f"{start / 1000:.3f}").replace("end()", f"{end / 1000:.3f}")
+    return not any(compare(stores, text, "query", {"time": f"{time_ms / 1000:.3f}"})
+                   for time_ms in range(start, end + 1, step))
+
+
+def undefined(stores, text, what, route, parameters):
+    """Why a difference is none; None if it is one."""
+    if what.startswith("error ") and CHECKED_FIRST.search(text):
+        return "which of two errors is said"
+    if len(ELEMENTARY.findall(text)) > 1 or (ELEMENTARY.search(text) and VISIBLE.search(text)):
+        return "last bits of elementary functions"
+    if LOGARITHM.search(text) and "special" in text:
+        return "logarithms of denormal numbers"
+    if may_miss_all_steps(text):
+        return "a fixed value behind the end of a subquery"
+    if "histogram_quantile" in text and BY_CHANCE.search(text):
+        return "order by chance"
+    if route == "query_range":
+        for pattern, reason in ((BY_CHANCE, "order by chance"), (AT_MOVES, "@ that moves")):
+            if pattern.search(text) and (agrees_at_each_step(stores, text, parameters) or ":" in text):
+                return reason
+    return None
+
+
+# ---- Comparing ------------------------------------------------------------------------------------------------------
+
+def message(answer):
+    """Of an error, what is defined of it: not which series were met first, nor whether the parameter is named."""
+    text = answer.get("error", "").removeprefix('invalid parameter "query": ')
+    return re.sub(r"(found duplicate series for the match group).*", r"\1", text)
+
+
+def points(series):
+    """{time: text of the value}"""
+    return dict(series.get("values") or [series["value"]])
+
+
+def difference(expected, got, equal):
+    """What differs between two answers; None where nothing does. equal(a, b) compares values."""
+    (expected_status, expected), (got_status, got) = expected, got
+    if (expected_status, expected.get("errorType")) != (got_status, got.get("errorType")):
+        return f"status {expected_status} {expected.get('error')!r}, got {got_status} {got.get('error')!r}"
+    if message(expected) != message(got):
+        return f"error {expected.get('error')!r}, got {got.get('error')!r}"
+    if expected_status != 200:
+        return None
+    expected, got = expected["data"], got["data"]
+    if expected["resultType"] != got["resultType"]:
+        return f"type {expected['resultType']}, got {got['resultType']}"
+    if expected["resultType"] == "string":
+        return None if expected == got else f"{expected}, got {got}"
+    if expected["resultType"] == "scalar":  # which Prometheus writes without exponents
+        same_time = expected["result"][0] == got["result"][0]
+        return None if same_time and near(expected["result"][1], got["result"][1]) else f"{expected}, got {got}"
+    left = {json.dumps(series["metric"], sort_keys=True): points(series) for series in expected["result"]}
+    right = {json.dumps(series["metric"], sort_keys=True): points(series) for series in got["result"]}
+    if len(right) != len(got["result"]):
+        return "a series twice"
+    if left.keys() != right.keys():
+        return f"series: only expected {sorted(left.keys() - right.keys())[:3]}, only got {sorted(right.keys() - left.keys())[:3]}"
+    for key, samples in left.items():
+        if samples.keys() != right[key].keys():
+            return (f"steps of {key}: only expected {sorted(samples.keys() - right[key].keys())[:3]}, "
+                    f"only got {sorted(right[key].keys() - samples.keys())[:3]}")
+        for time, value in samples.items():
+            if not equal(value, right[key][time]):
+                return f"{key} at {time}: {value}, got {right[key][time]}"
+    return None
+
+
+def order(answer):
+    """The values of an instant vector, one after the other; equal ones and NaN may stand in any order."""
+    return [series["value"][1] for series in answer["data"]["result"]]
+
+
+# ---- Questions ------------------------------------------------------------------------------------------------------
+
+def moment_ms(generator):
+    first, last = promql_data.START_MS, promql_data.END_MS
+    near_border = generator.choice((first, last)) + generator.choice((-600000, -1000, -1, 0, 1, 1000, 299999, 300000, 400000))
+    inside = generator.randint(first, last)
+    return generator.choice((inside, inside, inside // 1000 * 1000, inside // 60000 * 60000, near_border,
+                             generator.choice((0, 1000, last + 86400000))))
+
+
+def question(generator):
+    """(route, its parameters but for the expression)"""
+    time_ms = moment_ms(generator)
+    if generator.random() < 0.5:
+        return "query", {"time": f"{time_ms / 1000:.3f}"}
+    step_ms = generator.choice((15000, 60000, 60000, 7777, 300000, 1000, 1800000))
+    end_ms = time_ms + step_ms * generator.randint(0, 40) + generator.choice((0, 0, step_ms // 2))
+    return "query_range", {"start": f"{time_ms / 1000:.3f}", "end": f"{end_ms / 1000:.3f}", "step": f"{step_ms / 1000:.3f}"}
+
+
+def compare(stores, text, route, parameters):
+    answers = [store.ask(route, query=text, **parameters) for store in stores]
+    equal = near if SUMS.search(text) or ELEMENTARY.search(text) else same
+    what = difference(*answers, equal)
+    if not what and route == "query" and ORDERED.match(text) and answers[0][0] == 200:
+        left, right = (order(answer) for _, answer in answers)
+        if not all(map(equal, left, right)):
+            what = f"order {left}, got {right}"
+    return what
+
+
+class Verdicts:
+    """What came of all comparisons."""
+
+    def __init__(self):
+        self.count, self.bad, self.excused = 0, [], collections.Counter()
+
+    def add(self, expression, compared, excuse):
+        """compared(text) says what differs, excuse(text, that) why it may; wrong ones are made small."""
+        def wrong(smaller):
+            what = compared(str(smaller))
+            return what is not None and excuse(str(smaller), what) is None
+
+        self.count += 1
+        what = compared(str(expression))
+        if what is None:
+            return
+        reason = excuse(str(expression), what)
+        if reason:
+            self.excused[reason] += 1
+            return
+        small = shrink(expression, wrong) if isinstance(expression, Node) else expression
+        self.bad.append(f"{small}\n    {compared(str(small))}")
+
+    def check(self):
+        assert not self.bad, f"{len(self.bad)} of {self.count}, seed {SEED}:\n" + "\n".join(self.bad[:REPORTED_MAX])
+        assert sum(self.excused.values()) <= EXCUSED_MAX * self.count, self.excused
+
+
+def test_generated_expressions(stores):
+    generator = random.Random(SEED)
+    expressions = Generator(generator)
+    verdicts = Verdicts()
+    asked = set()
+    for _ in range(COUNT):
+        expression = expressions.expression()
+        asked.update(re.findall(r"[a-z_0-9]+", str(expression)))
+        route, parameters = question(generator)
+        verdicts.add(expression, lambda text: compare(stores, text, route, parameters),
+                     lambda text, what: undefined(stores, text, what, route, parameters))
+    verdicts.check()
+    assert asked >= {*FUNCTIONS, *AGGREGATIONS} or COUNT < 3000, {*FUNCTIONS, *AGGREGATIONS} - asked
+
+
+# ---- Texts ----------------------------------------------------------------------------------------------------------
+
+def difference_of_texts(stores, text):
+    """Of format_query: the same errors, the same text but for the breaks that Prometheus puts into long lines."""
+    (expected_status, expected), (got_status, got) = [store.ask("format_query", query=text) for store in stores]
+    if expected_status != got_status or message(expected) != message(got):
+        return f"{expected_status} {expected}, got {got_status} {got}"
+    if expected_status == 200 and re.sub(r"\s", "", expected["data"]) != re.sub(r"\s", "", got["data"]):
+        return f"{expected['data']}, got {got['data']}"
+    if expected_status == 200 and "\n" not in expected["data"] and expected["data"] != got["data"]:
+        return f"{expected['data']}, got {got['data']}"
+    return None
+
+
+# Prometheus leaves these words out, and prints +Inf ^ x, which is read as +(Inf ^ x): ours is read as it was.
+LOSES_MEANING = re.compile(r"ignoring \(\) group_|on \(\)|Inf \^")
+
+
+def loses_meaning(text, what):
+    return "what Prometheus prints means something else" if LOSES_MEANING.search(what) else None
+
+
+def test_expressions_are_printed_alike(stores):
+    generator = random.Random(SEED)
+    expressions = Generator(generator)
+    verdicts = Verdicts()
+    for _ in range(COUNT):
+        verdicts.add(expressions.expression(), lambda text: difference_of_texts(stores, text), loses_meaning)
+    verdicts.check()
+
+
+PIECES = ("(", ")", "{", "}", "[", "]", ",", ":", "=", "!=", "=~", "+", "-", "^", "by", "on", "bool", "offset", "@", "5m", "1",
+          "x", "'", '"', "`", "and", "group_left", "start()", "1e", "0x", "Inf", "#", "\\", "é", "\x00", "[5m]", "sum", "rate",
+          "without", "ignoring", "atan2", "NaN", "nan", "5m30", "-5m", "1w1d", " ", "\n", "==", "{}", "__name__", "abs", "1_0")
+TOKEN = re.compile(r"\s+|\w+|.", re.DOTALL)
+
+
+def mutated(generator, text):
+    """The text with one to three tokens taken away, doubled, exchanged or put in."""
+    tokens = TOKEN.findall(text)
+    for _ in range(generator.randint(1, 3)):
+        at, other = generator.randrange(len(tokens)), generator.randrange(len(tokens))
+        generator.choice((lambda: tokens.pop(at) if len(tokens) > 1 else None,
+                          lambda: tokens.insert(at, tokens[other]),
+                          lambda: tokens.insert(at, generator.choice(PIECES)),
+                          lambda: tokens.__setitem__(at, generator.choice(PIECES)),
+                          lambda: tokens.__setitem__(at, tokens[other])))()
+    return "".join(tokens)
+
+
+def test_what_is_no_expression_is_refused_alike(stores):
+    generator = random.Random(SEED)
+    expressions = Generator(generator)
+    verdicts = Verdicts()
+    for _ in range(COUNT):
+        text = mutated(generator, str(expressions.expression()))
+        verdicts.add(text, lambda text: difference_of_texts(stores, text), loses_meaning)
+    verdicts.check()
