@@ -1,10 +1,10 @@
 #include "promql/parse.h"
 
 #include "base/fail.h"
+#include "base/quote.h"
 #include "promql/check.h"
 #include "promql/functions.h"
 #include "promql/parser.h"
-#include "promql/quote.h"
 
 #include <errno.h>
 #include <math.h>

@@ -283,7 +283,7 @@ def difference_of_texts(stores, text):
 
 
 # Prometheus leaves these words out, and prints +Inf ^ x, which is read as +(Inf ^ x): ours is read as it was.
-LOSES_MEANING = re.compile(r"ignoring \(\) group_|on \(\)|Inf \^")
+LOSES_MEANING = re.compile(r'ignoring \(\) group_|on \(\)|Inf \^|__name__=""')
 
 
 # In brackets Prometheus takes any letter for the colon of a subquery, and it takes times of @ that are centuries of

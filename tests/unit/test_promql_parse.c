@@ -1,11 +1,11 @@
 #include "ast_equal.h"
 #include "base/fail.h"
+#include "base/quote.h"
 #include "metric/sample.h"
 #include "promql/functions.h"
 #include "promql/lex.h"
 #include "promql/literal.h"
 #include "promql/parse.h"
-#include "promql/quote.h"
 #include "promql/series_text.h"
 #include "unit/promql_parse_cases.h"
 
