@@ -97,8 +97,6 @@ ELEMENTARY = re.compile(r"\b(a?(cos|sin|tan)h?|atan2|exp|ln|log2|log10|deg|rad)\
 # What makes last bits visible.
 VISIBLE = re.compile(r"count_values|quantile|topk|bottomk|[=<>!]=|[<>%]|floor|ceil|round|sgn|changes|resets")
 LOGARITHM = re.compile(r"\b(ln|log2|log10)\b.*\bspe")  # of denormal numbers, in `special`: wrong in Go
-# Where the texts among the arguments are checked before the series are read; in Prometheus after that.
-CHECKED_FIRST = re.compile(r"label_replace|label_join|count_values")
 BOTH_MODIFIERS = re.compile(r"timestamp\(.*( offset .* @ | @ .* offset )")  # in timestamp() Prometheus 2.42 finds nothing
 SUBQUERY = re.compile(r"\[(\w+):(\w*)\]")
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000}
@@ -133,12 +131,24 @@ def agrees_at_each_step(stores, text, parameters):
                    for time_ms in range(start, end + 1, step))
 
 
-def undefined(stores, text, what, route, parameters):
+def has_two_errors(stores, expression, route, parameters):
+    """A part of it alone fails with one of the two messages, in both: parts are not evaluated in Prometheus' order."""
+    def messages(part):
+        return [message(store.ask(route, query=str(part), **parameters)[1]) for store in stores]
+
+    said = set(messages(expression)) - {""}
+    return any(len({*both}) == 1 and both[0] in said for both in map(messages, expression.below()))
+
+
+def undefined(stores, expression, what, route, parameters):
     """Why a difference is none; None if it is one."""
-    if what.startswith("error ") and (CHECKED_FIRST.search(text) or route == "query_range"):
+    text = str(expression)
+    if what.startswith("error ") and (route == "query_range" or has_two_errors(stores, expression, route, parameters)):
         return "which of two errors is said; over a range Prometheus goes from step to step"
     if route == "query_range" and FIXED_PARAMETER.search(text) and agrees_at_each_step(stores, text, parameters):
         return "a parameter that changes, of what does not"
+    if may_miss_all_steps(text):
+        return "a fixed value past the end of a subquery"
     if what.startswith(("error ", "status ", "type ")):
         return None
     if len(ELEMENTARY.findall(text)) > 1 or (ELEMENTARY.search(text) and VISIBLE.search(text)):
@@ -147,8 +157,6 @@ def undefined(stores, text, what, route, parameters):
         return "logarithms of denormal numbers"
     if BOTH_MODIFIERS.search(text):
         return "timestamp(x offset D @ T)"
-    if may_miss_all_steps(text):
-        return "a fixed value past the end of a subquery"
     if UNORDERED.search(text) and BY_ORDER.search(text):
         return "the order of equals"
     for reason, pattern in RANGE_ONLY if route == "query_range" else ():
@@ -205,9 +213,18 @@ def difference(expected, got, equal):
     return None
 
 
-def order(answer):
-    """The values of an instant vector, one after the other: which of equal ones comes first is not defined."""
-    return [series["value"][1] for series in answer["data"]["result"]]
+STARTS_ORDERED = re.compile("sort|topk|bottomk")
+
+
+def order(answer, text, route):
+    """What is defined of the order of series: over a range they are sorted by labels; at an instant these functions sort by
+    values, and which of equal ones comes first is open."""
+    data = answer[1]["data"]
+    if route == "query_range":
+        return [json.dumps(series["metric"]) for series in data["result"]]
+    if STARTS_ORDERED.match(text) and data["resultType"] == "vector":
+        return [series["value"][1] for series in data["result"]]
+    return []
 
 
 # ---- Questions ------------------------------------------------------------------------------------------------------
@@ -231,19 +248,14 @@ def question(generator):
     return "query_range", {"start": f"{time_ms / 1000:.3f}", "end": f"{end_ms / 1000:.3f}", "step": f"{step_ms / 1000:.3f}"}
 
 
-STARTS_ORDERED = re.compile("sort|topk|bottomk")  # of these an instant answer's series have an order
-
-
 def compare(stores, text, route, parameters):
     answers = [store.ask(route, query=text, **parameters) for store in stores]
-    equal = near if SUMS.search(text) or ELEMENTARY.search(text) else same
-    what = difference(*answers, equal)
-    if not what and route == "query" and STARTS_ORDERED.match(text) and answers[0][0] == 200 and \
-            answers[0][1]["data"]["resultType"] == "vector":
-        left, right = (order(answer) for _, answer in answers)
-        if not all(map(equal, left, right)):
-            what = f"order {left}, got {right}"
-    return what
+    what = difference(*answers, near if SUMS.search(text) or ELEMENTARY.search(text) else same)
+    if what or answers[0][0] != 200:
+        return what
+    left, right = (order(answer, text, route) for answer in answers)
+    equal = near if route == "query" else same
+    return None if all(map(equal, left, right)) else f"order {left[:5]}, got {right[:5]}"
 
 
 class Verdicts:
@@ -253,16 +265,16 @@ class Verdicts:
         self.count, self.bad, self.excused = 0, [], collections.Counter()
 
     def add(self, expression, compared, excuse, asked=""):
-        """compared(text) says what differs, excuse(text, that) why it may; wrong ones are made small. asked: how."""
+        """compared(text) says what differs, excuse(expression, that) why it may; wrong ones are made small. asked: how."""
         def wrong(smaller):
             what = compared(str(smaller))
-            return what is not None and excuse(str(smaller), what) is None
+            return what is not None and excuse(smaller, what) is None
 
         self.count += 1
         what = compared(str(expression))
         if what is None:
             return
-        reason = excuse(str(expression), what)
+        reason = excuse(expression, what)
         if reason:
             self.excused[reason] += 1
             return
@@ -284,7 +296,7 @@ def test_generated_expressions(stores):
         asked.update(re.findall(r"[a-z_0-9]+", str(expression)))
         route, parameters = question(generator)
         verdicts.add(expression, lambda text: compare(stores, text, route, parameters),
-                     lambda text, what: undefined(stores, text, what, route, parameters), f"{route} {parameters}")
+                     lambda part, what: undefined(stores, part, what, route, parameters), f"{route} {parameters}")
     verdicts.check()
     assert stores[0].full >= FULL_MIN * COUNT
     assert asked >= {*FUNCTIONS, *AGGREGATIONS} or COUNT < COUNT_USUAL, {*FUNCTIONS, *AGGREGATIONS} - asked
@@ -313,8 +325,9 @@ LOSES_MEANING = re.compile(r'ignoring \(\) group_|on \(\)|Inf \^|__name__=""')
 TAKES_MORE = re.compile(r"unexpected colon|timestamp out of bounds for @")
 
 
-def undefined_text(text, what):
+def undefined_text(expression, what):
     """As undefined, of what format_query answers."""
+    del expression
     if LOSES_MEANING.search(what):
         return "what Prometheus prints means something else"
     return "Prometheus takes more" if TAKES_MORE.search(what) else None
