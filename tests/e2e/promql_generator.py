@@ -37,7 +37,7 @@ DEPTH = 4
 
 
 class Node:
-    """A piece of an expression: its type and its parts, which are texts and nodes."""
+    """A piece of an expression: its type (of an "option" what may be left out) and its parts, which are texts and nodes."""
 
     def __init__(self, kind, *parts):
         self.kind, self.parts = kind, parts
@@ -57,12 +57,11 @@ class Node:
         """Trees with one node less or simpler, the largest steps first."""
         yield from (node for node in self.below() if node.kind == self.kind)
         for i, part in enumerate(self.parts):
-            if isinstance(part, Node):
-                for simpler in part.smaller():
-                    yield Node(self.kind, *self.parts[:i], simpler, *self.parts[i + 1:])
-            if part == "":
+            if not isinstance(part, Node):
                 continue
-            if self.kind == "selector" or (isinstance(part, Node) and part.kind == "option"):
+            for simpler in part.smaller():
+                yield Node(self.kind, *self.parts[:i], simpler, *self.parts[i + 1:])
+            if part.kind == "option":
                 yield Node(self.kind, *self.parts[:i], *self.parts[i + 1:])
 
 
@@ -88,8 +87,8 @@ class Generator:
 
     def pattern(self, family, name):
         safe = [value for value in (self.value(family, name), self.value(family, name)) if value.isalnum()] or ["a:1"]
-        return self.pick(("|".join(safe), ".*", ".*", ".+", ".+", safe[0][0] + ".*", "", ".*" + safe[-1][-1], "[a-m].*", "(a|b):1", ".",
-                          "(?i:" + safe[0].upper() + ")", "v\\d", "^" + safe[0] + "$", "|" + safe[0]))
+        return self.pick(("|".join(safe), ".*", ".*", ".+", ".+", safe[0][0] + ".*", "", ".*" + safe[-1][-1], "[a-m].*",
+                          "(a|b):1", ".", "(?i:" + safe[0].upper() + ")", "v\\d", "^" + safe[0] + "$", "|" + safe[0]))
 
     def matcher(self, family):
         own = list(FAMILIES[family]) or ["job"]

@@ -202,7 +202,8 @@ def difference(expected, got, equal):
     if len(right) != len(got["result"]):
         return "a series twice"
     if left.keys() != right.keys():
-        return f"series: only expected {sorted(left.keys() - right.keys())[:3]}, only got {sorted(right.keys() - left.keys())[:3]}"
+        return (f"series: only expected {sorted(left.keys() - right.keys())[:3]}, "
+                f"only got {sorted(right.keys() - left.keys())[:3]}")
     for key, samples in left.items():
         if samples.keys() != right[key].keys():
             return (f"steps of {key}: only expected {sorted(samples.keys() - right[key].keys())[:3]}, "

@@ -570,39 +570,6 @@ static void series_are_read(void **state)
         assert_int_equal(series_text_parse(str_from(bad[i]), &error, &series), -EINVAL);
 }
 
-static void literals_are_quoted_and_unquoted(void **state)
-{
-    (void)state;
-    static const struct {
-        struct str literal, bytes, printed;
-    } cases[] = {
-        {{"\"a\\tb\"", 6}, {"a\tb", 3}, {"\"a\\tb\"", 6}},
-        {{"'\\''", 4}, {"'", 1}, {"\"'\"", 3}},
-        {{"`\\n`", 4}, {"\\n", 2}, {"\"\\\\n\"", 5}},
-        {{"\"\\xff\\u20ac\"", 12}, {"\xff\xe2\x82\xac", 4}, {"\"\\xff\xe2\x82\xac\"", 9}},
-        {{"\"\\u200b\\u00a0\\U0010ffff\"", 24},
-         {"\xe2\x80\x8b\xc2\xa0\xf4\x8f\xbf\xbf", 9},
-         {"\"\\u200b\\u00a0\\U0010ffff\"", 24}},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char bytes[64];
-        size_t len;
-        CLEANUP(buf_done) struct buf printed = BUF_INIT(KIB);
-        assert_int_equal(quote_undo(cases[i].literal, bytes, &len), 0);
-        assert_true(str_equal(str_of(bytes, len), cases[i].bytes));
-        quote_print(cases[i].bytes, &printed);
-        assert_true(str_equal(buf_view(&printed), cases[i].printed));
-    }
-    static const char *const bad[] = {"",         "\"",          "\"a",       "'a\"",     "\"\\q\"",  "\"\\\"",
-                                      "\"\\x4\"", "\"\\ud800\"", "\"\\400\"", "\"a\nb\"", "\"a\"b\"", "`a`b`",
-                                      "a"};
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        char bytes[64];
-        size_t len;
-        assert_int_equal(quote_undo(str_from(bad[i]), bytes, &len), -EINVAL);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,7 +593,6 @@ int main(void)
         cmocka_unit_test(numbers_and_durations),
         cmocka_unit_test(keywords_are_known_in_any_case),
         cmocka_unit_test(series_are_read),
-        cmocka_unit_test(literals_are_quoted_and_unquoted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
