@@ -35,86 +35,65 @@ double quantile_of_sorted(double q, const double *values, size_t count)
 /* ---- topk, bottomk -------------------------------------------------------------------------------------------------
  */
 
-struct candidate {
-    double value;
-    size_t series;
-};
-
 struct ranking {
     struct eval *eval;
     const struct grid *grid;
     const struct ast *ast;
     struct vector vector;
     struct groups groups;
-    struct candidate *heap; /* the k best so far, the worst of them first */
+    struct place *heap; /* the k best series so far, the worst of them first */
     size_t heap_count;
     double *param; /* k per step */
 };
 
-/* The better candidate comes first in the answer; NaN is the worst in both directions, and of equals the earlier series
- * is the better. */
-static bool is_better(const struct ranking *ranking, const struct candidate *a, const struct candidate *b)
+/* The order of Go's heap in Prometheus: NaN is below everything, another NaN too. Which of equal values are kept and
+ * where they stand follows from this and from how the heap is kept, so both are as there. */
+static bool is_below(const struct ranking *ranking, const struct place *a, const struct place *b)
 {
-    if (isnan(a->value) || isnan(b->value)) {
-        if (isnan(a->value) != isnan(b->value))
-            return isnan(b->value);
-        return a->series < b->series;
-    }
-    if (a->value == b->value)
-        return a->series < b->series;
-    return ranking->ast->aggregate.op == AGG_TOPK ? a->value > b->value : a->value < b->value;
+    if (isnan(a->value))
+        return true;
+    return ranking->ast->aggregate.op == AGG_TOPK ? a->value < b->value : a->value > b->value;
 }
 
-static void swap_candidates(struct candidate *a, struct candidate *b)
+static void swap_places(struct place *a, struct place *b)
 {
-    struct candidate kept = *a;
+    struct place kept = *a;
     *a = *b;
     *b = kept;
 }
 
-static void sift_down(struct ranking *ranking, size_t at, size_t count)
+static void heap_push(struct ranking *ranking, struct place place)
 {
-    struct candidate *heap = ranking->heap;
-    for (;;) {
-        size_t worst = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++)
-            if (is_better(ranking, &heap[worst], &heap[child]))
-                worst = child;
-        if (worst == at)
-            return;
-        swap_candidates(&heap[at], &heap[worst]);
-        at = worst;
-    }
-}
-
-static void offer(struct ranking *ranking, struct candidate candidate, size_t k)
-{
-    struct candidate *heap = ranking->heap;
-    if (ranking->heap_count == k) {
-        if (!is_better(ranking, &candidate, &heap[0]))
-            return;
-        heap[0] = candidate;
-        sift_down(ranking, 0, k);
-        return;
-    }
+    struct place *heap = ranking->heap;
     size_t at = ranking->heap_count++;
-    heap[at] = candidate;
-    while (at > 0 && is_better(ranking, &heap[(at - 1) / 2], &heap[at])) {
-        swap_candidates(&heap[at], &heap[(at - 1) / 2]);
+    heap[at] = place;
+    while (at > 0 && is_below(ranking, &heap[at], &heap[(at - 1) / 2])) {
+        swap_places(&heap[at], &heap[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
 }
 
-/* Takes the worst from the top to the end until the best stands first. */
-static int sort_heap(struct ranking *ranking)
+static void heap_pop(struct ranking *ranking)
 {
-    int error = 0;
-    for (size_t count = ranking->heap_count; count > 1 && error == 0; count--) {
-        swap_candidates(&ranking->heap[0], &ranking->heap[count - 1]);
-        sift_down(ranking, 0, count - 1);
-        error = eval_work(ranking->eval, 1);
+    struct place *heap = ranking->heap;
+    heap[0] = heap[--ranking->heap_count];
+    for (size_t at = 0, child; (child = 2 * at + 1) < ranking->heap_count; at = child) {
+        if (child + 1 < ranking->heap_count && is_below(ranking, &heap[child + 1], &heap[child]))
+            child++;
+        if (!is_below(ranking, &heap[child], &heap[at]))
+            return;
+        swap_places(&heap[at], &heap[child]);
     }
-    return error;
+}
+
+static void offer(struct ranking *ranking, struct place place, size_t k)
+{
+    if (ranking->heap_count == k) {
+        if (!is_below(ranking, &ranking->heap[0], &place))
+            return;
+        heap_pop(ranking);
+    }
+    heap_push(ranking, place);
 }
 
 /* Leaves of a group's series at this step the k best filled; they stand in the heap, in order. */
@@ -132,11 +111,12 @@ static int rank_step(struct ranking *ranking, size_t group, size_t step)
             continue;
         series->present[step / 64] &= ~bit;
         if (k > 0)
-            offer(ranking, (struct candidate){series->values[step], member}, k);
+            offer(ranking, (struct place){series->values[step], member}, k);
     }
-    error = error < 0 ? error : sort_heap(ranking);
+    bool down = ranking->ast->aggregate.op == AGG_TOPK;
+    error = error < 0 ? error : places_sort(ranking->eval, ranking->heap, ranking->heap_count, down);
     for (size_t i = 0; i < ranking->heap_count; i++)
-        ranking->vector.series[ranking->heap[i].series].present[step / 64] |= bit;
+        ranking->vector.series[ranking->heap[i].index].present[step / 64] |= bit;
     return error;
 }
 
@@ -180,7 +160,7 @@ static int ranking_emit(struct ranking *ranking, struct sink *sink)
         }
         /* At one step the order is part of the answer. */
         for (size_t i = 0; steps == 1 && i < ranking->heap_count; i++) {
-            int error = sink->emit(sink, &ranking->vector.series[ranking->heap[i].series]);
+            int error = sink->emit(sink, &ranking->vector.series[ranking->heap[i].index]);
             if (error < 0)
                 return error;
         }
@@ -194,9 +174,9 @@ static int ranking_run(struct ranking *ranking, struct sink *sink)
     ranking->param = eval_scalar(ranking->eval, ranking->grid, ast->aggregate.param);
     if (!ranking->param)
         return -1;
-    int error = check_k(ranking);
+    int error = eval_vector(ranking->eval, ranking->grid, ast->aggregate.inner, &ranking->vector);
     if (error == 0)
-        error = eval_vector(ranking->eval, ranking->grid, ast->aggregate.inner, &ranking->vector);
+        error = check_k(ranking);
     if (error < 0)
         return error;
     ranking->heap = budget_array(ranking->eval->budget, ranking->vector.count, sizeof(*ranking->heap));

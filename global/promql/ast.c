@@ -1,9 +1,9 @@
 #include "promql/ast.h"
 
 #include "base/fail.h"
+#include "base/quote.h"
 #include "metric/sample.h"
 #include "promql/functions.h"
-#include "promql/quote.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,9 +1,12 @@
 #include "promql/check.h"
 
+#include "base/quote.h"
 #include "promql/functions.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#define SHOWN_BYTES_MAX (4 * KIB) /* of a value in an error; a longer one is cut */
 
 /* The rules and their order are those of checkAST in promql/parser/parse.go: children first, then the node; the first
  * error is kept and ends the walk. */
@@ -170,6 +173,15 @@ static int check_subquery(struct ast *ast, struct promql_error *ret_error)
     return -EINVAL;
 }
 
+static int fail_two_names(const struct ast *ast, struct str second, struct promql_error *ret_error)
+{
+    CLEANUP(buf_done) struct buf quoted = BUF_INIT(SHOWN_BYTES_MAX);
+    quote_print(second, &quoted);
+    promql_error_set(ret_error, ast->position, "metric name must not be set twice: \"" STR_FMT "\" or " STR_FMT,
+                     STR_ARG(ast->selector.name), STR_ARG(buf_view(&quoted)));
+    return -EINVAL;
+}
+
 static int check_selector(struct ast *ast, struct promql_error *ret_error)
 {
     const struct matcher *matchers = ast->selector.matchers;
@@ -179,10 +191,7 @@ static int check_selector(struct ast *ast, struct promql_error *ret_error)
         for (size_t i = 0; i + 1 < count; i++) {
             if (!str_equal(matchers[i].name, STR(LABEL_NAME)))
                 continue;
-            promql_error_set(ret_error, ast->position,
-                             "metric name must not be set twice: \"" STR_FMT "\" or \"" STR_FMT "\"",
-                             STR_ARG(ast->selector.name), STR_ARG(matchers[i].value));
-            return -EINVAL;
+            return fail_two_names(ast, matchers[i].value, ret_error);
         }
         return 0;
     }

@@ -1,7 +1,7 @@
 #include "promql/error.h"
 
+#include "base/quote.h"
 #include "base/utf8.h"
-#include "promql/quote.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 
 struct promql_error {
     struct ast_position position;
-    char text[1024]; /* two label sets may stand in it; Prometheus' wording where it has one */
+    char text[1024]; /* Prometheus' wording where it has one */
 };
 
 /* Fills the error; a text too long is cut. */

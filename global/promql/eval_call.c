@@ -83,11 +83,6 @@ int call_absent(struct eval *eval, const struct grid *grid, const struct ast *as
 /* ---- sort ----------------------------------------------------------------------------------------------------------
  */
 
-struct place {
-    double value;
-    size_t index; /* keeps the order of equal values */
-};
-
 static int ascending(const void *a, const void *b)
 {
     const struct place *left = a;
@@ -107,6 +102,11 @@ static int descending(const void *a, const void *b)
     return plain ? ascending(b, a) : ascending(a, b);
 }
 
+int places_sort(struct eval *eval, struct place *places, size_t count, bool down)
+{
+    return eval_sort(eval, places, count, sizeof(*places), down ? descending : ascending);
+}
+
 /* An order means something at one step only; over a range Prometheus leaves it undefined. */
 int call_sort(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
@@ -121,8 +121,7 @@ int call_sort(struct eval *eval, const struct grid *grid, const struct ast *ast,
         return eval_fail_memory(eval, ast);
     for (size_t i = 0; i < vector.count; i++)
         places[i] = (struct place){vector.series[i].values[0], i};
-    bool down = ast->call.function->id == FUNCTION_SORT_DESC;
-    error = eval_sort(eval, places, vector.count, sizeof(*places), down ? descending : ascending);
+    error = places_sort(eval, places, vector.count, ast->call.function->id == FUNCTION_SORT_DESC);
     if (error < 0)
         return error;
     for (size_t i = 0; i < vector.count; i++) {

@@ -120,3 +120,9 @@ double quantile_of_sorted(double q, const double *values, size_t count);
 typedef int eval_order_fn(const void *a, const void *b);
 MUST_CHECK int eval_sort(struct eval *eval, void *items, size_t count, size_t size, eval_order_fn *order);
 MUST_CHECK int eval_sort_values(struct eval *eval, double *values, size_t count); /* ascending, NaN first */
+struct place {
+    double value;
+    size_t index; /* of its series: equal values stay in this order */
+};
+/* Ascending or descending; NaN last in both. */
+MUST_CHECK int places_sort(struct eval *eval, struct place *places, size_t count, bool down);

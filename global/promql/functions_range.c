@@ -1,6 +1,9 @@
 #include "promql/functions_range.h"
 
 #include <math.h>
+#include <stdio.h>
+
+#define FACTOR_TEXT_BYTES 352 /* the largest double in full */
 
 /* Prometheus 2.42, promql/functions.go: results are to be equal to the last bits, so the order of operations and the
  * places of compensated sums are its own. */
@@ -181,16 +184,29 @@ static int range_predict_linear(struct window *window, double *ret_value)
     return 1;
 }
 
+/* A factor must lie between 0 and 1; NaN passes, as in Prometheus. */
+static int check_factor(const struct window *window, const char *name, const char *symbol, double factor)
+{
+    char text[FACTOR_TEXT_BYTES];
+    if (!(factor <= 0 || factor >= 1))
+        return 0;
+    if (isinf(factor))
+        snprintf(text, sizeof(text), "%s", factor > 0 ? "+Inf" : "-Inf");
+    else
+        snprintf(text, sizeof(text), "%f", factor);
+    return eval_fail(window->eval, PROMQL_EXECUTION, window->ast, "invalid %s factor. Expected: 0 < %s < 1, got: %s",
+                     name, symbol, text);
+}
+
 static int range_holt_winters(struct window *window, double *ret_value)
 {
     double smoothing = window->args[0];
     double trend = window->args[1];
-    if (smoothing <= 0 || smoothing >= 1)
-        return eval_fail(window->eval, PROMQL_EXECUTION, window->ast,
-                         "invalid smoothing factor. Expected: 0 < sf < 1, got: %f", smoothing);
-    if (trend <= 0 || trend >= 1)
-        return eval_fail(window->eval, PROMQL_EXECUTION, window->ast,
-                         "invalid trend factor. Expected: 0 < tf < 1, got: %f", trend);
+    int error = check_factor(window, "smoothing", "sf", smoothing);
+    if (error == 0)
+        error = check_factor(window, "trend", "tf", trend);
+    if (error < 0)
+        return error;
     if (window->count < 2)
         return 0;
     double before = 0;

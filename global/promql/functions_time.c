@@ -6,6 +6,8 @@
 #include <math.h>
 
 #define DAY_S 86400
+/* Go's calendar counts seconds from the first of January of the year -292277022399, modulo 2^64: so far before 1970. */
+#define GO_EPOCH_S UINT64_C(9223372028715321600)
 
 int call_time(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
@@ -106,7 +108,7 @@ struct date {
     int64_t seconds; /* of the day */
 };
 
-/* As Go converts on amd64: what does not fit is the smallest number. Its remainder keeps the calendar within int64. */
+/* As Go converts on amd64: what does not fit is the smallest number. */
 static int64_t seconds_of(double value)
 {
     if (!(value >= -9223372036854775808.0 && value < 9223372036854775808.0))
@@ -117,12 +119,9 @@ static int64_t seconds_of(double value)
 /* Howard Hinnant's days-to-civil: years begin in March, so that the leap day is the last of its year. */
 static struct date date_of(double value)
 {
-    int64_t seconds = seconds_of(value);
-    struct date date = {.days = seconds / DAY_S, .seconds = seconds % DAY_S};
-    if (date.seconds < 0) {
-        date.seconds += DAY_S;
-        date.days--;
-    }
+    uint64_t since_go_epoch = (uint64_t)seconds_of(value) + GO_EPOCH_S;
+    struct date date = {.days = (int64_t)(since_go_epoch / DAY_S) - (int64_t)(GO_EPOCH_S / DAY_S),
+                        .seconds = (int64_t)(since_go_epoch % DAY_S)};
     int64_t shifted = date.days + 719468;
     int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
     int64_t day_of_era = shifted - era * 146097;

@@ -1,6 +1,6 @@
 #include "promql/label_set.h"
 
-#include "promql/quote.h"
+#include "base/quote.h"
 
 bool label_set_has(const struct ast_names *names, struct str name)
 {

@@ -1,6 +1,6 @@
 #include "promql/literal.h"
 
-#include "promql/quote.h"
+#include "base/quote.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,10 +1,10 @@
 #include "promql/parse.h"
 
 #include "base/fail.h"
+#include "base/quote.h"
 #include "promql/check.h"
 #include "promql/functions.h"
 #include "promql/parser.h"
-#include "promql/quote.h"
 
 #include <errno.h>
 #include <math.h>
@@ -308,7 +308,7 @@ static struct ast *parse_range(struct parser *parser, struct ast *ast)
         problem = "ranges only allowed for vector selectors";
     else if (ast->offset_ms != 0)
         problem = "no offset modifiers allowed before range";
-    else if (ast->at != AT_NONE)
+    else if (ast->at == AT_TIME) /* start() and end() pass, as in Prometheus */
         problem = "no @ modifiers allowed before range";
     if (problem)
         return parser_fail(parser, (struct ast_position){bracket.start, parser->last_end}, "%s", problem);

@@ -1,8 +1,8 @@
 #include "promql/parser.h"
 
+#include "base/quote.h"
 #include "promql/literal.h"
 #include "promql/parse.h"
-#include "promql/quote.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -173,6 +173,8 @@ static struct labels *result_labels(const struct match *match, const struct labe
                               : label_set_drop(labels, &ast->binary.matching, false);
     for (size_t i = 0; i < ast->binary.include.count; i++) {
         struct str name = ast->binary.include.items[i];
+        if (ast->binary.return_bool && str_equal(name, STR(LABEL_NAME)))
+            continue; /* what is 0 or 1 has no name, asked for or not */
         struct labels *with = label_set_with(labels, name, labels_get(one, name));
         if (!with) {
             eval_fail(match->eval, PROMQL_EXECUTION, ast, "a series would have more than %d labels", LABELS_MAX);

@@ -1,7 +1,7 @@
 #include "metric/selector.h"
 #include "base/arena.h"
 #include "base/fail.h"
-#include "base/utf8.h"
+#include "base/quote.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -57,81 +57,35 @@ static struct str take_name(struct parse *parse, bool colon)
 
 /* ---- strings ---- */
 
-static int hex_digit(char byte)
+/* The literal that begins at the quote: up to its twin that no backslash hides; empty where there is none. */
+static struct str find_literal(struct str text, char quote)
 {
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
-/* \ooo, \xhh, \uhhhh, \Uhhhhhhhh: digits of `base`; -1 when they are not there. */
-static int64_t take_code(struct parse *parse, unsigned digits, unsigned base)
-{
-    int64_t code = 0;
-    for (unsigned i = 0; i < digits; i++, parse->at++) {
-        int digit = parse->at < parse->text.len ? hex_digit(parse->text.ptr[parse->at]) : -1;
-        if (digit < 0 || (unsigned)digit >= base)
-            return -1;
-        code = code * base + digit;
+    for (size_t end = 1; end < text.len && (text.ptr[end] != '\n' || quote == '`'); end++) {
+        if (text.ptr[end] == quote)
+            return str_of(text.ptr, end + 1);
+        if (text.ptr[end] == '\\' && quote != '`')
+            end++;
     }
-    return code;
-}
-
-/* Behind a backslash: as Go's strconv.Unquote, which PromQL goes by. Returns how many bytes it made, or -EINVAL. */
-static int take_escape(struct parse *parse, char quote, char *out)
-{
-    static const char letters[] = "abfnrtv\\", bytes[] = "\a\b\f\n\r\t\v\\";
-    size_t start = parse->at - 1;
-    char byte = parse->at < parse->text.len ? parse->text.ptr[parse->at++] : 0;
-    const char *letter = byte ? strchr(letters, byte) : NULL;
-    if (letter || byte == quote) {
-        *out = letter ? bytes[letter - letters] : quote;
-        return 1;
-    }
-    int64_t code = -1;
-    bool is_byte = byte == 'x' || (byte >= '0' && byte <= '7');
-    if (byte == 'x') {
-        code = take_code(parse, 2, 16);
-    } else if (is_byte) {
-        parse->at--;
-        code = take_code(parse, 3, 8);
-    } else if (byte == 'u' || byte == 'U') {
-        code = take_code(parse, byte == 'u' ? 4 : 8, 16);
-    }
-    if (code < 0 || (is_byte && code > 0xff) || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return fail_at(parse, start, "a backslash in a string that begins nothing known");
-    if (!is_byte)
-        return (int)utf8_encode((uint32_t)code, out);
-    *out = (char)code;
-    return 1;
+    return STR_NULL;
 }
 
 static int take_string(struct parse *parse, struct str *ret_text)
 {
     char quote = peek(parse);
-    size_t start = parse->at, len = 0;
     if (quote != '"' && quote != '\'' && quote != '`')
-        return fail_at(parse, start, "expected a string in quotes");
-    char *out = arena_alloc(&parse->owner->arena, parse->text.len - start); /* never longer than its source */
-    for (parse->at++; parse->at < parse->text.len;) {
-        char byte = parse->text.ptr[parse->at++];
-        if (byte == quote) {
-            *ret_text = str_of(out, len);
-            return str_is_utf8(*ret_text) ? 0 : fail_at(parse, start, "the string is not UTF-8");
-        }
-        if (byte == '\n' && quote != '`')
-            break;
-        if (byte != '\\' || quote == '`') {
-            out[len++] = byte;
-            continue;
-        }
-        int made = take_escape(parse, quote, out + len);
-        if (made < 0)
-            return made;
-        len += (size_t)made;
-    }
-    return fail_at(parse, start, "the string has no end");
+        return fail_at(parse, parse->at, "expected a string in quotes");
+    struct str literal = find_literal(str_of(parse->text.ptr + parse->at, parse->text.len - parse->at), quote);
+    if (literal.len == 0)
+        return fail_at(parse, parse->at, "the string has no end");
+    char *out = arena_alloc(&parse->owner->arena, literal.len);
+    size_t len = 0;
+    if (quote_undo(literal, out, &len) < 0)
+        return fail_at(parse, parse->at, "a backslash in the string begins nothing known");
+    *ret_text = str_of(out, len);
+    if (!str_is_utf8(*ret_text))
+        return fail_at(parse, parse->at, "the string is not UTF-8");
+    parse->at += literal.len;
+    return 0;
 }
 
 /* ---- matchers ---- */

@@ -1,6 +1,5 @@
 """Blocks on disk against Prometheus 2.42 itself, and against a writer that shares nothing with ours: what we write they
 read, sample by sample, and what they write we read. build/tests/test_block writes and prints blocks."""
-import contextlib
 import importlib.util
 import json
 import math
@@ -8,13 +7,13 @@ import os
 import random
 import re
 import shutil
-import socket
 import struct
 import urllib.parse
 
 import pytest
 
-from harness import BIN, ROOT, Process, fetch, run, wait_until
+from harness import BIN, ROOT, fetch, run
+from prometheus import needs_prometheus, prometheus
 
 TEST_BLOCK = os.path.join(os.path.dirname(os.path.abspath(BIN)), "tests", "test_block")
 MKBLOCK = os.path.join(os.environ.get("TRIBUTARY_SHARED") or os.path.join(ROOT, "..", "shared"), "conformance", "mkblock.py")
@@ -22,8 +21,6 @@ STALE_BITS = 0x7FF0000000000002
 SEGMENT_HEADER_BYTES = 8
 
 pytestmark = pytest.mark.skipif(not os.access(TEST_BLOCK, os.X_OK), reason=f"not built: {TEST_BLOCK}")
-needs_prometheus = pytest.mark.skipif(not (shutil.which("promtool") and shutil.which("prometheus")),
-                                      reason="no prometheus and promtool on this machine")
 
 
 def double_of(bits):
@@ -113,29 +110,6 @@ def test_promtool_reads_every_sample(ours, copied):
         got = dumped[parse_key(series)]
         assert [time_ms for time_ms, _ in got] == [time_ms for time_ms, _ in samples]
         assert all(same_value(text, bits) for (_, text), (_, bits) in zip(got, samples)), series
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-@contextlib.contextmanager
-def prometheus(data, tmp_path):
-    """A server over a data directory: its address, once it is ready."""
-    config = tmp_path / "prometheus.yml"
-    config.write_text("global: {}\n")
-    address = f"127.0.0.1:{free_port()}"
-    server = Process("prometheus", ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}",
-                                    "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}",
-                                    "--web.enable-admin-api"], str(tmp_path / "prometheus.log"))
-    server.start()
-    try:
-        wait_until(lambda: fetch(f"http://{address}/-/ready")[0] == 200, what="a ready Prometheus")
-        yield address
-    finally:
-        server.stop()
 
 
 @needs_prometheus

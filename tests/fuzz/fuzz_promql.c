@@ -1,4 +1,6 @@
-/* The parser of PromQL: whatever it accepts must print, and what it prints must parse and print the same. */
+/* The parser of PromQL: whatever it accepts must print, and what it prints must parse to the same tree, and print the
+ * same. */
+#include "ast_equal.h"
 #include "promql/parse.h"
 #include "promql/series_text.h"
 
@@ -54,6 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (promql_parse(buf_view(&once), &error, &second) < 0)
         abort();
     if (ast_print(promql_expression_root(second), &twice) < 0 || !str_equal(buf_view(&once), buf_view(&twice)))
+        abort();
+    if (!ast_equal(promql_expression_root(first), promql_expression_root(second)))
         abort();
     return 0;
 }

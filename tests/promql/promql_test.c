@@ -1,4 +1,5 @@
-/* Runs test scripts of PromQL against a real store: promql-test FILE...
+/* Runs test scripts of PromQL against a real store: promql-test [--whole] FILE...
+ * With --whole every function, operator and aggregation must be in an evaluation that succeeds.
  *
  * The language is that of Prometheus' own scripts (promql/testdata), each command with its lines up to an empty one:
  *   clear                                    a new store
@@ -7,9 +8,12 @@
  *   eval_ordered instant at TIME EXPRESSION  the same, in this order
  *   eval_fail instant at TIME EXPRESSION     must fail; a line "expected_fail_message TEXT" says what the error holds
  *   eval range from TIME to TIME step STEP EXPRESSION   then lines "{labels} values", _ where there is none
- * Each instant evaluation is run as the middle step of a range too. Lines that begin with # are comments. */
+ * Each instant evaluation is run as the middle step of a range too, and both again at other times with all of the
+ * expression fixed to its time by @ (at_variant.h). Lines that begin with # are comments. */
+#include "at_variant.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "coverage.h"
 #include "promql/eval.h"
 #include "promql/series_text.h"
 #include "store/store.h"
@@ -35,6 +39,7 @@ struct script {
     uint32_t line;   /* of the one read last, from 1 */
     struct store *store;
     struct clock *clock;
+    struct coverage *coverage; /* of what passed and did not have to fail */
     uint32_t passed, failed;
 };
 
@@ -358,6 +363,8 @@ static struct promql_result *evaluate(struct script *script, const struct comman
     struct promql_result *result = NULL;
     if (promql_eval(&query, &error, &result) != PROMQL_OK)
         buf_append_text(ret_error, error.text);
+    else
+        coverage_add(script->coverage, promql_expression_root(expression));
     return result;
 }
 
@@ -387,16 +394,45 @@ static bool run_once(struct script *script, const struct command *command, struc
     return false;
 }
 
+/* At an instant, and as a step of a range. */
+static bool run_twice(struct script *script, struct command *command, struct buf *ret_why)
+{
+    command->range_mode = false;
+    if (!run_once(script, command, ret_why))
+        return false;
+    if (command->step_ms > 0 || command->fail || command->ordered)
+        return true;
+    command->range_mode = true;
+    if (run_once(script, command, ret_why))
+        return true;
+    buf_append_text(ret_why, "\n    (as a step of a range; at an instant it is as expected)");
+    return false;
+}
+
+static bool run_at_other_times(struct script *script, const struct command *command, struct buf *ret_why)
+{
+    CLEANUP(buf_done) struct buf text = BUF_INIT(TEXT_BYTES_MAX);
+    if (command->step_ms > 0 || !at_variant_print(command->expression, command->start_ms, &text))
+        return true;
+    int64_t times_ms[AT_VARIANT_TIMES];
+    at_variant_times(command->start_ms, times_ms);
+    struct command variant = *command;
+    variant.expression = buf_view(&text);
+    for (size_t i = 0; i < AT_VARIANT_TIMES; i++) {
+        variant.start_ms = variant.end_ms = times_ms[i];
+        if (run_twice(script, &variant, ret_why))
+            continue;
+        buf_printf(ret_why, "\n    (evaluated at %" PRId64 " ms as " STR_FMT ")", times_ms[i],
+                   STR_ARG(variant.expression));
+        return false;
+    }
+    return true;
+}
+
 static void run_command(struct script *script, struct command *command)
 {
     CLEANUP(buf_done) struct buf why = BUF_INIT(TEXT_BYTES_MAX);
-    bool good = run_once(script, command, &why);
-    if (good && command->step_ms == 0 && !command->fail && !command->ordered) {
-        command->range_mode = true;
-        good = run_once(script, command, &why);
-        if (!good)
-            buf_append_text(&why, "\n    (as a step of a range; at an instant it is as expected)");
-    }
+    bool good = run_twice(script, command, &why) && run_at_other_times(script, command, &why);
     if (good) {
         script->passed++;
         return;
@@ -492,32 +528,42 @@ static void read_file(const char *path, struct buf *ret_text)
     fclose(file);
 }
 
-static void run_file(const char *path, struct clock *clock, uint32_t *passed, uint32_t *failed)
+static void run_file(struct script *script)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(FILE_BYTES_MAX);
-    read_file(path, &text);
-    struct script script = {.path = path, .rest = buf_view(&text), .clock = clock};
-    new_store(&script);
+    read_file(script->path, &text);
+    script->rest = buf_view(&text);
+    new_store(script);
     struct str line;
-    while (next_line(&script, &line))
+    while (next_line(script, &line))
         if (line.len > 0)
-            run_line(&script, line);
-    store_free(script.store);
-    *passed += script.passed;
-    *failed += script.failed;
+            run_line(script, line);
+    store_free(script->store);
 }
 
 int main(int argc, char **argv)
 {
     uint32_t passed = 0;
     uint32_t failed = 0;
-    if (argc < 2) {
-        fprintf(stderr, "usage: promql-test FILE...\n");
+    struct coverage coverage = {0};
+    bool whole = argc > 1 && strcmp(argv[1], "--whole") == 0;
+    int first = whole ? 2 : 1;
+    if (argc <= first) {
+        fprintf(stderr, "usage: promql-test [--whole] FILE...\n");
         return 2;
     }
     CLEANUP(clock_freep) struct clock *clock = clock_simulated_new(0);
-    for (int i = 1; i < argc; i++)
-        run_file(argv[i], clock, &passed, &failed);
+    for (int i = first; i < argc; i++) {
+        struct script script = {.path = argv[i], .clock = clock, .coverage = &coverage};
+        run_file(&script);
+        passed += script.passed;
+        failed += script.failed;
+    }
+    if (whole) {
+        CLEANUP(buf_done) struct buf text = BUF_INIT(TEXT_BYTES_MAX);
+        failed += coverage_missing(&coverage, &text);
+        printf(STR_FMT, STR_ARG(buf_view(&text)));
+    }
     printf("%" PRIu32 " passed, %" PRIu32 " failed\n", passed, failed);
     return failed > 0;
 }

@@ -10,6 +10,8 @@ struct promql_case {
 /* clang-format off: a case a line */
 static const struct promql_case promql_valid_cases[] = {
     {"1000000", "1e+06"},
+    {"x @ end() [5m]", "x[5m] @ end()"},
+    {"x @ start() [5m] offset 1m", "x[5m] @ start() offset 1m"},
     {"1e21", "1e+21"},
     {"123456789", "1.23456789e+08"},
     {"0.00001", "1e-05"},
@@ -302,6 +304,7 @@ static const struct promql_case promql_invalid_cases[] = {
     {"x @ starts()", "1:5: unexpected identifier \"starts\" in @, expected timestamp"},
     {"x @ -Inf", "1:1: timestamp out of bounds for @ modifier: -Inf"},
     {"x @ NaN", "1:1: timestamp out of bounds for @ modifier: NaN"},
+    {"a{__name__=~\"\\\\d\"}", "1:1: metric name must not be set twice: \"a\" or \"\\\\d\""},
     {"a{__name__=\"b\"}", "1:1: metric name must not be set twice: \"a\" or \"b\""},
     {"x\n+\n$", "3:1: unexpected character: '$'"},
     {"\"a\" == bool \"b\"", "1:1: binary expression must contain only scalar and instant vector types"},

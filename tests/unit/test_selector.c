@@ -65,10 +65,11 @@ static void errors_have_a_place(void **state)
     refuse("{a:b=\"a\"}", 2, "expected one of");
     refuse("{job=a}", 5, "in quotes");
     refuse("{job=\"a}", 5, "has no end");
+    refuse("{job=\"a\\\"}", 5, "has no end");
     refuse("{job=\"a\nb\"}", 5, "has no end");
-    refuse("{job=\"a\\q\"}", 7, "backslash");
+    refuse("{job=\"a\\q\"}", 5, "backslash");
     refuse("{job=\"\\xff\"}", 5, "not UTF-8");
-    refuse("{job=\"\\ud800\"}", 6, "backslash");
+    refuse("{job=\"\\ud800\"}", 5, "backslash");
     refuse("{job=\"a\" b=\"c\"}", 9, "comma");
     refuse("{job=\"a\"", 8, "comma");
     refuse("{job=~\"(\"}", 6, "");
