@@ -15,7 +15,7 @@
 #define CONNECTIONS_PER_ADDRESS_MAX 1024
 #define REJECTS_BYTES_MAX           (64 * MIB)
 /* Windows further ahead of our clock are kept in the log, not in the store. */
-#define AHEAD_MAX_MS        (10 * 60 * INT64_C(1000))
+#define AHEAD_MAX_MS        COVERAGE_AHEAD_MS
 #define SERIES_MAX          20000000
 #define REFUSAL_LOG_MS      60000
 #define STATUS_BYTES_MAX    (16 * MIB)
@@ -32,6 +32,7 @@
 #define SNAPSHOT_PAUSE_MS      (60 * INT64_C(1000))
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
+#define COVERAGE_FILE   "coverage"
 
 struct daemon *global_daemon(struct global *global)
 {
@@ -41,6 +42,11 @@ struct daemon *global_daemon(struct global *global)
 struct store *global_store(struct global *global)
 {
     return global->store;
+}
+
+struct coverage *global_coverage(struct global *global)
+{
+    return global->coverage;
 }
 
 static int64_t now_ms(const struct global *global)
@@ -81,10 +87,23 @@ static const struct http_route routes[] = {
 
 /* ---- The way of a batch ---- */
 
+static void cover(struct global *global, const struct spool_batch *batch, struct str bytes, int64_t heard_ms)
+{
+    /* What the head or blocks have was taken, whatever the clock says now. */
+    bool stored = batch->id <= global->replay_from;
+    struct coverage_batch taken = {.id = batch->id, .bytes = bytes, .heard_ms = heard_ms};
+    taken.oldest_ms = stored ? INT64_MIN : now_ms(global) - global->config->head.age_max_ms;
+    if (batch->is_gap)
+        coverage_take_gap(global->coverage, batch);
+    else
+        coverage_take(global->coverage, &taken);
+}
+
 /* From the receiver, when the batch is on disk. */
 static int accept_batch(void *arg, const struct spool_batch *batch, struct str bytes)
 {
     struct global *global = arg;
+    cover(global, batch, bytes, now_ms(global));
     if (batch->is_gap)
         return 0;
     int result = ingest_batch(global->ingest, spool_layouts(global->log), batch->id, bytes, now_ms(global));
@@ -93,6 +112,8 @@ static int accept_batch(void *arg, const struct spool_batch *batch, struct str b
         log_error("batch %llu of " STR_FMT "/" STR_FMT " is in the log but cannot be read: %s",
                   (unsigned long long)batch->seq, STR_ARG(batch->source.datacenter), STR_ARG(batch->source.secondary),
                   strerror(-result));
+    if (result < 0)
+        coverage_lose(global->coverage, batch);
     return result;
 }
 
@@ -100,13 +121,14 @@ static int accept_batch(void *arg, const struct spool_batch *batch, struct str b
 static int replay_batch(void *arg, const struct spool_batch *batch, struct str bytes, struct layout_table *layouts)
 {
     struct global *global = arg;
-    if (batch->is_gap)
-        return 0;
-    coverage_note(global->coverage, &batch->source, batch->window_end_ms, batch->window_end_ms);
-    if (batch->id <= global->replay_from)
+    if (batch->id > coverage_position(global->coverage))
+        cover(global, batch, bytes, batch->window_end_ms);
+    if (batch->is_gap || batch->id <= global->replay_from)
         return 0; /* the head has it from its snapshot */
     if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
         global->replayed_batches++;
+    else
+        coverage_lose(global->coverage, batch);
     return 0;
 }
 
@@ -120,6 +142,18 @@ static void refused(void *arg, struct str source, const char *reason)
 
 /* ---- Upkeep ---- */
 
+/* The bytes were taken on the loop. Until they are on disk the log keeps what they are made of. */
+static void save_coverage(struct global *global)
+{
+    CLEANUP_FREE char *path = mem_printf("%s/" COVERAGE_FILE, global->config->data_dir);
+    const struct buf *bytes = &global->coverage_bytes;
+    int result = bytes->full ? -EFBIG : file_write_whole(global->seams.fs, path, bytes->data, bytes->len);
+    if (result < 0)
+        log_warn("%s: not written, the log is kept longer for it: %s", path, strerror(-result));
+    else
+        global->coverage_saved = global->coverage_position;
+}
+
 /* In the background thread. */
 static void work(void *arg)
 {
@@ -128,6 +162,7 @@ static void work(void *arg)
         int result = store_snapshot(global->store, buf_view(&global->rows));
         if (result < 0 && result != -ECANCELED)
             log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+        save_coverage(global);
     }
     global->work_more = store_work(global->store);
 }
@@ -142,13 +177,16 @@ static bool begin_snapshot(struct global *global)
     global->snapshot_records = stats.records_total;
     buf_reset(&global->rows);
     ingest_save(global->ingest, &global->rows);
+    buf_reset(&global->coverage_bytes);
+    coverage_save(global->coverage, &global->coverage_bytes, &global->coverage_position);
     return true;
 }
 
 static void settle(struct global *global)
 {
     store_upkeep(global->store, coverage_solid_ms(global->coverage));
-    spool_drop_before(global->log, store_log_needed(global->store));
+    if (!global->working)
+        spool_drop_before(global->log, MIN(store_log_needed(global->store), global->coverage_saved + 1));
 }
 
 static bool is_snapshot_due(const struct global *global)
@@ -188,16 +226,27 @@ static void start_work(struct global *global)
     global->working = executor_submit(global->background, global->seams.loop, work, work_done, global) == 0;
 }
 
+/* Of what is stored or may still be. */
+static int64_t oldest_ms(const struct global *global)
+{
+    struct store_stats head;
+    struct blocks_stats blocks;
+    store_stats(global->store, &head);
+    blocks_stats(store_blocks(global->store), &blocks);
+    int64_t accepted_ms = now_ms(global) - global->config->head.age_max_ms;
+    return MIN(MIN(head.min_time_ms, blocks.min_time_ms), accepted_ms);
+}
+
 static void upkeep(void *arg)
 {
     struct global *global = arg;
-    coverage_update(global->coverage, global->receiver);
     settle(global);
     start_work(global);
     if (++global->upkeeps % PRUNE_EVERY_UPKEEPS != 0)
         return;
     ingest_sweep(global->ingest, now_ms(global));
     store_prune(global->store);
+    coverage_forget(global->coverage, oldest_ms(global));
 }
 
 /* ---- Parts ---- */
@@ -220,6 +269,22 @@ static void store_event(void *arg, const char *text)
 {
     (void)arg;
     log_warn("%s", text);
+}
+
+/* Without its file all is known that the log tells. */
+static void open_coverage(struct global *global, uint64_t log_end)
+{
+    CLEANUP_FREE char *path = mem_printf("%s/" COVERAGE_FILE, global->config->data_dir);
+    struct blocks_stats blocks;
+    blocks_stats(store_blocks(global->store), &blocks);
+    bool has_data = blocks.served + blocks.damaged > 0 || log_end > 1;
+    global->coverage = coverage_new(loop_clock(global->seams.loop));
+    int result = coverage_load(global->coverage, global->seams.fs, path, has_data);
+    coverage_log_ends(global->coverage, log_end);
+    if (result < 0 && has_data)
+        log_warn("%s: %s; what sources told before the log begins is not known", path, strerror(-result));
+    global->coverage_saved = coverage_position(global->coverage);
+    buf_init(&global->coverage_bytes, COVERAGE_FILE_BYTES_MAX);
 }
 
 static int make_store(struct global *global, char ret_error[static 512])
@@ -251,7 +316,7 @@ static int make_store(struct global *global, char ret_error[static 512])
     }
     global->ingest = ingest_new(global->store);
     ingest_load(global->ingest, buf_view(&rows), now_ms(global));
-    global->coverage = coverage_new(loop_clock(global->seams.loop));
+    open_coverage(global, options.log_end);
     struct api_options api = {.store = global->store,
                               .clock = loop_clock(global->seams.loop),
                               .limits = {.samples_max = (uint64_t)global->config->query.samples_max,
@@ -259,7 +324,8 @@ static int make_store(struct global *global, char ret_error[static 512])
                                          .timeout_ms = global->config->query.timeout_ms,
                                          .lookback_ms = global->config->query.lookback_delta_ms},
                               .concurrency_max = global->config->query.concurrency,
-                              .coverage = coverage_warnings,
+                              .coverage = coverage_write,
+                              .coverage_sources = coverage_write_sources,
                               .coverage_arg = global->coverage};
     global->context.api = api_new(&api);
     global->background =
@@ -274,6 +340,7 @@ static int open_log(struct global *global, char ret_error[static 512])
     struct spool_options options = {
         .dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX, .layout_cache_bytes_max = LAYOUT_CACHE_BYTES_MAX};
     int result = spool_open(&global->seams, &options, replay_batch, global, &global->log);
+    coverage_loaded(global->coverage);
     if (result == -EBUSY)
         snprintf(ret_error, 512, "data_dir %s: another process uses it", global->config->data_dir);
     else if (result < 0)
@@ -449,6 +516,7 @@ static void snapshot_at_end(struct global *global)
     int result = store_snapshot(global->store, buf_view(&global->rows));
     if (result < 0)
         log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+    save_coverage(global);
 }
 
 void global_free(struct global *global)
@@ -466,6 +534,7 @@ void global_free(struct global *global)
     if (global->log)
         snapshot_at_end(global);
     buf_done(&global->rows);
+    buf_done(&global->coverage_bytes);
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);

@@ -1,7 +1,7 @@
 #pragma once
 /* Private to global/: what a global is made of. */
 #include "api/api.h"
-#include "coverage.h"
+#include "coverage/coverage.h"
 #include "global.h"
 #include "hop/receiver.h"
 #include "ingest.h"
@@ -23,7 +23,9 @@ struct global {
     struct buf rows;           /* of ingest, for the snapshot that is being written */
     int64_t snapshot_ms;       /* when the last one was begun, */
     uint64_t snapshot_records; /* and how many had been taken in by then */
-    uint64_t replay_from;      /* what the log has up to here is not replayed */
+    struct buf coverage_bytes; /* for its file, written with the snapshot: what the log has up to the position */
+    uint64_t coverage_position, coverage_saved;
+    uint64_t replay_from; /* what the log has up to here is not replayed */
     struct http_server *server;
     struct loop_timer upkeep;
     struct log_limit refusals;

@@ -2,10 +2,11 @@
 #include "api/params.h"
 #include "api/request.h"
 #include "base/fail.h"
+#include "promql/reach.h"
 
 #include <errno.h>
 
-#define MATCH_SETS_MAX 64      /* match[] of one request; a dashboard sends one or two */
+#define MATCH_SETS_MAX PROMQL_REACH_SELECTORS_MAX /* match[] of one request; a dashboard sends one or two */
 #define STRINGS_MAX    1000000 /* names or values of one answer; a fleet's largest label has some 100,000 */
 #define CUT_WARNING    "results truncated due to limit"
 
@@ -85,15 +86,25 @@ static void fail_select(struct api_request *request, int error)
         request_fail(request, API_INTERNAL, "select: %s", strerror(-error));
 }
 
-/* Damaged blocks, those that were found by this very request among them, and sources that are behind. Without an end
- * the answer is as good as what is there now. */
+/* Damaged blocks, those that were found by this very request among them, and what sources lack. Without an end the
+ * answer is as good as what is there now; without a start what is there now is all that is asked for. */
 static void cover(struct answer *answer, const struct api_request *request, const struct scope *scope)
 {
     int64_t now_ms = clock_wall_ms(request->api->options.clock);
     struct blocks *blocks = store_blocks(request->api->options.store);
     if (blocks)
         blocks_warnings(blocks, scope->range.start_ms, scope->range.end_ms, &answer->warnings);
-    answer_cover(answer, request, scope->range.start_ms, MIN(scope->range.end_ms, now_ms));
+    struct promql_reach reach = {.count = scope->count};
+    for (size_t i = 0; i < scope->count; i++)
+        reach.selectors[i] = promql_expression_root(scope->expressions[i]);
+    struct coverage_range range = {.start_ms = scope->range.start_ms, .end_ms = MIN(scope->range.end_ms, now_ms)};
+    if (scope->count > 0) {
+        range.touches = promql_reaches_datacenter;
+        range.arg = &reach;
+    }
+    if (range.start_ms == -PARAMS_TIME_MS_MAX)
+        range.start_ms = range.end_ms - request->api->options.limits.lookback_ms;
+    answer_cover(answer, request, &range);
 }
 
 /* ---- Series ---- */

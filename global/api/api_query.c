@@ -2,6 +2,7 @@
 #include "api/request.h"
 #include "base/fail.h"
 #include "metric/sample.h"
+#include "promql/reach.h"
 
 #define SECONDS_TEXT_BYTES 32 /* a sign, 17 digits, a point, three digits */
 /* [seconds,"value"] */
@@ -166,6 +167,15 @@ static void fail_evaluation(struct api_request *request, enum promql_failure fai
     request_fail(request, outcomes[failure], "%s", error->text);
 }
 
+/* Of all that the expression looks at: with its ranges and offsets, and the datacenters that its selectors allow. */
+static void cover(struct answer *answer, const struct api_request *request, const struct promql_query *query)
+{
+    struct promql_reach reach;
+    promql_reach(query, &reach);
+    const struct coverage_range range = {reach.start_ms, reach.end_ms, promql_reaches_datacenter, &reach};
+    answer_cover(answer, request, &range);
+}
+
 static void send_result(struct api_request *request, const struct promql_query *query,
                         const struct promql_result *result)
 {
@@ -179,7 +189,7 @@ static void send_result(struct api_request *request, const struct promql_query *
     json_object_end(&answer.json);
     for (size_t i = 0; i < promql_result_warning_count(result); i++)
         answer_warn(&answer, promql_result_warning(result, i));
-    answer_cover(&answer, request, query->start_ms, query->end_ms);
+    cover(&answer, request, query);
     answer_send(&answer, request);
 }
 

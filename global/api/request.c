@@ -9,7 +9,8 @@
 
 #define ERROR_BYTES_MAX    (16 * KIB) /* of an error's answer */
 #define WARNINGS_BYTES_MAX (64 * KIB)
-#define WAIT_SLICE_MS      100 /* between looks at whether the client still waits */
+#define COVERAGE_BYTES_MAX (16 * MIB) /* some 4 KiB for each datacenter that lacks much */
+#define WAIT_SLICE_MS      100        /* between looks at whether the client still waits */
 
 static const struct {
     const char *type;
@@ -222,17 +223,21 @@ void answer_begin(struct answer *answer, const struct api_request *request)
 {
     answer->body = BUF_INIT(request->api->options.limits.bytes_max);
     answer->warnings = BUF_INIT(WARNINGS_BYTES_MAX);
+    answer->infos = BUF_INIT(WARNINGS_BYTES_MAX);
+    answer->coverage = BUF_INIT(COVERAGE_BYTES_MAX);
     json_begin(&answer->json, &answer->body);
     json_object(&answer->json);
     json_field_text(&answer->json, "status", "success");
     json_key(&answer->json, "data");
 }
 
-void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms)
+void answer_cover(struct answer *answer, const struct api_request *request, const struct coverage_range *range)
 {
     const struct api_options *options = &request->api->options;
+    struct json_writer json;
+    json_begin(&json, &answer->coverage);
     if (options->coverage)
-        options->coverage(options->coverage_arg, start_ms, end_ms, &answer->warnings);
+        options->coverage(options->coverage_arg, range, &json, &answer->warnings);
 }
 
 void answer_warn(struct answer *answer, const char *text)
@@ -261,12 +266,12 @@ void answer_time(struct json_writer *json, const char *key, int64_t time_ms)
         json_null(json);
 }
 
-static void write_warnings(struct answer *answer)
+static void write_lines(struct answer *answer, const char *key, const struct buf *lines)
 {
-    struct str rest = buf_view(&answer->warnings);
+    struct str rest = buf_view(lines);
     if (rest.len == 0)
         return;
-    json_key(&answer->json, "warnings");
+    json_key(&answer->json, key);
     json_array(&answer->json);
     while (rest.len > 0) {
         size_t end = str_find(rest, '\n');
@@ -279,7 +284,12 @@ static void write_warnings(struct answer *answer)
 
 void answer_send(struct answer *answer, struct api_request *request)
 {
-    write_warnings(answer);
+    write_lines(answer, "warnings", &answer->warnings);
+    write_lines(answer, "infos", &answer->infos);
+    if (answer->coverage.len > 0 && !answer->coverage.full) {
+        json_key(&answer->json, "coverage");
+        json_raw(&answer->json, buf_view(&answer->coverage));
+    }
     json_object_end(&answer->json);
     if (answer->body.full) {
         request_fail(request, API_EXECUTION, "the answer is larger than %zu bytes", answer->body.bytes_max);
@@ -293,4 +303,6 @@ void answer_done(struct answer *answer)
 {
     buf_done(&answer->body);
     buf_done(&answer->warnings);
+    buf_done(&answer->infos);
+    buf_done(&answer->coverage);
 }

@@ -62,11 +62,13 @@ MUST_CHECK bool request_timeout(struct api_request *request);
 struct answer {
     struct buf body;
     struct buf warnings; /* a line each, with \n */
+    struct buf infos;    /* the same: what is no loss, but good to know */
+    struct buf coverage; /* JSON; empty: nothing is said of it */
     struct json_writer json;
 };
 void answer_begin(struct answer *answer, const struct api_request *request);
-/* Adds what the range lacks to the warnings: sources that are behind. */
-void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms);
+/* How complete the range is, and what it lacks among the warnings. */
+void answer_cover(struct answer *answer, const struct api_request *request, const struct coverage_range *range);
 void answer_warn(struct answer *answer, const char *text);
 void answer_labels(struct answer *answer, const struct labels *labels); /* an object */
 /* A field of milliseconds since 1970; null for what is none: at or past +-PARAMS_TIME_MS_MAX. */
