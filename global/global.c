@@ -281,10 +281,14 @@ static void open_coverage(struct global *global, uint64_t log_end)
     global->coverage = coverage_new(loop_clock(global->seams.loop));
     int result = coverage_load(global->coverage, global->seams.fs, path, has_data);
     coverage_log_ends(global->coverage, log_end);
+    buf_init(&global->coverage_bytes, COVERAGE_FILE_BYTES_MAX);
     if (result < 0 && has_data)
         log_warn("%s: %s; what sources told before the log begins is not known", path, strerror(-result));
     global->coverage_saved = coverage_position(global->coverage);
-    buf_init(&global->coverage_bytes, COVERAGE_FILE_BYTES_MAX);
+    if (result < 0 && !has_data) { /* from the first day on, so that one that is not there has been lost */
+        coverage_save(global->coverage, &global->coverage_bytes, &global->coverage_position);
+        save_coverage(global);
+    }
 }
 
 static int make_store(struct global *global, char ret_error[static 512])
