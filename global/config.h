@@ -45,6 +45,7 @@ struct global_config {
         int64_t concurrency;
         uint64_t memory_bytes_max;
         int64_t lookback_delta_ms;
+        bool widen_ranges;
     } query;
 };
 

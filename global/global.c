@@ -327,6 +327,7 @@ static int make_store(struct global *global, char ret_error[static 512])
                                          .bytes_max = global->config->query.memory_bytes_max,
                                          .timeout_ms = global->config->query.timeout_ms,
                                          .lookback_ms = global->config->query.lookback_delta_ms},
+                              .widen_ranges = global->config->query.widen_ranges,
                               .concurrency_max = global->config->query.concurrency,
                               .coverage = coverage_write,
                               .coverage_sources = coverage_write_sources,

@@ -12,6 +12,7 @@ struct api_options {
     struct store *store;
     struct clock *clock;
     struct promql_limits limits; /* of each query; bytes_max is also the ceiling of an answer */
+    bool widen_ranges;           /* of queries that do not say */
     int64_t concurrency_max;     /* queries that run at once; others wait, within their timeout */
     /* coverage_write, coverage_write_sources and their argument. NULL: nothing is known. */
     void (*coverage)(void *arg, const struct coverage_range *range, struct json_writer *json, struct buf *warnings);

@@ -189,6 +189,8 @@ static void send_result(struct api_request *request, const struct promql_query *
     json_object_end(&answer.json);
     for (size_t i = 0; i < promql_result_warning_count(result); i++)
         answer_warn(&answer, promql_result_warning(result, i));
+    for (size_t i = 0; i < promql_result_info_count(result); i++)
+        answer_info(&answer, promql_result_info(result, i));
     cover(&answer, request, query);
     answer_send(&answer, request);
 }
@@ -215,7 +217,7 @@ static void evaluate(struct api_request *request, struct promql_query *query)
     query->cancelled = request_is_cancelled;
     query->cancelled_arg = request;
     if (!request_duration(request, "lookback_delta", query->limits.lookback_ms, &query->limits.lookback_ms) ||
-        !request_timeout(request))
+        !request_timeout(request) || !request_bool(request, "widen", api->options.widen_ranges, &query->widen_ranges))
         return;
     if (query->limits.lookback_ms <= 0)
         query->limits.lookback_ms = api->options.limits.lookback_ms;

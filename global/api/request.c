@@ -207,6 +207,18 @@ bool request_time(struct api_request *request, const char *name, int64_t fallbac
     return false;
 }
 
+bool request_bool(struct api_request *request, const char *name, bool fallback, bool *ret_value)
+{
+    struct str text = request_text(request, name);
+    bool is_true = str_equal(text, STR("true")) || str_equal(text, STR("1"));
+    if (text.len > 0 && !is_true && !str_equal(text, STR("false")) && !str_equal(text, STR("0"))) {
+        request_fail_parameter(request, name, "\"" STR_FMT "\" is neither true nor false", STR_ARG(text));
+        return false;
+    }
+    *ret_value = text.len > 0 ? is_true : fallback;
+    return true;
+}
+
 bool request_timeout(struct api_request *request)
 {
     int64_t timeout_ms;
@@ -244,6 +256,12 @@ void answer_warn(struct answer *answer, const char *text)
 {
     buf_append_text(&answer->warnings, text);
     buf_append_byte(&answer->warnings, '\n');
+}
+
+void answer_info(struct answer *answer, const char *text)
+{
+    buf_append_text(&answer->infos, text);
+    buf_append_byte(&answer->infos, '\n');
 }
 
 void answer_labels(struct answer *answer, const struct labels *labels)

@@ -54,6 +54,7 @@ MUST_CHECK bool request_duration(struct api_request *request, const char *name, 
 /* required: without a fallback. */
 MUST_CHECK bool request_time_required(struct api_request *request, const char *name, int64_t *ret_ms);
 MUST_CHECK bool request_time(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms);
+MUST_CHECK bool request_bool(struct api_request *request, const char *name, bool fallback, bool *ret_value);
 /* timeout, at most the configured one. */
 MUST_CHECK bool request_timeout(struct api_request *request);
 
@@ -70,6 +71,7 @@ void answer_begin(struct answer *answer, const struct api_request *request);
 /* How complete the range is, and what it lacks among the warnings. */
 void answer_cover(struct answer *answer, const struct api_request *request, const struct coverage_range *range);
 void answer_warn(struct answer *answer, const char *text);
+void answer_info(struct answer *answer, const char *text);
 void answer_labels(struct answer *answer, const struct labels *labels); /* an object */
 /* A field of milliseconds since 1970; null for what is none: at or past +-PARAMS_TIME_MS_MAX. */
 void answer_time(struct json_writer *json, const char *key, int64_t time_ms);

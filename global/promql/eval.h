@@ -27,7 +27,8 @@ struct promql_query {
     struct store *store;
     const struct promql_expression *expression;
     int64_t start_ms, end_ms;
-    int64_t step_ms; /* 0: instant, start = end */
+    int64_t step_ms;   /* 0: instant, start = end */
+    bool widen_ranges; /* those too short for the samples there are: docs/downsampling.md */
     struct promql_limits limits;
     struct clock *clock; /* for the timeout */
     bool (*cancelled)(void *arg);
@@ -51,3 +52,6 @@ uint64_t promql_result_samples(const struct promql_result *result); /* read from
 /* Notes for the answer's warnings, each once. */
 size_t promql_result_warning_count(const struct promql_result *result);
 const char *promql_result_warning(const struct promql_result *result, size_t index);
+/* The same for its infos. */
+size_t promql_result_info_count(const struct promql_result *result);
+const char *promql_result_info(const struct promql_result *result, size_t index);

@@ -3,6 +3,7 @@
 #include "promql/functions.h"
 #include "promql/functions_range.h"
 #include "promql/label_set.h"
+#include "promql/notes.h"
 #include "promql/source.h"
 
 struct range_call {
@@ -18,6 +19,7 @@ struct range_call {
     size_t head, capacity;
     struct promql_series series;
     struct sink *next;
+    bool is_short; /* some series had samples, and no value */
 };
 
 #define RING_SAMPLES_MIN 64
@@ -76,7 +78,7 @@ static int range_series(struct scan *scan, struct labels *labels, struct source 
 {
     struct range_call *call = CONTAINER_OF(scan, struct range_call, scan);
     struct window *window = &call->window;
-    bool any = false;
+    bool any = false, seen = false;
     series_clear(&call->series, call->grid->steps);
     window->count = call->head = 0;
     for (size_t step = 0; step < call->grid->steps; step++) {
@@ -87,6 +89,7 @@ static int range_series(struct scan *scan, struct labels *labels, struct source 
             return error;
         if (window->count == 0)
             continue;
+        seen = true;
         window->step_time_ms = grid_time_ms(call->grid, step);
         for (size_t i = 0; i < WINDOW_ARGS_MAX && call->args[i]; i++)
             window->args[i] = call->args[i][step];
@@ -102,6 +105,7 @@ static int range_series(struct scan *scan, struct labels *labels, struct source 
         if (error < 0)
             return error;
     }
+    call->is_short |= seen && !any;
     return any ? emit_range(call, labels) : 0;
 }
 
@@ -184,11 +188,17 @@ static int range_run(struct range_call *call, const struct ast *ast)
     int error = eval_args(call, ast, &matrix);
     if (error < 0)
         return error;
+    struct ast wide;
+    matrix = notes_widen(call->eval, call->grid, ast, matrix, &wide);
     if (ast->call.function->id == FUNCTION_ABSENT_OVER_TIME)
-        return range_absent(call, matrix);
-    if (call->keep_name || ast_has_one_name(matrix))
-        return scan_matrix(call, matrix);
-    return range_merged(call, ast, matrix);
+        error = range_absent(call, matrix);
+    else if (call->keep_name || ast_has_one_name(matrix))
+        error = scan_matrix(call, matrix);
+    else
+        error = range_merged(call, ast, matrix);
+    if (error == 0)
+        notes_tell(call->eval, call->grid, ast, matrix, call->is_short);
+    return error;
 }
 
 int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)

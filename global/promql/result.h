@@ -3,7 +3,7 @@
 #include "promql/eval.h"
 #include "promql/vector.h"
 
-#define RESULT_WARNINGS_MAX 32 /* notes of one answer: enough for people, bounded for damaged stores */
+#define RESULT_NOTES_MAX 32 /* of either kind of one answer: enough for people, bounded for damaged stores */
 
 struct promql_result {
     struct budget budget; /* of everything below; blocks know it by address */
@@ -11,8 +11,10 @@ struct promql_result {
     struct promql_value value;
     size_t steps;
     uint64_t samples;
-    char *warnings[RESULT_WARNINGS_MAX];
-    size_t warning_count;
+    struct result_notes {
+        char *items[RESULT_NOTES_MAX];
+        size_t count;
+    } warnings, infos;
 };
 
 struct promql_result *promql_result_new(uint64_t bytes_max);
