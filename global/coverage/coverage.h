@@ -10,7 +10,7 @@
 #define COVERAGE_ALIVE_MS (15 * 60 * INT64_C(1000))
 /* Windows further ahead of our clock are kept in the log, not in the store. */
 #define COVERAGE_AHEAD_MS (10 * 60 * INT64_C(1000))
-/* Runs of equal windows, 120 bytes each: of all sources, and of each while there are few. */
+/* Runs of equal windows, 150 bytes each: of all sources, and of each while there are few. */
 #define COVERAGE_SPANS_MAX           500000
 #define COVERAGE_SPANS_OF_SOURCE_MAX 1024
 #define COVERAGE_FILE_BYTES_MAX      (256 * MIB)

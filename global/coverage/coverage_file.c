@@ -130,22 +130,13 @@ void coverage_save(struct coverage *coverage, struct buf *out, uint64_t *ret_pos
 
 #define TIME_MS_MAX (INT64_C(1) << 61)
 
-/* Sums and differences of times fit; the ends of int64 say "none". */
-static int64_t get_time(struct reader *reader)
+/* So that sums and differences of times fit. none: what stands for no time there. */
+static int64_t get_time(struct reader *reader, int64_t none)
 {
     int64_t time_ms = (int64_t)reader_le64(reader);
-    if (time_ms != INT64_MIN && time_ms != INT64_MAX && time_ms != INT64_MIN / 2 &&
-        (time_ms <= -TIME_MS_MAX || time_ms >= TIME_MS_MAX))
+    if (time_ms != none && (time_ms <= -TIME_MS_MAX || time_ms >= TIME_MS_MAX))
         reader->bad = true;
-    return time_ms;
-}
-
-static int64_t get_plain_time(struct reader *reader)
-{
-    int64_t time_ms = get_time(reader);
-    if (time_ms <= -TIME_MS_MAX || time_ms >= TIME_MS_MAX)
-        reader->bad = true;
-    return reader->bad ? 0 : time_ms;
+    return reader->bad ? none : time_ms;
 }
 
 static uint64_t get_number(struct reader *reader, uint64_t max)
@@ -218,8 +209,8 @@ static void get_start(struct reader *reader, struct start *start)
     start->epoch = get_number(reader, UINT64_MAX);
     start->teller = (uint32_t)get_number(reader, UINT32_MAX - 1);
     start->began_unseen = reader_byte(reader) != 0;
-    start->first_ms = get_time(reader);
-    start->closed_ms = get_time(reader);
+    start->first_ms = get_time(reader, INT64_MAX);
+    start->closed_ms = get_time(reader, INT64_MIN);
     size_t count = reader_count(reader, RUN_BYTES, START_RUNS_MAX);
     start->runs = mem_array(count, sizeof(*start->runs));
     start->run_capacity = count;
@@ -228,8 +219,8 @@ static void get_start(struct reader *reader, struct start *start)
         run->first = get_number(reader, UINT64_MAX);
         uint64_t more = get_number(reader, UINT64_MAX - MAX(run->first, 1));
         run->last = run->first + more;
-        run->through_ms = get_time(reader);
-        run->before_ms = get_time(reader);
+        run->through_ms = get_time(reader, INT64_MIN);
+        run->before_ms = get_time(reader, INT64_MAX);
         if (run->first == 0 || (i > 0 && run->first - 1 <= start->runs[i - 1].last))
             reader->bad = true;
     }
@@ -239,7 +230,8 @@ static void get_losses(struct reader *reader, struct gaps *losses)
 {
     size_t count = reader_count(reader, GAP_BYTES, HISTORY_LOSSES_MAX);
     for (size_t i = 0; i < count && !reader->bad; i++) {
-        struct gap gap = {.start_ms = get_plain_time(reader), .end_ms = get_plain_time(reader)};
+        struct gap gap = {.start_ms = get_time(reader, 0)};
+        gap.end_ms = get_time(reader, 0);
         gap.reason = (enum gap_reason)reader_byte(reader);
         if (gap.start_ms >= gap.end_ms || gap.reason >= GAP_REASONS)
             reader->bad = true;
@@ -262,12 +254,12 @@ static void get_history(struct coverage *coverage, struct reader *reader)
         reader->bad = true;
         return;
     }
-    history->first_ms = get_time(reader);
-    history->known_ms = get_time(reader);
-    history->lost_ms = get_time(reader);
-    history->closed_ms = get_time(reader);
-    history->heard_ms = get_time(reader);
-    history->settled_ms = get_time(reader);
+    history->first_ms = get_time(reader, INT64_MAX);
+    history->known_ms = get_time(reader, INT64_MIN);
+    history->lost_ms = get_time(reader, INT64_MIN);
+    history->closed_ms = get_time(reader, INT64_MIN);
+    history->heard_ms = get_time(reader, INT64_MIN / 2);
+    history->settled_ms = get_time(reader, INT64_MIN);
     history->window_ms = (uint32_t)get_number(reader, UINT32_MAX);
     history->next_teller = (uint32_t)get_number(reader, UINT32_MAX);
     get_spans(reader, &history->spans);
@@ -290,8 +282,8 @@ static int decode(struct coverage *coverage, struct str bytes)
     if (reader_le64(&reader) != MAGIC)
         return -EBADMSG;
     coverage->position = reader_le64(&reader);
-    coverage->forgot_ms = get_time(&reader);
-    coverage->lost_ms = get_time(&reader);
+    coverage->forgot_ms = get_time(&reader, INT64_MIN);
+    coverage->lost_ms = get_time(&reader, INT64_MIN);
     coverage->word_end = get_number(&reader, COVERAGE_WORDS_MAX);
     for (size_t i = 0; i < coverage->word_end && !reader.bad; i++) {
         struct str word = reader_string(&reader, COVERAGE_WORD_BYTES_MAX);

@@ -39,7 +39,7 @@ struct report {
 
 /* ---- One source ---- */
 
-static struct history_look look_at(struct report *report, const struct history *history)
+static struct history_look look_at(struct report *report, struct history *history)
 {
     memset(report->counts, 0, report->coverage->word_end * sizeof(report->counts[0]));
     struct history_look look = {.start_ms = report->range->start_ms,
@@ -135,7 +135,7 @@ static void add_gaps(struct account *account, const struct history *history, con
     account->missing_count += missing;
 }
 
-static void add_source(struct report *report, struct account *account, const struct history *history)
+static void add_source(struct report *report, struct account *account, struct history *history)
 {
     struct history_look look = look_at(report, history);
     if (look.there) {
@@ -296,7 +296,7 @@ void coverage_write(void *arg, const struct coverage_range *range, struct json_w
 
 /* ---- Each source ---- */
 
-static void write_source(struct report *report, const struct history *history)
+static void write_source(struct report *report, struct history *history)
 {
     struct json_writer *json = report->json;
     struct history_look look = look_at(report, history);

@@ -422,24 +422,26 @@ static void know_gaps(const struct history *history, struct walk *walk)
     }
 }
 
-/* From start to end, span by span; what is behind `closed_ms` is still to come. */
-static void walk_spans(const struct history *history, struct walk *walk, struct gaps *silent)
+/* From start to end, span by span, or many at once where they lie within; what is behind closed_ms is still to come. */
+static void walk_spans(struct history *history, struct walk *walk, struct gaps *silent)
 {
     const struct history_look *look = walk->look;
-    const struct spans *spans = &history->spans;
-    int64_t time_ms = look->start_ms, end_ms = MIN(look->end_ms, history->closed_ms);
+    struct spans *spans = &history->spans;
+    int64_t time_ms = look->start_ms, end_ms = MIN(look->end_ms, history->closed_ms), closed_ms = INT64_MAX;
     size_t at = spans_find(spans, look->start_ms);
     walk->last_expected = at > 0 ? spans->items[at - 1].expected : spans->count > 0 ? spans->items[0].expected : 0;
     uint32_t teller = SPAN_SETTLED;
-    int64_t closed_ms = INT64_MAX;
-    for (; at < spans->count && spans->items[at].start_ms < end_ms; at++) {
-        const struct span *span = &spans->items[at];
+    for (size_t next; at < spans->count && spans->items[at].start_ms < end_ms; at = next) {
+        const struct span *span = &spans->items[at], *block = spans_block(spans, at);
         if (span->teller != teller)
             closed_ms = closed_to(history, teller = span->teller);
+        bool at_once = block && time_ms <= block->start_ms && block->end_ms <= MIN(end_ms, closed_ms);
+        next = at + (at_once ? SPANS_BLOCK : 1);
+        span = at_once ? block : span;
         be_silent(walk, silent, time_ms, span->start_ms);
         int64_t to_ms = MIN(MIN(span->end_ms, end_ms), closed_ms);
         be_told(walk, span, MAX(time_ms, span->start_ms), to_ms);
-        walk->last_expected = span->expected;
+        walk->last_expected = spans->items[next - 1].expected;
         time_ms = MAX(time_ms, to_ms);
     }
     be_silent(walk, silent, time_ms, end_ms);
@@ -465,7 +467,7 @@ static void finish_means(const struct history *history, struct walk *walk)
     }
 }
 
-void history_look(const struct history *history, struct history_look *look)
+void history_look(struct history *history, struct history_look *look)
 {
     int64_t last_ms = last_ms_of(history), ended_ms = history_ended_ms(history);
     look->start_ms = MAX(look->start_ms, MAX(history->first_ms, history->known_ms));

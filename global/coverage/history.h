@@ -91,4 +91,4 @@ struct history_look {
     unsigned restarts; /* starts in the range, but for its first */
     struct gaps gaps;  /* by start; the caller's to gaps_done */
 };
-void history_look(const struct history *history, struct history_look *look);
+void history_look(struct history *history, struct history_look *look);

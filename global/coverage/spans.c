@@ -10,6 +10,7 @@
 void spans_done(struct spans *spans)
 {
     mem_free(spans->items);
+    mem_free(spans->blocks);
     *spans = (struct spans){0};
 }
 
@@ -128,8 +129,15 @@ static void contest(struct spans *spans, struct span *shown, struct span claim)
     }
 }
 
+/* What stands from this index on has changed, or moved. */
+static void unmake_blocks(struct spans *spans, size_t index)
+{
+    spans->block_count = MIN(spans->block_count, index / SPANS_BLOCK);
+}
+
 static void join_around(struct spans *spans, size_t first, size_t last)
 {
+    unmake_blocks(spans, first);
     size_t kept = first;
     for (size_t i = first + 1; i < spans->count; i++) {
         struct span *before = &spans->items[kept], *span = &spans->items[i];
@@ -205,6 +213,7 @@ static bool may_join(const struct span *a, const struct span *b, int64_t coarse_
 static void coarsen(struct spans *spans, size_t count_max, int64_t coarse_ms)
 {
     size_t kept = 0, older = spans->count - count_max / 4;
+    unmake_blocks(spans, 0);
     for (size_t i = 1; i < spans->count; i++) {
         if (i < older && may_join(&spans->items[kept], &spans->items[i], coarse_ms))
             put_together(&spans->items[kept], &spans->items[i]);
@@ -216,6 +225,7 @@ static void coarsen(struct spans *spans, size_t count_max, int64_t coarse_ms)
 
 static void drop_first(struct spans *spans, size_t gone)
 {
+    unmake_blocks(spans, 0);
     memmove(spans->items, spans->items + gone, (spans->count - gone) * sizeof(*spans->items));
     spans->count -= gone;
 }
@@ -242,6 +252,33 @@ void spans_forget(struct spans *spans, int64_t before_ms)
     size_t gone = spans_find(spans, before_ms);
     if (gone > 0)
         drop_first(spans, gone);
-    if (spans->count > 0 && spans->items[0].start_ms < before_ms)
+    if (spans->count > 0 && spans->items[0].start_ms < before_ms) {
         spans->items[0].start_ms = before_ms;
+        unmake_blocks(spans, 0);
+    }
+}
+
+/* ---- Blocks ---- */
+
+static struct span make_block(const struct span *items)
+{
+    struct span block = items[0];
+    for (size_t i = 1; i < SPANS_BLOCK; i++) {
+        if (!may_join(&block, &items[i], INT64_MAX))
+            return (struct span){0};
+        put_together(&block, &items[i]);
+    }
+    return block;
+}
+
+const struct span *spans_block(struct spans *spans, size_t index)
+{
+    size_t number = index / SPANS_BLOCK, whole = spans->count / SPANS_BLOCK;
+    if (index % SPANS_BLOCK != 0 || number >= whole)
+        return NULL;
+    if (spans->block_count < whole)
+        spans->blocks = mem_resize(spans->blocks, whole, sizeof(*spans->blocks));
+    for (; spans->block_count < whole; spans->block_count++)
+        spans->blocks[spans->block_count] = make_block(spans->items + spans->block_count * SPANS_BLOCK);
+    return spans->blocks[number].window_ms > 0 ? &spans->blocks[number] : NULL;
 }

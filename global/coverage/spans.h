@@ -26,9 +26,13 @@ struct span {
 
 #define SPAN_SETTLED 0
 
+#define SPANS_BLOCK  16 /* spans that a look may pass over at one step */
+
 struct spans {
     struct span *items;
     size_t count, capacity;
+    struct span *blocks; /* each puts SPANS_BLOCK spans together; window_ms 0: they cannot be */
+    size_t block_count;  /* made so far; what changes unmakes those from there on */
     /* Of windows that two starts told of, the one not shown: it may grow better with its next part. */
     struct span rivals[SPANS_RIVALS];
     size_t next_rival;
@@ -40,6 +44,9 @@ void span_count(struct span *span, uint8_t word, double count);
 /* The claim of one part of a window (or of some) that lies in [start, end). Of two starts that told of one window the
  * one with more targets that answered is shown, then the newer. */
 void spans_add(struct spans *spans, const struct span *claim);
+/* What SPANS_BLOCK spans from this index on come to; NULL: no block begins here, they are of two starts, or there is
+ * untold time between them. Until the next change. */
+const struct span *spans_block(struct spans *spans, size_t index);
 /* Index of the first span that ends after this time. */
 size_t spans_find(const struct spans *spans, int64_t time_ms);
 /* The teller is known no more: what it told stands. */

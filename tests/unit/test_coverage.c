@@ -6,6 +6,7 @@
 #include "coverage/history.h"
 
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -503,10 +504,38 @@ static void compare_windows(struct rig *rig, const struct model *model)
     }
 }
 
+/* Ranges without a lost window: what stands together is what its windows come to. */
+static int compare_ranges(struct rig *rig, const struct model *model, struct random *random)
+{
+    int compared = 0;
+    for (int i = 0; i < 300; i++) {
+        int first = (int)random_below(random, MODEL_WINDOWS), last = first;
+        double expected = 0, answered = 0, least = INFINITY;
+        for (; last < MODEL_WINDOWS && !model->lost[last] && random_below(random, 100) > 0; last++) {
+            expected += model->expected[last];
+            answered += model->answered[last];
+            least = MIN(least, model->answered[last]);
+        }
+        int windows = last - first;
+        if (windows == 0)
+            continue;
+        double got[3];
+        const char *at = strstr(look_at_windows(rig, first, last), "\"targetsExpected\":");
+        assert_int_equal(sscanf(at, "\"targetsExpected\":%lf,\"targetsAnswered\":%lf,\"targetsAnsweredLeast\":%lf",
+                                &got[0], &got[1], &got[2]),
+                         3);
+        if (fabs(got[0] - expected / windows) > 0.0006 || fabs(got[1] - answered / windows) > 0.0006 || got[2] != least)
+            fail_msg("windows %d to %d: %s", first, last, at);
+        compared += windows > 3 * SPANS_BLOCK;
+    }
+    return compared;
+}
+
 static void any_order_tells_the_same(void **state)
 {
     (void)state;
     static struct model model;
+    int compared = 0;
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct random random;
         struct rig *rig;
@@ -533,8 +562,10 @@ static void any_order_tells_the_same(void **state)
         coverage_save(rig->coverage, &again, &position);
         assert_int_equal(again.len, bytes.len);
         assert_memory_equal(again.data, bytes.data, bytes.len);
+        compared += compare_ranges(rig, &model, &random);
         teardown((void **)&rig);
     }
+    assert_true(compared > 100);
 }
 
 /* What never comes is a gap of the windows it may be of, no whole window is called whole, no other is called lost. */
