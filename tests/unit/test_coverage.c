@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -698,6 +699,35 @@ static void only_datacenters_that_are_touched_are_told(void **state)
     assert_int_equal(rig->warnings.len, 0);
 }
 
+static void *look_again_and_again(void *arg)
+{
+    struct coverage *coverage = arg;
+    for (int i = 0; i < 300; i++) {
+        CLEANUP(buf_done) struct buf out = BUF_INIT(MIB);
+        CLEANUP(buf_done) struct buf warnings = BUF_INIT(MIB);
+        struct coverage_range range = {T0, NOW_MS, NULL, NULL};
+        struct json_writer json;
+        json_begin(&json, &out);
+        if (i % 2 == 0)
+            coverage_write(coverage, &range, &json, &warnings);
+        else
+            coverage_write_sources(coverage, &range, &json);
+        assert_true(out.len > 0);
+    }
+    return NULL;
+}
+
+static void looks_do_not_disturb_what_comes(void **state)
+{
+    struct rig *rig = *state;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, look_again_and_again, rig->coverage), 0);
+    take_whole(rig, "rack-1", 1, 0, 600);
+    coverage_forget(rig->coverage, T0 + 10 * WINDOW_MS);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    expect_part(look_at_windows(rig, 10, 600), "\"complete\":true");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -729,6 +759,7 @@ int main(void)
         TEST(a_damaged_or_absent_file_is_told),
         TEST(solid_is_what_all_that_are_alive_have_told),
         TEST(only_datacenters_that_are_touched_are_told),
+        TEST(looks_do_not_disturb_what_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
