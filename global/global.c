@@ -410,7 +410,10 @@ static const char *needs_restart(const struct global_config *old, const struct g
         return "head";
     if (memcmp(old->blocks.levels_ms, next->blocks.levels_ms, sizeof(old->blocks.levels_ms)) != 0)
         return "blocks.levels";
-    if (memcmp(&old->query, &next->query, sizeof(old->query)) != 0)
+    if (old->query.samples_max != next->query.samples_max || old->query.timeout_ms != next->query.timeout_ms ||
+        old->query.concurrency != next->query.concurrency || old->query.widen_ranges != next->query.widen_ranges ||
+        old->query.memory_bytes_max != next->query.memory_bytes_max ||
+        old->query.lookback_delta_ms != next->query.lookback_delta_ms)
         return "query";
     if (!same_text(old->tls.cert_file, next->tls.cert_file) || !same_text(old->tls.key_file, next->tls.key_file) ||
         !same_text(old->tls.client_ca_file, next->tls.client_ca_file))

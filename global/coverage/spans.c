@@ -68,9 +68,11 @@ static void add_claim(struct span *span, const struct span *claim)
 
 static bool claims_equal(const struct span *a, const struct span *b)
 {
+    for (size_t i = 0; i < SPAN_COUNTS_MAX; i++)
+        if (a->words[i] != b->words[i] || a->counts[i] != b->counts[i])
+            return false;
     return a->teller == b->teller && a->window_ms == b->window_ms && a->expected == b->expected &&
-           a->answered == b->answered && a->least_answered == b->least_answered &&
-           memcmp(a->words, b->words, sizeof(a->words)) == 0 && memcmp(a->counts, b->counts, sizeof(a->counts)) == 0;
+           a->answered == b->answered && a->least_answered == b->least_answered;
 }
 
 /* ---- The list ---- */
