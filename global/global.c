@@ -32,7 +32,6 @@
 #define SNAPSHOT_PAUSE_MS      (60 * INT64_C(1000))
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
-#define COVERAGE_FILE   "coverage"
 
 struct daemon *global_daemon(struct global *global)
 {
@@ -142,16 +141,11 @@ static void refused(void *arg, struct str source, const char *reason)
 
 /* ---- Upkeep ---- */
 
-/* The bytes were taken on the loop. Until they are on disk the log keeps what they are made of. */
 static void save_coverage(struct global *global)
 {
-    CLEANUP_FREE char *path = mem_printf("%s/" COVERAGE_FILE, global->config->data_dir);
-    const struct buf *bytes = &global->coverage_bytes;
-    int result = bytes->full ? -EFBIG : file_write_whole(global->seams.fs, path, bytes->data, bytes->len);
+    int result = keeper_write(&global->keeper);
     if (result < 0)
-        log_warn("%s: not written, the log is kept longer for it: %s", path, strerror(-result));
-    else
-        global->coverage_saved = global->coverage_position;
+        log_warn("%s: not written, the log is kept longer for it: %s", global->keeper.path, strerror(-result));
 }
 
 /* In the background thread. */
@@ -177,8 +171,7 @@ static bool begin_snapshot(struct global *global)
     global->snapshot_records = stats.records_total;
     buf_reset(&global->rows);
     ingest_save(global->ingest, &global->rows);
-    buf_reset(&global->coverage_bytes);
-    coverage_save(global->coverage, &global->coverage_bytes, &global->coverage_position);
+    keeper_begin(&global->keeper);
     return true;
 }
 
@@ -186,7 +179,7 @@ static void settle(struct global *global)
 {
     store_upkeep(global->store, coverage_solid_ms(global->coverage));
     if (!global->working)
-        spool_drop_before(global->log, MIN(store_log_needed(global->store), global->coverage_saved + 1));
+        spool_drop_before(global->log, MIN(store_log_needed(global->store), keeper_saved(&global->keeper) + 1));
 }
 
 static bool is_snapshot_due(const struct global *global)
@@ -271,24 +264,16 @@ static void store_event(void *arg, const char *text)
     log_warn("%s", text);
 }
 
-/* Without its file all is known that the log tells. */
 static void open_coverage(struct global *global, uint64_t log_end)
 {
-    CLEANUP_FREE char *path = mem_printf("%s/" COVERAGE_FILE, global->config->data_dir);
     struct blocks_stats blocks;
     blocks_stats(store_blocks(global->store), &blocks);
-    bool has_data = blocks.served + blocks.damaged > 0 || log_end > 1;
+    struct keeper_found found = {log_end, blocks.served + blocks.damaged > 0 || log_end > 1};
     global->coverage = coverage_new(loop_clock(global->seams.loop));
-    int result = coverage_load(global->coverage, global->seams.fs, path, has_data);
-    coverage_log_ends(global->coverage, log_end);
-    buf_init(&global->coverage_bytes, COVERAGE_FILE_BYTES_MAX);
-    if (result < 0 && has_data)
-        log_warn("%s: %s; what sources told before the log begins is not known", path, strerror(-result));
-    global->coverage_saved = coverage_position(global->coverage);
-    if (result < 0 && !has_data) { /* from the first day on, so that one that is not there has been lost */
-        coverage_save(global->coverage, &global->coverage_bytes, &global->coverage_position);
-        save_coverage(global);
-    }
+    int result = keeper_open(&global->keeper, global->coverage, global->seams.fs, global->config->data_dir, &found);
+    if (result < 0)
+        log_warn("%s: %s; what sources told before the log begins is not known", global->keeper.path,
+                 strerror(-result));
 }
 
 static int make_store(struct global *global, char ret_error[static 512])
@@ -542,7 +527,7 @@ void global_free(struct global *global)
     if (global->log)
         snapshot_at_end(global);
     buf_done(&global->rows);
-    buf_done(&global->coverage_bytes);
+    keeper_close(&global->keeper);
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);

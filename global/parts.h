@@ -1,7 +1,7 @@
 #pragma once
 /* Private to global/: what a global is made of. */
 #include "api/api.h"
-#include "coverage/coverage.h"
+#include "coverage/keeper.h"
 #include "global.h"
 #include "hop/receiver.h"
 #include "ingest.h"
@@ -17,15 +17,14 @@ struct global {
     struct store *store;
     struct ingest *ingest;
     struct coverage *coverage;
+    struct keeper keeper;        /* of the coverage: writes its file with each snapshot */
     struct executor *workers;    /* the server's */
     struct executor *background; /* one thread: the store's work */
     bool working, work_more, work_snapshot;
     struct buf rows;           /* of ingest, for the snapshot that is being written */
     int64_t snapshot_ms;       /* when the last one was begun, */
     uint64_t snapshot_records; /* and how many had been taken in by then */
-    struct buf coverage_bytes; /* for its file, written with the snapshot: what the log has up to the position */
-    uint64_t coverage_position, coverage_saved;
-    uint64_t replay_from; /* what the log has up to here is not replayed */
+    uint64_t replay_from;      /* what the log has up to here is not replayed */
     struct http_server *server;
     struct loop_timer upkeep;
     struct log_limit refusals;

@@ -3,7 +3,6 @@
  * on. Filled on the loop from every batch and gap that comes, asked from any thread. What it keeps follows from the
  * log; a file of its own (docs/coverage-format.md) has what is older. */
 #include "base/clock.h"
-#include "base/file.h"
 #include "hop/spool.h"
 
 /* A source that was not heard of for so long is not waited for; one that fills in a backlog is. */
@@ -40,20 +39,20 @@ int64_t coverage_solid_ms(struct coverage *coverage);
 /* Nothing older than this is stored any more. */
 void coverage_forget(struct coverage *coverage, int64_t before_ms);
 
-/* ---- Over restarts ---- */
+/* ---- Over restarts; see keeper.h ---- */
 
-/* What the file at path knows. Then the log is replayed; coverage_loaded follows. -ENOENT, -EBADMSG: there is none, or
- * it is damaged: then all is known that the log tells. has_data: there is something to know of. */
-MUST_CHECK int coverage_load(struct coverage *coverage, struct file_system *fs, const char *path, bool has_data);
-void coverage_loaded(struct coverage *coverage);
-/* Appends what coverage_load reads. ret_position: up to here the log need not be kept for it. */
+/* Appends all of it, as bytes. ret_position: up to here it has what the log has. */
 void coverage_save(struct coverage *coverage, struct buf *out, uint64_t *ret_position);
-/* No position of the log is at or past this one: if the file's is, the log was replaced. */
-void coverage_log_ends(struct coverage *coverage, uint64_t end);
-/* Of the file that was loaded; what the log has up to here it knows already. */
-uint64_t coverage_position(const struct coverage *coverage);
-/* The file's bytes, for tests too. -EBADMSG: then the coverage is as new. */
+/* -EBADMSG: then it is as new. */
 MUST_CHECK int coverage_decode(struct coverage *coverage, struct str bytes);
+/* There is nothing to decode, and the log that is replayed may not have all: what was before is not known. */
+void coverage_rebuild(struct coverage *coverage);
+/* The log has been replayed. */
+void coverage_loaded(struct coverage *coverage);
+/* No position of the log is at or past this one: if what was decoded is, the log was replaced. */
+void coverage_log_ends(struct coverage *coverage, uint64_t end);
+/* What the log has up to here it knows already. */
+uint64_t coverage_position(const struct coverage *coverage);
 
 /* ---- What an answer says; from any thread ---- */
 

@@ -306,14 +306,9 @@ int coverage_decode(struct coverage *coverage, struct str bytes)
     return error;
 }
 
-int coverage_load(struct coverage *coverage, struct file_system *fs, const char *path, bool has_data)
+void coverage_rebuild(struct coverage *coverage)
 {
-    CLEANUP(buf_done) struct buf bytes = BUF_INIT(COVERAGE_FILE_BYTES_MAX);
-    int error = file_read_whole(fs, path, &bytes);
-    if (error == 0)
-        error = coverage_decode(coverage, buf_view(&bytes));
-    coverage->rebuilding = error < 0 && has_data;
-    return error;
+    coverage->rebuilding = true;
 }
 
 void coverage_loaded(struct coverage *coverage)

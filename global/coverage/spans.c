@@ -167,7 +167,7 @@ void spans_add(struct spans *spans, const struct span *claim)
                 split(spans, at++, time_ms);
             if (spans->items[at].end_ms > claim->end_ms)
                 split(spans, at, claim->end_ms);
-            if (spans->items[at].teller == claim->teller || spans->items[at].teller == SPAN_SETTLED)
+            if (spans->items[at].teller == claim->teller)
                 add_claim(&spans->items[at], claim);
             else
                 contest(spans, &spans->items[at], *claim);

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "coverage/coverage.h"
 #include "coverage/history.h"
+#include "coverage/keeper.h"
 
 #include <errno.h>
 #include <math.h>
@@ -650,7 +651,10 @@ static void a_damaged_or_absent_file_is_told(void **state)
     coverage_save(rig->coverage, &bytes, &position);
     bytes.data[bytes.len / 2] ^= 1;
     assert_int_equal(file_write_whole(fs, "/coverage", bytes.data, bytes.len), 0);
-    assert_int_equal(coverage_load(rig->coverage, fs, "/coverage", true), -EBADMSG);
+    struct keeper keeper;
+    struct keeper_found found = {.log_end = 5000, .has_data = true};
+    assert_int_equal(keeper_open(&keeper, rig->coverage, fs, "", &found), -EBADMSG);
+    assert_int_equal(keeper_saved(&keeper), 0);
     /* The log has what came since window 500. */
     take_whole(rig, "rack-1", 501, 500, 600);
     coverage_loaded(rig->coverage);
@@ -658,8 +662,54 @@ static void a_damaged_or_absent_file_is_told(void **state)
     const char *text = look_at_windows(rig, 0, 600);
     expect_part(text, "\"complete\":false");
     expect_part(text, "\"knownFrom\":1700030040000");
-    /* A new one has nothing to know of. */
-    assert_int_equal(coverage_load(rig->coverage, fs, "/none", false), -ENOENT);
+    /* What is written is read again, and stays so where it is not written anew. */
+    keeper_begin(&keeper);
+    take_whole(rig, "rack-1", 601, 600, 610);
+    assert_int_equal(keeper_write(&keeper), 0);
+    assert_int_equal(keeper_saved(&keeper), rig->id - 10);
+    keeper_close(&keeper);
+    assert_int_equal(keeper_open(&keeper, rig->coverage, fs, "", &found), 0);
+    assert_int_equal(coverage_position(rig->coverage), rig->id - 10);
+    coverage_loaded(rig->coverage);
+    expect_part(look_at_windows(rig, 0, 600), "\"knownFrom\":1700030040000");
+    keeper_close(&keeper);
+    /* A log that was replaced is replayed whole. */
+    found.log_end = 1;
+    assert_int_equal(keeper_open(&keeper, rig->coverage, fs, "", &found), 0);
+    assert_int_equal(coverage_position(rig->coverage), 0);
+    keeper_close(&keeper);
+    /* A disk that refuses: the log is kept. */
+    struct file_system *failing = file_system_failing_new(fs);
+    assert_int_equal(keeper_open(&keeper, rig->coverage, failing, "", &found), 0);
+    file_system_failing_at(failing, 1, -EIO, true);
+    keeper_begin(&keeper);
+    assert_int_equal(keeper_write(&keeper), -EIO);
+    assert_int_equal(keeper_saved(&keeper), 0);
+    keeper_close(&keeper);
+    file_system_free(failing);
+    file_system_free(fs);
+}
+
+/* It makes a file, so that one that is gone later was lost. */
+static void a_new_data_directory_has_nothing_to_know_of(void **state)
+{
+    struct rig *rig = *state;
+    struct file_system *fs = file_system_memory_new(0);
+    struct keeper keeper;
+    struct keeper_found found = {.log_end = 1};
+    assert_int_equal(keeper_open(&keeper, rig->coverage, fs, "", &found), 0);
+    coverage_loaded(rig->coverage);
+    keeper_close(&keeper);
+    assert_int_equal(file_exists(fs, "/coverage"), 1);
+    take_whole(rig, "rack-1", 1, 0, 600);
+    expect_part(look_at_windows(rig, -10, 600), "\"complete\":true");
+    assert_int_equal(file_unlink(fs, "/coverage"), 0);
+    found.has_data = true;
+    assert_int_equal(keeper_open(&keeper, rig->coverage, fs, "", &found), -ENOENT);
+    coverage_loaded(rig->coverage);
+    take_whole(rig, "rack-1", 601, 590, 600);
+    expect_part(look_at_windows(rig, 0, 600), "\"knownFrom\":");
+    keeper_close(&keeper);
     file_system_free(fs);
 }
 
@@ -757,6 +807,7 @@ int main(void)
         TEST(past_all_ceilings_it_says_from_when_it_knows),
         TEST(what_is_older_than_all_data_is_forgotten),
         TEST(a_damaged_or_absent_file_is_told),
+        TEST(a_new_data_directory_has_nothing_to_know_of),
         TEST(solid_is_what_all_that_are_alive_have_told),
         TEST(only_datacenters_that_are_touched_are_told),
         TEST(looks_do_not_disturb_what_comes),
