@@ -432,6 +432,12 @@ static const struct conf_table query_table = {
              .min = LOOKBACK_MIN_MS,
              .max = LOOKBACK_MAX_MS,
              .help = "How old the newest sample of a series may be to count as its present value."},
+            {.name = "widen_ranges",
+             .type = CONF_BOOL,
+             .offset = SECTION_FIELD(query, widen_ranges),
+             .fallback = "false",
+             .help = "Ranges that are too short for the samples there are, as in rate(x[1m]) with windows of 60s, are "
+                     "evaluated over four of these; a query may say otherwise (widen)."},
             {0},
         },
 };

@@ -40,6 +40,7 @@ struct global_config_query { /* limits */
     uint64_t memory_bytes_max;
     uint64_t total_memory_bytes_max;
     int64_t lookback_delta_ms;
+    bool widen_ranges;
 };
 
 struct global_config {

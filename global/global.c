@@ -19,7 +19,7 @@
 #define REJECTS_BYTES_MAX           (64 * MIB)
 #define WRITE_IN_FLIGHT_BYTES_MAX   (128 * MIB) /* of remote write, as it comes; vmagent's requests are some 500 KiB */
 /* Windows further ahead of our clock are kept in the log, not in the store. */
-#define AHEAD_MAX_MS        (10 * 60 * INT64_C(1000))
+#define AHEAD_MAX_MS        COVERAGE_AHEAD_MS
 #define SERIES_MAX          20000000
 #define REFUSAL_LOG_MS      60000
 #define STATUS_BYTES_MAX    (16 * MIB)
@@ -43,6 +43,11 @@ struct daemon *global_daemon(struct global *global)
 struct store *global_store(struct global *global)
 {
     return global->store;
+}
+
+struct coverage *global_coverage(struct global *global)
+{
+    return global->coverage;
 }
 
 static int64_t now_ms(const struct global *global)
@@ -90,10 +95,23 @@ static const struct http_route routes[] = {
 
 /* ---- The way of a batch ---- */
 
+static void cover(struct global *global, const struct spool_batch *batch, struct str bytes, int64_t heard_ms)
+{
+    /* What the head or blocks have was taken, whatever the clock says now. */
+    bool stored = batch->id <= global->replay_from;
+    struct coverage_batch taken = {.id = batch->id, .bytes = bytes, .heard_ms = heard_ms};
+    taken.oldest_ms = stored ? INT64_MIN : now_ms(global) - global->config->head.age_max_ms;
+    if (batch->is_gap)
+        coverage_take_gap(global->coverage, batch);
+    else
+        coverage_take(global->coverage, &taken);
+}
+
 /* From the receiver, when the batch is on disk. */
 static int accept_batch(void *arg, const struct spool_batch *batch, struct str bytes)
 {
     struct global *global = arg;
+    cover(global, batch, bytes, now_ms(global));
     if (batch->is_gap)
         return 0;
     int result = ingest_batch(global->ingest, spool_layouts(global->log), batch->id, bytes, now_ms(global));
@@ -102,6 +120,8 @@ static int accept_batch(void *arg, const struct spool_batch *batch, struct str b
         log_error("batch %llu of " STR_FMT "/" STR_FMT " is in the log but cannot be read: %s",
                   (unsigned long long)batch->seq, STR_ARG(batch->source.datacenter), STR_ARG(batch->source.secondary),
                   strerror(-result));
+    if (result < 0 && !batch->is_remote_write)
+        coverage_lose(global->coverage, batch);
     return result;
 }
 
@@ -109,14 +129,14 @@ static int accept_batch(void *arg, const struct spool_batch *batch, struct str b
 static int replay_batch(void *arg, const struct spool_batch *batch, struct str bytes, struct layout_table *layouts)
 {
     struct global *global = arg;
-    if (batch->is_gap)
-        return 0;
-    if (!batch->is_remote_write) /* of its senders nothing is expected */
-        coverage_note(global->coverage, &batch->source, batch->window_end_ms, batch->window_end_ms);
-    if (batch->id <= global->replay_from)
+    if (batch->id > coverage_position(global->coverage))
+        cover(global, batch, bytes, batch->window_end_ms);
+    if (batch->is_gap || batch->id <= global->replay_from)
         return 0; /* the head has it from its snapshot */
     if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
         global->replayed_batches++;
+    else if (!batch->is_remote_write)
+        coverage_lose(global->coverage, batch);
     return 0;
 }
 
@@ -145,6 +165,13 @@ static const char *why_busy(void *arg)
 
 /* ---- Upkeep ---- */
 
+static void save_coverage(struct global *global)
+{
+    int result = keeper_write(&global->keeper);
+    if (result < 0)
+        log_warn("%s: not written, the log is kept longer for it: %s", global->keeper.path, strerror(-result));
+}
+
 /* In the background thread. */
 static void work(void *arg)
 {
@@ -153,6 +180,7 @@ static void work(void *arg)
         int result = store_snapshot(global->store, buf_view(&global->rows));
         if (result < 0 && result != -ECANCELED)
             log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+        save_coverage(global);
     }
     global->work_more = store_work(global->store);
 }
@@ -167,13 +195,15 @@ static bool begin_snapshot(struct global *global)
     global->snapshot_records = stats.records_total;
     buf_reset(&global->rows);
     ingest_save(global->ingest, &global->rows);
+    keeper_begin(&global->keeper);
     return true;
 }
 
 static void settle(struct global *global)
 {
     store_upkeep(global->store, coverage_solid_ms(global->coverage));
-    spool_drop_before(global->log, store_log_needed(global->store));
+    if (!global->working)
+        spool_drop_before(global->log, MIN(store_log_needed(global->store), keeper_saved(&global->keeper) + 1));
 }
 
 static bool is_snapshot_due(const struct global *global)
@@ -213,16 +243,27 @@ static void start_work(struct global *global)
     global->working = executor_submit(global->background, global->seams.loop, work, work_done, global) == 0;
 }
 
+/* Of what is stored or may still be. */
+static int64_t oldest_ms(const struct global *global)
+{
+    struct store_stats head;
+    struct blocks_stats blocks;
+    store_stats(global->store, &head);
+    blocks_stats(store_blocks(global->store), &blocks);
+    int64_t accepted_ms = now_ms(global) - global->config->head.age_max_ms;
+    return MIN(MIN(head.min_time_ms, blocks.min_time_ms), accepted_ms);
+}
+
 static void upkeep(void *arg)
 {
     struct global *global = arg;
-    coverage_update(global->coverage, global->receiver);
     settle(global);
     start_work(global);
     if (++global->upkeeps % PRUNE_EVERY_UPKEEPS != 0)
         return;
     ingest_sweep(global->ingest, now_ms(global));
     store_prune(global->store);
+    coverage_forget(global->coverage, oldest_ms(global));
 }
 
 /* ---- Parts ---- */
@@ -252,6 +293,18 @@ static size_t helpers_of(const struct global_config *config)
     cpu_set_t processors;
     size_t count = sched_getaffinity(0, sizeof(processors), &processors) == 0 ? (size_t)CPU_COUNT(&processors) : 1;
     return config->query.threads > 0 ? (size_t)config->query.threads : MIN(count - 1, (size_t)QUERY_HELPERS_MAX);
+}
+
+static void open_coverage(struct global *global, uint64_t log_end)
+{
+    struct blocks_stats blocks;
+    blocks_stats(store_blocks(global->store), &blocks);
+    struct keeper_found found = {log_end, blocks.served + blocks.damaged > 0 || log_end > 1};
+    global->coverage = coverage_new(loop_clock(global->seams.loop));
+    int result = keeper_open(&global->keeper, global->coverage, global->seams.fs, global->config->data_dir, &found);
+    if (result < 0)
+        log_warn("%s: %s; what sources told before the log begins is not known", global->keeper.path,
+                 strerror(-result));
 }
 
 static int make_store(struct global *global, char ret_error[static 512])
@@ -284,7 +337,7 @@ static int make_store(struct global *global, char ret_error[static 512])
     global->families = families_new();
     global->ingest = ingest_new(global->store, global->families);
     ingest_load(global->ingest, buf_view(&rows), now_ms(global));
-    global->coverage = coverage_new(loop_clock(global->seams.loop));
+    open_coverage(global, options.log_end);
     global->crew = loop_is_simulated(global->seams.loop) ? NULL : crew_new(helpers_of(global->config));
     struct api_options api = {.store = global->store,
                               .crew = global->crew,
@@ -295,8 +348,10 @@ static int make_store(struct global *global, char ret_error[static 512])
                                          .timeout_ms = global->config->query.timeout_ms,
                                          .lookback_ms = global->config->query.lookback_delta_ms},
                               .memory_bytes_max = global->config->query.total_memory_bytes_max,
+                              .widen_ranges = global->config->query.widen_ranges,
                               .concurrency_max = global->config->query.concurrency,
-                              .coverage = coverage_warnings,
+                              .coverage = coverage_write,
+                              .coverage_sources = coverage_write_sources,
                               .coverage_arg = global->coverage,
                               .started_ms = global->started_ms};
     global->context.api = api_new(&api);
@@ -313,6 +368,7 @@ static int open_log(struct global *global, char ret_error[static 512])
     struct spool_options options = {
         .dir = dir, .layout_bytes_max = LAYOUT_BYTES_MAX, .layout_cache_bytes_max = LAYOUT_CACHE_BYTES_MAX};
     int result = spool_open(&global->seams, &options, replay_batch, global, &global->log);
+    coverage_loaded(global->coverage);
     if (result == -EBUSY)
         snprintf(ret_error, 512, "data_dir %s: another process uses it", global->config->data_dir);
     else if (result < 0)
@@ -411,7 +467,10 @@ static const char *needs_restart(const struct global_config *old, const struct g
         return "head";
     if (memcmp(old->blocks.levels_ms, next->blocks.levels_ms, sizeof(old->blocks.levels_ms)) != 0)
         return "blocks.levels";
-    if (memcmp(&old->query, &next->query, sizeof(old->query)) != 0)
+    if (old->query.samples_max != next->query.samples_max || old->query.timeout_ms != next->query.timeout_ms ||
+        old->query.concurrency != next->query.concurrency || old->query.widen_ranges != next->query.widen_ranges ||
+        old->query.memory_bytes_max != next->query.memory_bytes_max ||
+        old->query.lookback_delta_ms != next->query.lookback_delta_ms)
         return "query";
     if (!same_text(old->tls.cert_file, next->tls.cert_file) || !same_text(old->tls.key_file, next->tls.key_file) ||
         !same_text(old->tls.client_ca_file, next->tls.client_ca_file))
@@ -540,6 +599,7 @@ static void snapshot_at_end(struct global *global)
     int result = store_snapshot(global->store, buf_view(&global->rows));
     if (result < 0)
         log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
+    save_coverage(global);
 }
 
 void global_free(struct global *global)
@@ -558,6 +618,7 @@ void global_free(struct global *global)
     if (global->log)
         snapshot_at_end(global);
     buf_done(&global->rows);
+    keeper_close(&global->keeper);
     receiver_free(global->receiver);
     spool_close(global->log);
     api_free(global->context.api);

@@ -17,3 +17,4 @@ void global_free(struct global *global); /* NULL allowed */
 DEFINE_CLEANUP(struct global *, global_free)
 struct daemon *global_daemon(struct global *global);
 struct store *global_store(struct global *global); /* for tests: what it holds */
+struct coverage *global_coverage(struct global *global);

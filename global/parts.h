@@ -1,7 +1,7 @@
 #pragma once
 /* Private to global/: what a global is made of. */
 #include "api/api.h"
-#include "coverage.h"
+#include "coverage/keeper.h"
 #include "global.h"
 #include "hop/receiver.h"
 #include "ingest.h"
@@ -20,6 +20,7 @@ struct global {
     struct families *families;
     struct ingest *ingest;
     struct coverage *coverage;
+    struct keeper keeper;        /* of the coverage: writes its file with each snapshot */
     struct executor *workers;    /* the server's */
     struct crew *crew;           /* helps queries; NULL: simulated */
     struct executor *background; /* one thread: the store's work */

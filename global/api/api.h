@@ -2,6 +2,7 @@
 /* The HTTP API over one store (docs/api.md): expressions, series, labels, metadata, targets, status and /federate as
  * Prometheus 2.42 has them; blocks, retention, deletions. All of it runs in worker threads. */
 #include "base/clock.h"
+#include "coverage/coverage.h"
 #include "net/daemon.h"
 #include "promql/eval.h"
 #include "store/families.h"
@@ -15,10 +16,11 @@ struct api_options {
     struct clock *clock;
     struct promql_limits limits; /* of each query; bytes_max is also the ceiling of an answer */
     uint64_t memory_bytes_max;   /* of all queries together, with answers that are being sent; 0: no bound */
+    bool widen_ranges;           /* of queries that do not say */
     int64_t concurrency_max;     /* queries that run at once; others wait, within their timeout */
-    /* Appends what an answer over this range lacks, a line each, with \n: they become its warnings. From any thread.
-     * NULL: nothing is known. */
-    void (*coverage)(void *arg, int64_t start_ms, int64_t end_ms, struct buf *warnings);
+    /* coverage_write, coverage_write_sources and their argument. NULL: nothing is known. */
+    void (*coverage)(void *arg, const struct coverage_range *range, struct json_writer *json, struct buf *warnings);
+    void (*coverage_sources)(void *arg, const struct coverage_range *range, struct json_writer *json);
     void *coverage_arg;
     int64_t started_ms; /* of the daemon */
 };
@@ -80,6 +82,7 @@ struct api_context {
         API_ROUTE("GET", "/api/v1/status/tsdb", api_serve_tsdb),                                                       \
         API_ROUTE("GET", "/api/v1/status/blocks", api_serve_blocks),                                                   \
         API_ROUTE("GET", "/api/v1/status/retention", api_serve_retention),                                             \
+        API_ROUTE("GET", "/api/v1/status/coverage", api_serve_coverage),                                               \
         API_ROUTE("GET", "/api/v1/status/deletions", api_serve_deletions),                                             \
         API_ROUTE("POST", "/api/v1/admin/tsdb/delete_series", api_serve_delete_series),                                \
         API_ROUTE("POST", "/api/v1/admin/blocks/forget", api_serve_forget_block)
@@ -87,4 +90,5 @@ http_handler_fn api_serve_query, api_serve_query_range, api_serve_format_query, 
     api_serve_label_values, api_serve_buildinfo, api_serve_tsdb, api_serve_blocks, api_serve_retention,
     api_serve_deletions, api_serve_delete_series, api_serve_forget_block, api_serve_query_exemplars, api_serve_federate,
     api_serve_metadata, api_serve_targets, api_serve_targets_metadata, api_serve_rules, api_serve_alerts,
-    api_serve_alertmanagers, api_serve_config, api_serve_flags, api_serve_runtimeinfo, api_serve_walreplay;
+    api_serve_alertmanagers, api_serve_config, api_serve_flags, api_serve_runtimeinfo, api_serve_walreplay,
+    api_serve_coverage;

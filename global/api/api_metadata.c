@@ -2,6 +2,7 @@
 #include "api/params.h"
 #include "api/scope.h"
 #include "base/fail.h"
+#include "promql/reach.h"
 
 #include <errno.h>
 
@@ -44,15 +45,25 @@ static bool read_scope(struct api_request *request, const char *match_name, stru
     return false;
 }
 
-/* Damaged blocks, those that were found by this very request among them, and sources that are behind. Without an end
- * the answer is as good as what is there now. */
+/* Damaged blocks, those that were found by this very request among them, and what sources lack. Without an end the
+ * answer is as good as what is there now; without a start what is there now is all that is asked for. */
 static void cover(struct answer *answer, const struct api_request *request, const struct scope *scope)
 {
     int64_t now_ms = clock_wall_ms(request->api->options.clock);
     struct blocks *blocks = store_blocks(request->api->options.store);
     if (blocks)
         blocks_warnings(blocks, scope->range.start_ms, scope->range.end_ms, &answer->warnings);
-    answer_cover(answer, request, scope->range.start_ms, MIN(scope->range.end_ms, now_ms));
+    struct promql_reach reach = {.count = scope->count};
+    for (size_t i = 0; i < scope->count; i++)
+        reach.selectors[i] = promql_expression_root(scope->expressions[i]);
+    struct coverage_range range = {.start_ms = scope->range.start_ms, .end_ms = MIN(scope->range.end_ms, now_ms)};
+    if (scope->count > 0) {
+        range.touches = promql_reaches_datacenter;
+        range.arg = &reach;
+    }
+    if (range.start_ms == -PARAMS_TIME_MS_MAX)
+        range.start_ms = range.end_ms - request->api->options.limits.lookback_ms;
+    answer_cover(answer, request, &range);
 }
 
 /* ---- Series ---- */

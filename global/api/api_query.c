@@ -2,6 +2,7 @@
 #include "api/request.h"
 #include "base/fail.h"
 #include "metric/sample.h"
+#include "promql/reach.h"
 
 #define SECONDS_TEXT_BYTES 32 /* a sign, 17 digits, a point, three digits */
 /* [seconds,"value"] */
@@ -203,6 +204,15 @@ static void write_stats(struct json_writer *json, const struct query_times *time
     json_object_end(json);
 }
 
+/* Of all that the expression looks at: with its ranges and offsets, and the datacenters that its selectors allow. */
+static void cover(struct answer *answer, const struct api_request *request, const struct promql_query *query)
+{
+    struct promql_reach reach;
+    promql_reach(query, &reach);
+    const struct coverage_range range = {reach.start_ms, reach.end_ms, promql_reaches_datacenter, &reach};
+    answer_cover(answer, request, &range);
+}
+
 static void send_result(struct api_request *request, const struct promql_query *query, const struct query_times *times,
                         const struct promql_result *result)
 {
@@ -218,7 +228,9 @@ static void send_result(struct api_request *request, const struct promql_query *
     json_object_end(&answer.json);
     for (size_t i = 0; i < promql_result_warning_count(result); i++)
         answer_warn(&answer, promql_result_warning(result, i));
-    answer_cover(&answer, request, query->start_ms, query->end_ms);
+    for (size_t i = 0; i < promql_result_info_count(result); i++)
+        answer_info(&answer, promql_result_info(result, i));
+    cover(&answer, request, query);
     answer_send(&answer, request);
 }
 
@@ -246,7 +258,7 @@ static void evaluate(struct api_request *request, struct promql_query *query)
     query->cancelled = request_is_cancelled;
     query->cancelled_arg = request;
     if (!request_duration(request, "lookback_delta", query->limits.lookback_ms, &query->limits.lookback_ms) ||
-        !request_timeout(request))
+        !request_timeout(request) || !request_bool(request, "widen", api->options.widen_ranges, &query->widen_ranges))
         return;
     if (query->limits.lookback_ms <= 0)
         query->limits.lookback_ms = api->options.limits.lookback_ms;

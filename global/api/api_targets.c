@@ -57,6 +57,6 @@ void api_serve_targets(void *context, struct http_exchange *exchange)
     CLEANUP(answer_done) struct answer answer;
     answer_begin(&answer, &request);
     write_targets(&answer, &targets, request_text(&request, "scrapePool"));
-    answer_cover(&answer, &request, range.start_ms, range.end_ms);
+    answer_cover(&answer, &request, &(struct coverage_range){.start_ms = range.start_ms, .end_ms = range.end_ms});
     answer_send(&answer, &request);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define WARNINGS_BYTES_MAX (64 * KIB)
+#define COVERAGE_BYTES_MAX (16 * MIB) /* some 4 KiB for each datacenter that lacks much */
 #define WAIT_SLICE_MS      100        /* between looks at whether the client still waits */
 #define ANSWER_STEP_BYTES  (64 * KIB) /* between looks at memory, time and client: some 1,024 points */
 #define TRIM_BYTES_MIN     (64 * MIB) /* of a query, behind which its memory is given back to the system */
@@ -280,6 +281,18 @@ bool request_time(struct api_request *request, const char *name, int64_t fallbac
     return false;
 }
 
+bool request_bool(struct api_request *request, const char *name, bool fallback, bool *ret_value)
+{
+    struct str text = request_text(request, name);
+    bool is_true = str_equal(text, STR("true")) || str_equal(text, STR("1"));
+    if (text.len > 0 && !is_true && !str_equal(text, STR("false")) && !str_equal(text, STR("0"))) {
+        request_fail_parameter(request, name, "\"" STR_FMT "\" is neither true nor false", STR_ARG(text));
+        return false;
+    }
+    *ret_value = text.len > 0 ? is_true : fallback;
+    return true;
+}
+
 bool request_timeout(struct api_request *request)
 {
     int64_t timeout_ms;
@@ -309,6 +322,8 @@ void answer_begin(struct answer *answer, struct api_request *request)
     *answer = (struct answer){.request = request, .ended = API_SUCCESS};
     answer->body = BUF_INIT(request->api->options.limits.bytes_max);
     answer->warnings = BUF_INIT(WARNINGS_BYTES_MAX);
+    answer->infos = BUF_INIT(WARNINGS_BYTES_MAX);
+    answer->coverage = BUF_INIT(COVERAGE_BYTES_MAX);
     json_begin(&answer->json, &answer->body);
     json_object(&answer->json);
     json_field_text(&answer->json, "status", "success");
@@ -341,17 +356,25 @@ bool answer_goes_on(struct answer *answer)
     return answer->ended == API_SUCCESS;
 }
 
-void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms)
+void answer_cover(struct answer *answer, const struct api_request *request, const struct coverage_range *range)
 {
     const struct api_options *options = &request->api->options;
+    struct json_writer json;
+    json_begin(&json, &answer->coverage);
     if (options->coverage)
-        options->coverage(options->coverage_arg, start_ms, end_ms, &answer->warnings);
+        options->coverage(options->coverage_arg, range, &json, &answer->warnings);
 }
 
 void answer_warn(struct answer *answer, const char *text)
 {
     buf_append_text(&answer->warnings, text);
     buf_append_byte(&answer->warnings, '\n');
+}
+
+void answer_info(struct answer *answer, const char *text)
+{
+    buf_append_text(&answer->infos, text);
+    buf_append_byte(&answer->infos, '\n');
 }
 
 void answer_labels(struct answer *answer, const struct labels *labels)
@@ -374,12 +397,12 @@ void answer_time(struct json_writer *json, const char *key, int64_t time_ms)
         json_null(json);
 }
 
-static void write_warnings(struct answer *answer)
+static void write_lines(struct answer *answer, const char *key, const struct buf *lines)
 {
-    struct str rest = buf_view(&answer->warnings);
+    struct str rest = buf_view(lines);
     if (rest.len == 0)
         return;
-    json_key(&answer->json, "warnings");
+    json_key(&answer->json, key);
     json_array(&answer->json);
     while (rest.len > 0) {
         size_t end = str_find(rest, '\n');
@@ -398,7 +421,12 @@ static bool charge_sending(struct answer *answer)
 
 void answer_send(struct answer *answer, struct api_request *request)
 {
-    write_warnings(answer);
+    write_lines(answer, "warnings", &answer->warnings);
+    write_lines(answer, "infos", &answer->infos);
+    if (answer->coverage.len > 0 && !answer->coverage.full) {
+        json_key(&answer->json, "coverage");
+        json_raw(&answer->json, buf_view(&answer->coverage));
+    }
     json_object_end(&answer->json);
     if (answer->ended == API_CANCELED) {
         request_fail(request, API_CANCELED, "query was canceled in writing its answer");
@@ -418,4 +446,6 @@ void answer_done(struct answer *answer)
 {
     buf_done(&answer->body);
     buf_done(&answer->warnings);
+    buf_done(&answer->infos);
+    buf_done(&answer->coverage);
 }

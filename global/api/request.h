@@ -81,6 +81,7 @@ MUST_CHECK bool request_duration(struct api_request *request, const char *name, 
 /* required: without a fallback. */
 MUST_CHECK bool request_time_required(struct api_request *request, const char *name, int64_t *ret_ms);
 MUST_CHECK bool request_time(struct api_request *request, const char *name, int64_t fallback_ms, int64_t *ret_ms);
+MUST_CHECK bool request_bool(struct api_request *request, const char *name, bool fallback, bool *ret_value);
 /* timeout, at most the configured one. */
 MUST_CHECK bool request_timeout(struct api_request *request);
 
@@ -96,14 +97,17 @@ struct answer {
     size_t seen_bytes, charged_bytes;
     struct buf body;
     struct buf warnings; /* a line each, with \n */
+    struct buf infos;    /* the same: what is no loss, but good to know */
+    struct buf coverage; /* JSON; empty: nothing is said of it */
     struct json_writer json;
 };
 void answer_begin(struct answer *answer, struct api_request *request);
 /* False once it has become too large, its client has gone or its time is over: answer_send will say so. */
 bool answer_goes_on(struct answer *answer);
-/* Adds what the range lacks to the warnings: sources that are behind. */
-void answer_cover(struct answer *answer, const struct api_request *request, int64_t start_ms, int64_t end_ms);
+/* How complete the range is, and what it lacks among the warnings. */
+void answer_cover(struct answer *answer, const struct api_request *request, const struct coverage_range *range);
 void answer_warn(struct answer *answer, const char *text);
+void answer_info(struct answer *answer, const char *text);
 void answer_labels(struct answer *answer, const struct labels *labels); /* an object */
 /* A field of milliseconds since 1970; null for what is none: at or past +-PARAMS_TIME_MS_MAX. */
 void answer_time(struct json_writer *json, const char *key, int64_t time_ms);

@@ -2,8 +2,9 @@
 /* Which series a request is about, by its match[], start and end; and the walk over what any of its selectors matches.
  * Private to global/api. */
 #include "api/request.h"
+#include "promql/reach.h"
 
-#define SCOPE_SETS_MAX 64 /* match[] of one request; a dashboard sends one or two */
+#define SCOPE_SETS_MAX PROMQL_REACH_SELECTORS_MAX /* match[] of one request; a dashboard sends one or two */
 
 struct scope_set {
     const struct matcher *matchers;

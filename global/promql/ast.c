@@ -96,7 +96,7 @@ static int print_number(double number, struct buf *text)
     return buf_append(text, digits, value_print(number, digits));
 }
 
-static int print_duration(int64_t duration_ms, struct buf *text)
+int ast_print_duration(int64_t duration_ms, struct buf *text)
 {
     /* Years and weeks only when nothing is left over: 90d reads better than 12w6d. */
     static const struct {
@@ -140,7 +140,7 @@ static void print_modifiers(const struct ast *ast, struct buf *text)
                    (int)(magnitude(ast->at_ms) % 1000));
     if (ast->offset_ms != 0) {
         buf_append_text(text, ast->offset_ms < 0 ? " offset -" : " offset ");
-        print_duration(magnitude(ast->offset_ms), text);
+        ast_print_duration(magnitude(ast->offset_ms), text);
     }
 }
 
@@ -192,7 +192,7 @@ static void print_selector(const struct ast *ast, struct buf *text)
         buf_append_text(text, "{}");
     if (ast->range_ms > 0) {
         buf_append_byte(text, '[');
-        print_duration(ast->range_ms, text);
+        ast_print_duration(ast->range_ms, text);
         buf_append_byte(text, ']');
     }
     print_modifiers(ast, text);
@@ -260,10 +260,10 @@ static void print_subquery(const struct ast *ast, struct buf *text)
 {
     print(ast->subquery.inner, text);
     buf_append_byte(text, '[');
-    print_duration(ast->range_ms, text);
+    ast_print_duration(ast->range_ms, text);
     buf_append_byte(text, ':');
     if (ast->subquery.step_ms > 0)
-        print_duration(ast->subquery.step_ms, text);
+        ast_print_duration(ast->subquery.step_ms, text);
     buf_append_byte(text, ']');
     print_modifiers(ast, text);
 }

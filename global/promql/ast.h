@@ -129,5 +129,6 @@ bool ast_aggregation_has_param(enum ast_aggregation op);
  * String() loses meaning this does not: ignoring () group_left (), {__name__="",...}. Returns what the buffer returned.
  */
 int ast_print(const struct ast *ast, struct buf *text);
+int ast_print_duration(int64_t duration_ms, struct buf *text); /* "1h30m" */
 /* Calls visit for each node, parents first; stops early when it returns false. */
 bool ast_walk(const struct ast *ast, bool (*visit)(const struct ast *ast, void *arg), void *arg);

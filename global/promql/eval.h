@@ -30,7 +30,8 @@ struct promql_query {
     struct store *store;
     const struct promql_expression *expression;
     int64_t start_ms, end_ms;
-    int64_t step_ms; /* 0: instant, start = end */
+    int64_t step_ms;   /* 0: instant, start = end */
+    bool widen_ranges; /* those too short for the samples there are: docs/downsampling.md */
     struct promql_limits limits;
     struct crew *crew;     /* whose idle threads help; NULL: nobody does */
     struct budget *budget; /* counts the query's memory and outlives the result; NULL: one of limits.bytes_max */
@@ -59,3 +60,6 @@ uint64_t promql_result_queried(const struct promql_result *result);
 /* Notes for the answer's warnings, each once. */
 size_t promql_result_warning_count(const struct promql_result *result);
 const char *promql_result_warning(const struct promql_result *result, size_t index);
+/* The same for its infos. */
+size_t promql_result_info_count(const struct promql_result *result);
+const char *promql_result_info(const struct promql_result *result, size_t index);

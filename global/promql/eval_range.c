@@ -2,7 +2,10 @@
 #include "base/fail.h"
 #include "promql/functions.h"
 #include "promql/functions_range.h"
+#include "promql/notes.h"
 #include "promql/scan.h"
+
+#include <stdatomic.h>
 
 struct range_call {
     struct scan scan;
@@ -11,6 +14,7 @@ struct range_call {
     struct lookup lookup;
     range_fn *function;
     bool is_sliding;               /* the function does not look at each sample of a window */
+    atomic_bool *is_short;         /* some series had samples, and no value */
     double *args[WINDOW_ARGS_MAX]; /* a value per step; NULL: none */
 };
 
@@ -111,6 +115,7 @@ static int range_series(const struct scan *scan, struct scan_worker *base, struc
     struct range_worker *worker = CONTAINER_OF(base, struct range_worker, base);
     struct window *window = &worker->window;
     int any = 0;
+    bool seen = false;
     window->eval = base->eval;
     window->ast = call->ast;
     window->range_ms = call->lookup.range_ms;
@@ -124,6 +129,7 @@ static int range_series(const struct scan *scan, struct scan_worker *base, struc
             return error;
         if (window->count == 0)
             continue;
+        seen = true;
         base->queried += window->count / (scan->counted ? 2 : 1);
         window->step_time_ms = grid_time_ms(scan->grid, step);
         for (size_t i = 0; i < WINDOW_ARGS_MAX && call->args[i]; i++)
@@ -140,6 +146,8 @@ static int range_series(const struct scan *scan, struct scan_worker *base, struc
         if (error < 0)
             return error;
     }
+    if (seen && !any)
+        atomic_store_explicit(call->is_short, true, memory_order_relaxed);
     return any;
 }
 
@@ -211,16 +219,23 @@ static int range_run(struct range_call *call)
     int error = eval_args(call, call->ast, &matrix);
     if (error < 0)
         return error;
+    struct ast wide;
+    matrix = notes_widen(call->eval, call->scan.grid, call->ast, matrix, &wide);
     if (call->ast->call.function->id == FUNCTION_ABSENT_OVER_TIME)
-        return range_absent(call, matrix);
-    if (!call->scan.drop_name || ast_has_one_name(matrix))
-        return scan_matrix(call, matrix);
-    return range_merged(call, matrix);
+        error = range_absent(call, matrix);
+    else if (!call->scan.drop_name || ast_has_one_name(matrix))
+        error = scan_matrix(call, matrix);
+    else
+        error = range_merged(call, matrix);
+    if (error == 0)
+        notes_tell(call->eval, call->scan.grid, call->ast, matrix, *call->is_short);
+    return error;
 }
 
 int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast *ast, struct sink *sink)
 {
     uint16_t id = ast->call.function->id;
+    atomic_bool is_short = false;
     struct range_call call = {.scan = {.grid = grid,
                                        .drop_name = id != FUNCTION_LAST_OVER_TIME,
                                        .worker_bytes = sizeof(struct range_worker),
@@ -229,6 +244,7 @@ int eval_range_call(struct eval *eval, const struct grid *grid, const struct ast
                                        .next = sink},
                               .eval = eval,
                               .ast = ast,
+                              .is_short = &is_short,
                               .function = range_function(id),
                               .is_sliding = range_function_is_sliding(id)};
     int error = range_run(&call);

@@ -32,20 +32,32 @@ int eval_fail_duplicate(struct eval *eval, const struct ast *at)
     return eval_fail(eval, PROMQL_EXECUTION, at, "vector cannot contain metrics with the same labelset");
 }
 
-void eval_warn(struct eval *eval, const char *format, ...)
+static void add_note(struct result_notes *notes, const char *format, va_list args)
 {
-    struct promql_result *result = eval->result;
-    if (result->warning_count == RESULT_WARNINGS_MAX)
+    if (notes->count == RESULT_NOTES_MAX)
         return;
     char text[512];
+    vsnprintf(text, sizeof(text), format, args);
+    for (size_t i = 0; i < notes->count; i++)
+        if (strcmp(notes->items[i], text) == 0)
+            return;
+    notes->items[notes->count++] = mem_strdup(text);
+}
+
+void eval_warn(struct eval *eval, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    add_note(&eval->result->warnings, format, args);
     va_end(args);
-    for (size_t i = 0; i < result->warning_count; i++)
-        if (strcmp(result->warnings[i], text) == 0)
-            return;
-    result->warnings[result->warning_count++] = mem_strdup(text);
+}
+
+void eval_info(struct eval *eval, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_note(&eval->result->infos, format, args);
+    va_end(args);
 }
 
 int eval_work_slow(struct eval *eval)

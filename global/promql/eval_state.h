@@ -52,6 +52,7 @@ int eval_fail(struct eval *eval, enum promql_failure failure, const struct ast *
 int eval_fail_memory(struct eval *eval, const struct ast *at); /* past the budget */
 int eval_fail_duplicate(struct eval *eval, const struct ast *at);
 void eval_warn(struct eval *eval, const char *format, ...) PRINTF_LIKE(2, 3);
+void eval_info(struct eval *eval, const char *format, ...) PRINTF_LIKE(2, 3);
 /* To be told of all work done: samples read, steps computed. Fails past the deadline or when cancelled. */
 MUST_CHECK int eval_work_slow(struct eval *eval);
 #define EVAL_WORK_MAX 1024 /* samples or steps between two looks at the deadline */

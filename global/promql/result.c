@@ -21,8 +21,10 @@ void promql_result_free(struct promql_result *result)
     }
     budget_free(result->value.points);
     budget_free((void *)(uintptr_t)result->value.string.ptr);
-    for (size_t i = 0; i < result->warning_count; i++)
-        mem_free(result->warnings[i]);
+    for (size_t i = 0; i < result->warnings.count; i++)
+        mem_free(result->warnings.items[i]);
+    for (size_t i = 0; i < result->infos.count; i++)
+        mem_free(result->infos.items[i]);
     mem_free(result);
 }
 
@@ -48,11 +50,22 @@ uint64_t promql_result_queried(const struct promql_result *result)
 
 size_t promql_result_warning_count(const struct promql_result *result)
 {
-    return result->warning_count;
+    return result->warnings.count;
 }
 
 const char *promql_result_warning(const struct promql_result *result, size_t index)
 {
-    ASSERT(index < result->warning_count);
-    return result->warnings[index];
+    ASSERT(index < result->warnings.count);
+    return result->warnings.items[index];
+}
+
+size_t promql_result_info_count(const struct promql_result *result)
+{
+    return result->infos.count;
+}
+
+const char *promql_result_info(const struct promql_result *result, size_t index)
+{
+    ASSERT(index < result->infos.count);
+    return result->infos.items[index];
 }

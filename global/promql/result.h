@@ -3,7 +3,7 @@
 #include "promql/eval.h"
 #include "promql/vector.h"
 
-#define RESULT_WARNINGS_MAX 32 /* notes of one answer: enough for people, bounded for damaged stores */
+#define RESULT_NOTES_MAX 32 /* of either kind of one answer: enough for people, bounded for damaged stores */
 
 struct promql_result {
     struct budget own;     /* where the query brings none */
@@ -12,8 +12,10 @@ struct promql_result {
     struct promql_value value;
     size_t steps;
     uint64_t samples, queried;
-    char *warnings[RESULT_WARNINGS_MAX];
-    size_t warning_count;
+    struct result_notes {
+        char *items[RESULT_NOTES_MAX];
+        size_t count;
+    } warnings, infos;
 };
 
 struct promql_result *promql_result_new(const struct promql_query *query);

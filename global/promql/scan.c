@@ -21,12 +21,12 @@ static bool scan_cancelled(void *eval)
     return eval_work_slow(eval) < 0;
 }
 
-static bool scan_charge(void *eval, size_t bytes)
+bool scan_charge(void *eval, size_t bytes)
 {
     return budget_charge(((struct eval *)eval)->budget, bytes);
 }
 
-static void scan_release(void *eval, size_t bytes)
+void scan_release(void *eval, size_t bytes)
 {
     budget_release(((struct eval *)eval)->budget, bytes);
 }

@@ -33,5 +33,8 @@ struct scan_range {
 };
 MUST_CHECK int scan_open(struct eval *eval, const struct grid *grid, const struct ast *selector,
                          const struct scan_range *how, struct select **ret_select);
+/* struct select_range's, of an eval: memory is the query's. */
+bool scan_charge(void *eval, size_t bytes);
+void scan_release(void *eval, size_t bytes);
 /* What the store knows to be missing becomes warnings; frees it. */
 void scan_close(struct eval *eval, struct select *select);

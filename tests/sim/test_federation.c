@@ -3,7 +3,9 @@
  * store must hold what was served, once, but for what a crashed secondary had not sealed. A seed is repeatable: its
  * outcome is a number. SEED=n runs that seed alone and tells what happens, SEEDS=n as many as that. */
 #include "base/fail.h"
+#include "base/json_write.h"
 #include "base/log.h"
+#include "coverage/coverage.h"
 #include "global/global.h"
 #include "global/store/store.h"
 #include "net/http_server.h"
@@ -24,6 +26,7 @@
 #define CHAOS_MS          (10 * 60 * 1000)
 #define QUIET_MS          (4 * 60 * 1000) /* requests that are lost time out after 30 s, and back-off ends at 15 s */
 #define WINDOW_MS         5000
+#define WINDOWS           ((CHAOS_MS + QUIET_MS) / WINDOW_MS + 60)
 #define SECONDARIES       2
 #define LINKS             (SECONDARIES + 1)
 #define STEADY            3 /* targets of each secondary that are scraped once a window */
@@ -83,6 +86,8 @@ struct machine {
     int crash_count;
     int64_t stops_ms[CRASHES_MAX]; /* orderly ends of a secondary: a scrape under way is given up */
     int stop_count;
+    int64_t starts_ms[CRASHES_MAX];
+    int start_count;
 };
 
 struct sim {
@@ -179,6 +184,10 @@ static void start(struct sim *sim, struct machine *machine)
     if (result < 0)
         fail_msg("seed %llu: no start: %s", (unsigned long long)sim->seed, error);
     machine->up = true;
+    if (machine->role == ROLE_SECONDARY) {
+        assert_true(machine->start_count < CRASHES_MAX);
+        machine->starts_ms[machine->start_count++] = now_ms(sim);
+    }
 }
 
 /* Nothing of the process is left. Its disk stays as it is. */
@@ -490,7 +499,7 @@ static void check_true(const struct sim *sim, const struct exporter *exporter, c
 
 /* Nothing served until end_ms is missing, but what a crash of its secondary may have cost. */
 static int check_whole(const struct sim *sim, const struct exporter *exporter, const struct series_samples *samples,
-                       int64_t end_ms)
+                       int64_t end_ms, bool *lost_windows)
 {
     size_t at = 0;
     int lost = 0;
@@ -500,6 +509,7 @@ static int check_whole(const struct sim *sim, const struct exporter *exporter, c
             continue;
         }
         lost++;
+        lost_windows[(exporter->served_ms[number - 1] - EXPORTER_DELAY_MS - START_MS) / WINDOW_MS] = true;
         if (!may_be_lost(sim, exporter, exporter->served_ms[number - 1]))
             fail_msg("seed %llu: %s: number %d, served at %+.3f s, is lost", (unsigned long long)sim->seed,
                      exporter->address, number, (double)(exporter->served_ms[number - 1] - START_MS) / 1e3);
@@ -528,12 +538,95 @@ static void check_aggregates(const struct sim *sim, const struct exporter *expor
     }
 }
 
+/* ---- What the global says it lacks ---- */
+
+static bool is_said_to_be_whole(struct sim *sim, int window)
+{
+    CLEANUP(buf_done) struct buf out = BUF_INIT(MIB);
+    CLEANUP(buf_done) struct buf warnings = BUF_INIT(MIB);
+    struct coverage_range range = {START_MS + (int64_t)window * WINDOW_MS, START_MS + (int64_t)(window + 1) * WINDOW_MS,
+                                   NULL, NULL};
+    struct json_writer json;
+    json_begin(&json, &out);
+    coverage_write(global_coverage(sim->machines[0].global), &range, &json, &warnings);
+    bool whole = str_ends_with(buf_view(&out), STR("\"complete\":true}"));
+    if (sim->tell && !whole)
+        print_message("%+.3f s: %.*s\n", (double)window * WINDOW_MS / 1e3, (int)out.len, (const char *)out.data);
+    return whole;
+}
+
+static int64_t gone_after_ms(const struct machine *machine, int64_t time_ms)
+{
+    int64_t gone_ms = INT64_MAX;
+    for (int i = 0; i < machine->crash_count; i++)
+        if (machine->crashes_ms[i] >= time_ms)
+            gone_ms = MIN(gone_ms, machine->crashes_ms[i]);
+    for (int i = 0; i < machine->stop_count; i++)
+        if (machine->stops_ms[i] >= time_ms)
+            gone_ms = MIN(gone_ms, machine->stops_ms[i]);
+    return gone_ms;
+}
+
+/* Who has never lived to the end of a window is not missed: nobody has heard of it. */
+static int64_t known_from_ms(const struct machine *machine)
+{
+    int64_t known_ms = INT64_MAX;
+    for (int i = 0; i < machine->start_count; i++) {
+        int64_t end_ms = machine->starts_ms[i] - machine->starts_ms[i] % WINDOW_MS + WINDOW_MS;
+        if (end_ms + SEAL_SLACK_MS <= gone_after_ms(machine, machine->starts_ms[i]))
+            known_ms = MIN(known_ms, end_ms);
+    }
+    return known_ms;
+}
+
+/* A secondary that is not there, whole windows long, is missed. One that is gone while a window is open may be. */
+static void expect_gaps(const struct machine *machine, int64_t gone_ms, bool *must, bool *may)
+{
+    int64_t back_ms = INT64_MAX;
+    for (int i = 0; i < machine->start_count; i++)
+        if (machine->starts_ms[i] >= gone_ms)
+            back_ms = MIN(back_ms, machine->starts_ms[i]);
+    for (int w = 0; w < WINDOWS; w++) {
+        int64_t start_ms = START_MS + (int64_t)w * WINDOW_MS, end_ms = start_ms + WINDOW_MS;
+        must[w] |= start_ms >= MAX(gone_ms, known_from_ms(machine)) && end_ms <= back_ms;
+        may[w] |= end_ms + SEAL_SLACK_MS + EXPORTER_DELAY_MS > gone_ms && start_ms < back_ms;
+    }
+}
+
+/* What is missing in the store is said to be, what was lost by nobody is whole: window by window. */
+static int check_coverage(struct sim *sim, int64_t end_ms, bool lost[SECONDARIES][WINDOWS])
+{
+    bool must[WINDOWS] = {false}, may[WINDOWS] = {false};
+    int gaps = 0;
+    for (int s = 0; s < SECONDARIES; s++) {
+        const struct machine *machine = &sim->machines[2 + s];
+        for (int i = 0; i < machine->crash_count; i++)
+            expect_gaps(machine, machine->crashes_ms[i], must, may);
+        for (int i = 0; i < machine->stop_count; i++)
+            expect_gaps(machine, machine->stops_ms[i], must, may);
+        for (int w = 0; w < WINDOWS; w++) {
+            bool began = false; /* in it: whoever looks at restarts knows that a part of it may be missing */
+            for (int i = 0; i < machine->start_count; i++)
+                began |= (machine->starts_ms[i] - START_MS) / WINDOW_MS == w;
+            must[w] |= lost[s][w] && !began;
+        }
+    }
+    for (int w = 0; START_MS + (int64_t)(w + 1) * WINDOW_MS <= end_ms; w++) {
+        bool whole = is_said_to_be_whole(sim, w);
+        gaps += !whole;
+        if (whole ? must[w] : !may[w])
+            fail_msg("seed %llu: the window at %+.3f s is said to be %s", (unsigned long long)sim->seed,
+                     (double)w * WINDOW_MS / 1e3, whole ? "whole" : "incomplete");
+    }
+    return gaps;
+}
+
 /* ---- One seed ---- */
 
 struct outcome {
     int blocks;
     uint64_t hash;
-    int served, lost, restarts, crashes, stops, wipes, faults;
+    int served, lost, restarts, crashes, stops, wipes, faults, gaps;
 };
 
 static struct outcome run_seed(uint64_t seed)
@@ -555,17 +648,19 @@ static struct outcome run_seed(uint64_t seed)
     for (int i = 0; i < SECONDARIES; i++)
         outcome.crashes += sim.machines[2 + i].crash_count, outcome.stops += sim.machines[2 + i].stop_count;
     int64_t end_ms = now_ms(&sim) - 3 * WINDOW_MS; /* the rest may be on its way */
+    bool lost[SECONDARIES][WINDOWS] = {{false}};
     for (int i = 0; i < SECONDARIES * EXPORTERS; i++) {
         const struct exporter *exporter = sim.exporters[i];
         read_field(&sim, "number_total", exporter, SELECT_LAST, &samples);
         check_true(&sim, exporter, &samples);
         if (exporter->kind == EXPORTER_STEADY) {
-            outcome.lost += check_whole(&sim, exporter, &samples, end_ms);
+            outcome.lost += check_whole(&sim, exporter, &samples, end_ms, lost[exporter->secondary]);
             outcome.served += exporter->count;
         }
         if (exporter->kind == EXPORTER_FAST)
             check_aggregates(&sim, exporter);
     }
+    outcome.gaps = check_coverage(&sim, end_ms, lost);
     outcome.faults = sim.faults;
     outcome.hash = hash_store(&sim);
     struct blocks_stats blocks;
@@ -596,10 +691,11 @@ static void test_what_was_served_is_stored_once(void **state)
         all.crashes += outcome.crashes;
         all.wipes += outcome.wipes;
         all.faults += outcome.faults;
+        all.gaps += outcome.gaps;
     }
     if (!only && !many)
         assert_true(all.restarts > 10 * SEEDS && all.crashes > 5 * SEEDS && all.wipes > SEEDS / 2 &&
-                    all.faults > SEEDS && all.blocks > SEEDS / 2); /* it was chaos */
+                    all.faults > SEEDS && all.blocks > SEEDS / 2 && all.gaps > 5 * SEEDS); /* it was chaos */
 }
 
 static void test_a_seed_has_one_outcome(void **state)

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/params.h"
+#include "base/json_write.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -27,24 +28,41 @@ struct fixture {
     pthread_cond_t changed;
     int64_t start_ms, end_ms;
     uint64_t memory_bytes_max; /* of the next api */
+    bool touches_dc1, touches_dc2;
     const char *warnings;
     bool hold;    /* the callback waits until it is false, */
     bool holding; /* and says that it does */
 };
 
-static void coverage(void *arg, int64_t start_ms, int64_t end_ms, struct buf *warnings)
+static void coverage(void *arg, const struct coverage_range *range, struct json_writer *json, struct buf *warnings)
 {
     struct fixture *fixture = arg;
     pthread_mutex_lock(&fixture->lock);
-    fixture->start_ms = start_ms;
-    fixture->end_ms = end_ms;
-    if (fixture->warnings)
+    fixture->start_ms = range->start_ms;
+    fixture->end_ms = range->end_ms;
+    fixture->touches_dc1 = !range->touches || range->touches(range->arg, STR("dc1"));
+    fixture->touches_dc2 = !range->touches || range->touches(range->arg, STR("dc2"));
+    if (fixture->warnings) {
         buf_append_text(warnings, fixture->warnings);
+        json_object(json);
+        json_field_bool(json, "complete", false);
+        json_object_end(json);
+    }
     fixture->holding = fixture->hold;
     pthread_cond_broadcast(&fixture->changed);
     while (fixture->hold)
         pthread_cond_wait(&fixture->changed, &fixture->lock);
     pthread_mutex_unlock(&fixture->lock);
+}
+
+static void coverage_sources(void *arg, const struct coverage_range *range, struct json_writer *json)
+{
+    (void)arg;
+    json_array(json);
+    json_int(json, range->start_ms);
+    json_int(json, range->end_ms);
+    json_bool(json, !range->touches || range->touches(range->arg, STR("dc2")));
+    json_array_end(json);
 }
 
 static void make_api(struct fixture *fixture, uint64_t samples_max, uint64_t bytes_max, int64_t concurrency)
@@ -57,6 +75,7 @@ static void make_api(struct fixture *fixture, uint64_t samples_max, uint64_t byt
         .memory_bytes_max = fixture->memory_bytes_max,
         .concurrency_max = concurrency,
         .coverage = coverage,
+        .coverage_sources = coverage_sources,
         .coverage_arg = fixture,
         .started_ms = NOW_MS - 5000};
     api_free(fixture->context.api);
@@ -362,17 +381,73 @@ static void test_warnings(void **state)
     fixture->warnings = "dc1 is behind\ndc2 \"too\"\n";
     expect(fixture, "/api/v1/query?query=1&time=5", 200,
            "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[5,\"1\"]},\"warnings\":[\"dc1 is "
-           "behind\",\"dc2 \\\"too\\\"\"]}");
-    assert_int_equal(fixture->start_ms, 5000);
-    assert_int_equal(fixture->end_ms, 5000);
+           "behind\",\"dc2 \\\"too\\\"\"],\"coverage\":{\"complete\":false}}");
+    assert_true(fixture->start_ms > fixture->end_ms); /* nothing is looked at */
     fixture->warnings = NULL;
-    expect(fixture, "/api/v1/query_range?query=nothing&start=1&end=9&step=4", 200,
-           SUCCESS("{\"resultType\":\"matrix\",\"result\":[]}"));
-    assert_int_equal(fixture->start_ms, 1000);
-    assert_int_equal(fixture->end_ms, 9000);
     expect(fixture, "/api/v1/labels?start=2", 200, SUCCESS("[\"__name__\",\"host\"]"));
     assert_int_equal(fixture->start_ms, 2000);
     assert_int_equal(fixture->end_ms, NOW_MS); /* nobody can have told of the future */
+    expect(fixture, "/api/v1/labels?end=900", 200, SUCCESS("[]"));
+    assert_int_equal(fixture->start_ms, 600000); /* without a start, what is there now is asked for */
+    assert_int_equal(fixture->end_ms, 900000);
+}
+
+/* What an expression looks at: seconds before `time`=1000 (or start=1000, end=2000), and of which datacenters. */
+static void test_reach(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *query;
+        int64_t start_s, end_s;
+        bool dc1, dc2;
+    } cases[] = {
+        {"x", 700, 1000, true, true},
+        {"rate(x[2m])", 880, 1000, true, true},
+        {"-(x offset 100s)", 600, 900, true, true},
+        {"sum(rate(x[2m] offset -10s))", 890, 1010, true, true},
+        {"x + on() y offset 500s", 200, 1000, true, true},
+        {"max_over_time(rate(x[1m])[5m:])", 640, 1000, true, true},
+        {"x @ 5000", 4700, 5000, true, true},
+        {"max_over_time(x[1m:10s] @ 100)", -260, 100, true, true},
+        {"quantile(scalar(x offset 100s), y)", 600, 1000, true, true},
+        {"x{datacenter=\"dc1\"}", 700, 1000, true, false},
+        {"x{datacenter=~\"dc2|dc3\"}", 700, 1000, false, true},
+        {"x{datacenter!=\"dc2\"} + x{datacenter=\"dc1\"}", 700, 1000, true, false},
+        {"x{datacenter=\"dc2\"} + on() y", 700, 1000, true, true},
+        {"x{datacenter=\"none\"}", 700, 1000, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_reply reply;
+        char path[1024] = "/api/v1/query?time=1000&query=";
+        size_t len = strlen(path);
+        for (const char *at = cases[i].query; *at; at++)
+            len += (size_t)snprintf(path + len, sizeof(path) - len, "%%%02x", (unsigned char)*at);
+        get(fixture, path, &reply);
+        reply_done(&reply);
+        if (fixture->start_ms != cases[i].start_s * 1000 || fixture->end_ms != cases[i].end_s * 1000 ||
+            fixture->touches_dc1 != cases[i].dc1 || fixture->touches_dc2 != cases[i].dc2)
+            fail_msg("%s: %lld..%lld %d %d", cases[i].query, (long long)fixture->start_ms, (long long)fixture->end_ms,
+                     fixture->touches_dc1, fixture->touches_dc2);
+    }
+    expect(fixture, "/api/v1/query_range?query=nothing@start()&start=1000&end=2000&step=4", 200,
+           SUCCESS("{\"resultType\":\"matrix\",\"result\":[]}"));
+    assert_int_equal(fixture->start_ms, 700000);
+    assert_int_equal(fixture->end_ms, 1000000);
+    expect(fixture, "/api/v1/query_range?query=nothing&start=1000&end=2000&step=4", 200,
+           SUCCESS("{\"resultType\":\"matrix\",\"result\":[]}"));
+    assert_int_equal(fixture->start_ms, 700000);
+    assert_int_equal(fixture->end_ms, 2000000);
+    expect(fixture, "/api/v1/series?match[]=none%7Bdatacenter=%22dc2%22%7D", 200, SUCCESS("[]"));
+    assert_true(!fixture->touches_dc1 && fixture->touches_dc2);
+}
+
+static void test_coverage_of_sources(void **state)
+{
+    expect(*state, "/api/v1/status/coverage?start=1&end=9", 200, SUCCESS("{\"sources\":[1000,9000,true]}"));
+    expect(*state, "/api/v1/status/coverage?end=1000&datacenter=dc1", 200,
+           SUCCESS("{\"sources\":[700000,1000000,false]}"));
+    expect(*state, "/api/v1/status/coverage?start=9&end=1", 400,
+           FAILURE("bad_data", "invalid parameter \\\"end\\\": end timestamp must not be before start time"));
 }
 
 /* ---- Places ---- */
@@ -557,6 +632,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_labels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warnings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reach, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coverage_of_sources, setup, teardown),
         cmocka_unit_test_setup_teardown(test_place_comes_free, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_ends_with_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_ends_with_client, setup, teardown),
