@@ -66,7 +66,7 @@ def test_query_instant(world, cli):
     assert (code, out) == (OK, "")
     assert cli("query", "--", "-1") == (OK, "-1\n", "")
     # In the past, before there was anything.
-    assert cli("query", "--time", "1d", "up")[:2] == (OK, "")
+    assert cli("query", "--at", "1d", "up")[:2] == (OK, "")
 
 
 def test_query_range(world, cli):

@@ -2,8 +2,8 @@
  * lines, objects as sections, lists of objects as tables. */
 #include "base/clock.h"
 #include "base/fail.h"
-#include "output.h"
 #include "remote.h"
+#include "table.h"
 
 #include <string.h>
 
@@ -138,7 +138,8 @@ static void print_list(struct view *view, json_t *list, const char *indent)
         if (count == COLUMNS_MAX)
             break;
         plain_name(name, titles[count]);
-        columns[count] = (struct table_column){titles[count], json_is_number(value), is_minor(name)};
+        columns[count] =
+            (struct table_column){.title = titles[count], .right = json_is_number(value), .minor = is_minor(name)};
         names[count++] = name;
     }
     if (count == 0)

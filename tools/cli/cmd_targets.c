@@ -3,8 +3,9 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/map.h"
-#include "output.h"
+#include "notes.h"
 #include "query_result.h"
+#include "table.h"
 
 #include <errno.h>
 #include <string.h>
@@ -71,7 +72,7 @@ static enum cli_exit fetch(const struct remote *remote, const char *name, const 
     CLEANUP(buf_done) struct buf form = BUF_INIT(FORM_BYTES_MAX);
     CLEANUP_FREE char *expression = mem_printf("%s%s", name, matchers);
     form_add(&form, "query", str_from(expression));
-    return query_fetch(remote, "/api/v1/query", &form, expression, ret_result);
+    return query_fetch(remote, "/api/v1/query", &form, str_from(expression), ret_result);
 }
 
 static enum cli_exit companion_fetch(const struct remote *remote, const char *name, const char *matchers,
@@ -124,7 +125,7 @@ static enum cli_exit from_global(const struct remote *remote, const char *matche
                                      labels_get(key, STR("instance")), companion_text(&seconds, key),
                                      companion_text(&samples, key), STR_NULL});
     }
-    query_result_warn(&up);
+    notes_print(up.answer);
     return CLI_OK;
 }
 

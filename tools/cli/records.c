@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "table.h"
 
 #include <ctype.h>
 #include <string.h>
