@@ -9,7 +9,8 @@
 #include <stdio.h>
 
 #define AXIS_ROWS        2 /* the line below and its times */
-#define ROWS_PER_MARK    3
+#define ROWS_PER_MARK    2
+#define MARKS_MAX        6  /* about; more are noise */
 #define TIME_MARK_PLACES 10 /* one time and the room to the next, or a date */
 
 /* What the axes are drawn with. */
@@ -37,6 +38,11 @@ struct field {
     size_t margin; /* places of the labels on the left */
 };
 
+static size_t clamp(size_t value, size_t min, size_t max)
+{
+    return MIN(MAX(value, min), max);
+}
+
 static struct axis axis_of_series(const struct query_series *series, size_t count, size_t rows)
 {
     double low = INFINITY;
@@ -48,7 +54,7 @@ static struct axis axis_of_series(const struct query_series *series, size_t coun
         low = fmin(low, extremes.low);
         high = fmax(high, extremes.high);
     }
-    return low <= high ? axis_of(low, high, MAX(rows / ROWS_PER_MARK, (size_t)2)) : axis_of(0, 1, 2);
+    return low <= high ? axis_of(low, high, clamp(rows / ROWS_PER_MARK, 2, MARKS_MAX)) : axis_of(0, 1, 2);
 }
 
 static double time_share(const struct series_span *span, int64_t time_ms)
@@ -166,11 +172,6 @@ static void print_field(const struct field *field, size_t count, const struct ou
         print_row(field, row, output, count, out);
     }
     print_floor(field, lines, out);
-}
-
-static size_t clamp(size_t value, size_t min, size_t max)
-{
-    return MIN(MAX(value, min), max);
 }
 
 static size_t label_places(const struct axis *axis)

@@ -116,7 +116,8 @@ static int read_single(const json_t *json, struct query_result *result)
 static json_t *load_one(struct str text, size_t *at)
 {
     json_error_t error;
-    json_t *json = json_loadb(text.ptr + *at, text.len - *at, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
+    json_t *json = json_loadb(text.ptr + *at, text.len - *at,
+                              JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &error);
     *at += (size_t)MAX(error.position, 0);
     return json;
 }

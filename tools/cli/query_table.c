@@ -19,6 +19,7 @@
 #define PLOT_ROWS_MOST   22
 #define ROWS_BESIDE      5 /* of the terminal: title, time, the legend's titles, the prompts */
 #define CELL_COLUMNS_MAX 8
+#define SPAN_BYTES_MAX   256
 
 /* ---- What stands beside the labels of a series ---- */
 
@@ -210,7 +211,7 @@ static void print_title(struct sheet *sheet, bool of_one, FILE *out)
 }
 
 /* "1m30s" */
-static void print_step(int64_t step_ms, FILE *out)
+static void print_step(int64_t step_ms, struct buf *out)
 {
     static const struct {
         int64_t ms;
@@ -218,23 +219,36 @@ static void print_step(int64_t step_ms, FILE *out)
     } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         if (step_ms >= units[i].ms)
-            fprintf(out, "%" PRId64 "%s", step_ms / units[i].ms, units[i].name);
+            buf_printf(out, "%" PRId64 "%s", step_ms / units[i].ms, units[i].name);
         step_ms %= units[i].ms;
     }
 }
 
-/* "2026-01-02 03:00:00 to 04:00:00 UTC, step 30s" */
+/* "2026-01-02 03:00:00 to 04:00:00 UTC, step 30s", on as many lines as it takes. */
 static void print_span(const struct query_view *view, FILE *out)
 {
     char start[32];
     char end[32];
+    struct buf parts[3];
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        parts[i] = BUF_INIT(SPAN_BYTES_MAX);
     clock_format_rfc3339(view->span.start_ms, start);
     clock_format_rfc3339(view->span.end_ms, end);
-    size_t day = (size_t)(strchr(start, 'T') - start);
-    bool same_day = strncmp(start, end, day + 1) == 0;
-    fprintf(out, "%s%.*s %.8s to %.*s%s%.8s UTC, step ", output_on(view->output, STYLE_DIM), (int)day, start,
-            start + day + 1, same_day ? 0 : (int)strcspn(end, "T"), end, same_day ? "" : " ", strchr(end, 'T') + 1);
-    print_step(view->span.step_ms, out);
+    int day = (int)strcspn(start, "T");
+    int end_day = (int)strcspn(end, "T");
+    bool same_day = strncmp(start, end, (size_t)day + 1) == 0;
+    buf_printf(&parts[0], "%.*s %.8s", day, start, start + day + 1);
+    buf_printf(&parts[1], "to %.*s%s%.8s UTC,", same_day ? 0 : end_day, end, same_day ? "" : " ", end + end_day + 1);
+    buf_append_text(&parts[2], "step ");
+    print_step(view->span.step_ms, &parts[2]);
+    size_t used = 0;
+    fputs(output_on(view->output, STYLE_DIM), out);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        bool fits = used + 1 + parts[i].len <= (size_t)view->output->width;
+        fprintf(out, "%s" STR_FMT, i == 0 ? "" : fits ? " " : "\n", STR_ARG(buf_view(&parts[i])));
+        used = i > 0 && fits ? used + 1 + parts[i].len : parts[i].len;
+        buf_done(&parts[i]);
+    }
     fprintf(out, "%s\n", output_off(view->output, STYLE_DIM));
 }
 
