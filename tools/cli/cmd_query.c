@@ -199,7 +199,8 @@ const struct cli_command command_query = {
             "  csv    a column per label, then time and value\n"
             "  json   the daemon's answer as it is\n"
             "  prom   text of the exposition format, with timestamps\n\n"
-            "Exit status: 0 answered (even with no series), 1 the answer is an error, 2 usage, 3 no answer.\n",
+            "Exit status: 0 answered (even with no series), 1 the answer is an error (or, with --strict, warns\n"
+            "of missing data), 2 usage, 3 no answer.\n",
     .options =
         (const struct cli_option[]){
             {"at", 't', "TIME", "evaluate at TIME instead of now"},

@@ -2,6 +2,7 @@
  * lines, objects as sections, lists of objects as tables. */
 #include "base/clock.h"
 #include "base/fail.h"
+#include "records.h"
 #include "remote.h"
 #include "table.h"
 
@@ -240,8 +241,7 @@ static enum cli_exit status(const struct cli_arguments *arguments)
     if (!json)
         return CLI_FAILED;
     if (format && strcmp(format, "json") == 0) {
-        json_dumpf(json, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT | JSON_REAL_PRECISION(15));
-        putchar('\n');
+        records_print_json(json);
         return CLI_OK;
     }
     struct output output = output_of_stdout();

@@ -40,7 +40,7 @@ static bool is_warned(const json_t *warnings, struct str name)
     static const struct str start = {"incomplete: ", 12};
     for (size_t i = 0; i < json_array_size(warnings); i++) {
         struct str text = str_from(json_string_value(json_array_get(warnings, i)));
-        if (!str_starts_with(text, start))
+        if (!text.ptr || !str_starts_with(text, start))
             continue;
         text = str_of(text.ptr + start.len, text.len - start.len);
         if (str_starts_with(text, name) && text.len > name.len && strchr(":/ ", text.ptr[name.len]))

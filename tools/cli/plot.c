@@ -153,7 +153,8 @@ static void print_floor(const struct field *field, const struct lines *lines, st
         marked[column] = true;
         if (end > 0 && at <= end) /* would touch the one before */
             continue;
-        memcpy(times + at, text, strlen(text));
+        for (size_t i = 0; text[i]; i++)
+            times[at + i] = text[i];
         end = at + strlen(text);
     }
     buf_printf(out, "%*s%s", (int)field->margin + 1, "", lines->corner);

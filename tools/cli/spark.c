@@ -61,7 +61,7 @@ void spark_print(const struct query_series *series, const struct series_span *sp
 {
     static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     static const char *const letters[] = {"_", ".", ":", "-", "=", "+", "*", "#"};
-    double shown[SPARK_COLUMNS_MAX];
+    double shown[SPARK_COLUMNS_MAX] = {0};
     ASSERT(columns >= 1 && columns <= SPARK_COLUMNS_MAX);
     struct series_extremes extremes = series_extremes_of(series);
     collect(series, span, extremes.mean, columns, shown);
