@@ -25,16 +25,13 @@
 
 enum cell { CELL_MARK, CELL_VALUE, CELL_SHAPE, CELL_MIN, CELL_MAX, CELL_LAST };
 
-static const struct {
-    struct table_column column;
-    bool before; /* the labels; the others behind them */
-} cells[] = {
-    [CELL_MARK] = {{.title = ""}, true},
-    [CELL_VALUE] = {{.title = "VALUE", .right = true}, false},
-    [CELL_SHAPE] = {{.title = "SHAPE"}, false},
-    [CELL_MIN] = {{.title = "MIN", .right = true}, false},
-    [CELL_MAX] = {{.title = "MAX", .right = true}, false},
-    [CELL_LAST] = {{.title = "LAST", .right = true}, false},
+static const struct table_column cell_columns[] = {
+    [CELL_MARK] = {.title = ""},
+    [CELL_VALUE] = {.title = "VALUE", .right = true},
+    [CELL_SHAPE] = {.title = "SHAPE"},
+    [CELL_MIN] = {.title = "MIN", .right = true},
+    [CELL_MAX] = {.title = "MAX", .right = true},
+    [CELL_LAST] = {.title = "LAST", .right = true},
 };
 
 /* One table while it is made. */
@@ -49,6 +46,12 @@ struct sheet {
     size_t spark_places;         /* 0: no shape */
     struct table *table;
 };
+
+/* Of the labels' columns; the other cells stand behind them. */
+static bool stands_before(const struct sheet *sheet, enum cell cell)
+{
+    return cell == CELL_MARK || sheet->series_as_one;
+}
 
 static void cell_number(const struct sheet *sheet, double value)
 {
@@ -103,7 +106,7 @@ static void add_cell(const struct sheet *sheet, size_t row, enum cell cell, cons
 static void add_cells(const struct sheet *sheet, size_t row, bool before, const struct series_extremes *extremes)
 {
     for (size_t i = 0; i < sheet->wanted_count; i++)
-        if ((cells[sheet->wanted[i]].before || sheet->series_as_one) == before)
+        if (stands_before(sheet, sheet->wanted[i]) == before)
             add_cell(sheet, row, sheet->wanted[i], extremes);
 }
 
@@ -127,8 +130,8 @@ static size_t make_columns(const struct sheet *sheet, struct buf *titles, struct
 {
     size_t count = 0;
     for (size_t i = 0; i < sheet->wanted_count; i++)
-        if (cells[sheet->wanted[i]].before || sheet->series_as_one)
-            ret_columns[count++] = cells[sheet->wanted[i]].column;
+        if (stands_before(sheet, sheet->wanted[i]))
+            ret_columns[count++] = cell_columns[sheet->wanted[i]];
     for (size_t i = 0; i < sheet->labels.count; i++) {
         struct str name = sheet->labels.names[i];
         buf_append_str(titles, str_equal(name, STR(LABEL_NAME)) ? STR("") : name);
@@ -140,8 +143,8 @@ static size_t make_columns(const struct sheet *sheet, struct buf *titles, struct
         title += strlen(title) + 1;
     }
     for (size_t i = 0; i < sheet->wanted_count; i++)
-        if (!cells[sheet->wanted[i]].before && !sheet->series_as_one)
-            ret_columns[count++] = cells[sheet->wanted[i]].column;
+        if (!stands_before(sheet, sheet->wanted[i]))
+            ret_columns[count++] = cell_columns[sheet->wanted[i]];
     if (sheet->series_as_one)
         ret_columns[count++] = (struct table_column){.title = "SERIES", .wraps = true};
     return count;
