@@ -13,5 +13,3 @@ void promql_error_set(struct promql_error *error, struct ast_position position, 
     PRINTF_LIKE(3, 4);
 /* "LINE:COLUMN: parse error: TEXT", as the HTTP API says it. Columns count bytes from 1. */
 int promql_error_print_short(const struct promql_error *error, struct str text, struct buf *out);
-/* The same, and below it the line (or what is near the place) with a caret under the place; each line ends with \n. */
-int promql_error_print(const struct promql_error *error, struct str text, struct buf *out);

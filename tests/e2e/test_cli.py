@@ -5,12 +5,14 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from exporter import Exporter, Numbered
-from harness import ROOT, STOP_SECONDS, Federation, has_terminals, program, run, wait_until
+from harness import ROOT, Federation, has_terminals, program, run, wait_until
+from terminal import on_terminal
 
 OK, FAILED, USAGE, UNREACHABLE = range(4)
 CSV_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -66,7 +68,7 @@ def test_query_instant(world, cli):
     assert (code, out) == (OK, "")
     assert cli("query", "--", "-1") == (OK, "-1\n", "")
     # In the past, before there was anything.
-    assert cli("query", "--time", "1d", "up")[:2] == (OK, "")
+    assert cli("query", "--at", "1d", "up")[:2] == (OK, "")
 
 
 def test_query_range(world, cli):
@@ -102,24 +104,47 @@ def test_query_errors(world, cli):
         assert (code, out) == (USAGE, "") and err, (words, code, out, err)
 
 
-def on_a_terminal(world, *words, **environment):
-    """What a person sees: script(1) gives it a terminal."""
-    command = " ".join("'%s'" % word for word in [program("tributary"), *words])
-    clean = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
-    done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True,
-                          timeout=STOP_SECONDS, stdin=subprocess.DEVNULL,
-                          env={**clean, "TRIBUTARY_URL": world.top.url, "TERM": "xterm", **environment})
-    return done.returncode, done.stdout.replace("\r\n", "\n")
-
-
 @pytest.mark.skipif(not has_terminals(), reason="this machine has no pseudo-terminals (/dev/pts is not mounted)")
 def test_tables_on_a_terminal(world, cli):
-    code, out = on_a_terminal(world, "query", "up")
-    assert code == OK and world.target in out and out.count("\n") >= 3
-    assert "{" not in out, "a table has columns, not label sets"
-    code, out = on_a_terminal(world, "targets", NO_COLOR="1")
+    def see(*words, **environment):
+        return on_terminal([program("tributary"), *words], TRIBUTARY_URL=world.top.url, **environment)
+
+    code, out = see("query", "up")
+    title, head, *lines = out.splitlines()
+    assert code == OK and "up{datacenter=" in title and len(lines) == 2
+    assert any(world.target in line for line in lines) and "\x1b[1mVALUE" in head
+    code, out = see("query", "--range", "3s", "--step", "1s", "scrapes_total")
+    assert code == OK and "┤" in out and "\x1b[1mLAST" in out
+    code, out = see("targets", NO_COLOR="1")
     assert code == OK and "\x1b" not in out and world.dead in out
     assert "\x1b" not in cli("targets")[1]
+
+
+def test_series_labels_and_values(world, cli):
+    assert cli("series", "up") == (OK, "".join(
+        f'up{{datacenter="dc1",instance="{address}",job="{job}"}}\n'
+        for address, job in sorted([(world.target, "a"), (world.dead, "dead")])), "")
+    assert cli("values", "job", "up") == (OK, "a\ndead\n", "")
+    assert cli("values", "job", "up", "-d", "dc1", "--limit", "1")[:2] == (OK, "a\n")
+    assert cli("values", "job", "-d", "dc2") == (OK, "", "")
+    assert cli("labels", "plain") == (OK, "__name__\na\nb\ndatacenter\ninstance\njob\n", "")
+    code, out, _ = cli("labels", "-o", "json", "-d", "dc1")
+    assert code == OK and "datacenter" in json.loads(out)["data"]
+    code, out, err = cli("series", "up{")
+    assert (code, out) == (FAILED, "") and err
+    assert cli("query", "-d", "dc1", "count(up)") == (OK, "{} 2\n", "")
+    assert cli("query", "-d", "dc2", "count(up)") == (OK, "", "")
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_exposition_format_is_read_by_promtool(world, cli):
+    code, out, _ = cli("query", "-o", "prom", "--range", "3s", "--step", "1s", '{job="a"}')
+    done = subprocess.run(["promtool", "check", "metrics"], input=out, capture_output=True, text=True, timeout=20)
+    assert code == OK and len(out.splitlines()) > 10 and "error" not in done.stderr + done.stdout, done.stderr
+    # The same values that promtool's own question gets.
+    code, out, _ = cli("query", "-o", "prom", "--at", "now", "plain")
+    told = subprocess.run(["promtool", "query", "instant", world.top.url, "plain"], capture_output=True, text=True, timeout=20)
+    assert code == OK and out.splitlines()[1].split("} ")[1].split()[0] == told.stdout.split("=> ")[1].split()[0] == "1"
 
 
 def test_targets(world, cli):
@@ -199,8 +224,8 @@ def test_version_and_help(cli):
     code, out, _ = cli("version")
     assert code == OK and re.fullmatch(r"tributary \d+\.\d+\.\d+\n", out)
     code, out, err = cli("help")
-    commands = ["query", "targets", "status", "blocks", "retention", "delete", "deletions", "check-config", "inspect",
-                "format-query"]
+    commands = ["query", "series", "labels", "values", "targets", "status", "blocks", "retention", "delete", "deletions",
+                "check-config", "inspect", "format-query"]
     assert (code, err) == (OK, "") and all(re.search(rf"^  {name} ", out, re.M) for name in commands)
     for name in commands:
         code, out, err = cli("help", name)

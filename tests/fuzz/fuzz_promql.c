@@ -15,7 +15,7 @@ static void check_place(const struct promql_error *error, struct str text)
     CLEANUP(buf_done) struct buf shown = BUF_INIT(4 * KIB);
     if (error->position.start > error->position.end || error->position.start > text.len || !error->text[0])
         abort();
-    promql_error_print(error, text, &shown);
+    promql_error_print_short(error, text, &shown);
     if (shown.full)
         abort();
 }

@@ -441,34 +441,25 @@ static void functions_are_a_sorted_table(void **state)
     assert_int_equal(promql_function_find(STR("holt_winters"))->id, FUNCTION_HOLT_WINTERS);
 }
 
-static void expect_shown(const char *text, const char *shown)
+static void expect_said(const char *text, const char *wanted)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(4 * KIB);
     struct promql_expression *expression = NULL;
     struct promql_error error;
     assert_int_equal(promql_parse(str_from(text), &error, &expression), -EINVAL);
-    promql_error_print(&error, str_from(text), &out);
+    promql_error_print_short(&error, str_from(text), &out);
     buf_append_byte(&out, 0);
-    assert_string_equal((char *)out.data, shown);
+    assert_string_equal((char *)out.data, wanted);
 }
 
-static void errors_show_their_place(void **state)
+static void errors_say_their_place(void **state)
 {
     (void)state;
-    expect_shown("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation\n  sum(a b)\n        ^\n");
-    expect_shown("a +\n\tb c\n+ d", "2:4: parse error: unexpected identifier \"c\"\n   b c\n     ^\n");
-    expect_shown("\"\xc3\xa4\xc3\xb6\" + x",
-                 "1:1: parse error: binary expression must contain only scalar and instant vector types\n"
-                 "  \"\xc3\xa4\xc3\xb6\" + x\n  ^\n");
-    expect_shown("{a=\"\xc3\xa4\"} b",
-                 "1:10: parse error: unexpected identifier \"b\"\n  {a=\"\xc3\xa4\"} b\n          ^\n");
-    CLEANUP_FREE char *before = repeated("", "aaaaa", 40, " b ");
-    CLEANUP_FREE char *text = repeated(before, "ccccc", 40, "");
-    CLEANUP_FREE char *marks = repeated("", "a", 59, "");
-    CLEANUP_FREE char *after = repeated("", "c", 38, "");
-    CLEANUP_FREE char *shown =
-        mem_printf("1:202: parse error: unexpected identifier \"b\"\n  ...%s b %s...\n%65s^\n", marks, after, "");
-    expect_shown(text, shown);
+    expect_said("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation");
+    expect_said("a +\n\tb c\n+ d", "2:4: parse error: unexpected identifier \"c\"");
+    expect_said("\"\xc3\xa4\xc3\xb6\" + x",
+                "1:1: parse error: binary expression must contain only scalar and instant vector types");
+    expect_said("{a=\"\xc3\xa4\"} b", "1:10: parse error: unexpected identifier \"b\"");
 }
 
 static void numbers_and_durations(void **state)
@@ -593,7 +584,7 @@ int main(void)
         cmocka_unit_test(every_node_is_typed_and_walked),
         cmocka_unit_test(a_selector_alone_is_read_as_match_takes_it),
         cmocka_unit_test(functions_are_a_sorted_table),
-        cmocka_unit_test(errors_show_their_place),
+        cmocka_unit_test(errors_say_their_place),
         cmocka_unit_test(numbers_and_durations),
         cmocka_unit_test(keywords_are_known_in_any_case),
         cmocka_unit_test(series_are_read),

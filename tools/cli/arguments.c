@@ -126,9 +126,18 @@ int arguments_time(const char *text, int64_t now_ms, int64_t *ret_ms)
     }
     if (params_time(str_from(text), ret_ms) == 0)
         return 0;
-    const char *duration = strncmp(text, "now-", 4) == 0 ? text + 4 : text;
+    const char *duration = text + (strncmp(text, "now-", 4) == 0 ? 4 : text[0] == '-');
     if (str_to_duration_ms(str_from(duration), &ago_ms) < 0 || ago_ms > PARAMS_TIME_MS_MAX)
         return -EINVAL;
     *ret_ms = now_ms - ago_ms;
     return 0;
+}
+
+bool arguments_take_time(const struct cli_arguments *arguments, const char *option, int64_t now_ms, int64_t *ret_ms)
+{
+    const char *text = cli_value(arguments, option);
+    if (!text || arguments_time(text, now_ms, ret_ms) == 0)
+        return true;
+    cli_error("--%s: '%s' is no time (RFC 3339, unix seconds, now, or how long ago: 1h)", option, text);
+    return false;
 }

@@ -44,8 +44,9 @@ struct cli_command {
     enum cli_exit (*run)(const struct cli_arguments *arguments);
 };
 
-extern const struct cli_command command_query, command_targets, command_status, command_check_config, command_inspect,
-    command_format_query, command_blocks, command_retention, command_delete, command_deletions;
+extern const struct cli_command command_query, command_series, command_labels, command_values, command_targets,
+    command_status, command_check_config, command_inspect, command_format_query, command_blocks, command_retention,
+    command_delete, command_deletions;
 
 /* The value of an option by its name, NULL when it was not given. */
 const char *cli_value(const struct cli_arguments *arguments, const char *name);
@@ -57,4 +58,3 @@ static inline bool cli_flag(const struct cli_arguments *arguments, const char *n
 }
 /* "tributary: TEXT" on stderr. */
 void cli_error(const char *format, ...) PRINTF_LIKE(1, 2);
-void cli_warn(const char *format, ...) PRINTF_LIKE(1, 2);

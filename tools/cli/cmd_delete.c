@@ -1,7 +1,5 @@
 /* tributary delete: asks a global to delete series. What it does cannot be undone, so it shows what it is about and
  * asks first. */
-#include "arguments.h"
-#include "base/clock.h"
 #include "base/fail.h"
 #include "records.h"
 
@@ -18,20 +16,6 @@
 
 /* ---- The request ---- */
 
-static bool add_time(const struct cli_arguments *arguments, const char *name, struct buf *form)
-{
-    int64_t time_ms;
-    const char *text = cli_value(arguments, name);
-    if (!text)
-        return true;
-    if (arguments_time(text, clock_wall_ms(clock_real()), &time_ms) < 0) {
-        cli_error("--%s: '%s' is no time (RFC 3339, unix seconds, now, or how long ago: 1h)", name, text);
-        return false;
-    }
-    form_add_time(form, name, time_ms);
-    return true;
-}
-
 /* Which series and when. */
 static bool add_scope(const struct cli_arguments *arguments, struct buf *form)
 {
@@ -42,7 +26,7 @@ static bool add_scope(const struct cli_arguments *arguments, struct buf *form)
         cli_error("delete: --match says which series");
         return false;
     }
-    return add_time(arguments, "start", form) && add_time(arguments, "end", form);
+    return form_add_time_option(form, arguments, "start") && form_add_time_option(form, arguments, "end");
 }
 
 static void who_am_i(char ret_name[static 2 * NAME_BYTES])

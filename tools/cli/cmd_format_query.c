@@ -1,5 +1,6 @@
 /* tributary format-query: a PromQL expression in its plain form, or what is wrong with it. */
 #include "base/fail.h"
+#include "caret.h"
 #include "cli.h"
 #include "promql/parse.h"
 
@@ -10,8 +11,8 @@ static enum cli_exit format_query(const struct cli_arguments *arguments)
     CLEANUP(buf_done) struct buf out = BUF_INIT(8 * PROMQL_TEXT_BYTES_MAX);
     struct promql_error error;
     if (promql_parse(text, &error, &expression) < 0) {
-        promql_error_print(&error, text, &out);
-        fprintf(stderr, STR_FMT, STR_ARG(buf_view(&out)));
+        promql_error_print_short(&error, text, &out);
+        caret_complain(buf_view(&out), text, MIN(error.position.start, text.len));
         return CLI_FAILED;
     }
     if (ast_print(promql_expression_root(expression), &out) < 0) {

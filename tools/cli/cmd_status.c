@@ -2,8 +2,9 @@
  * lines, objects as sections, lists of objects as tables. */
 #include "base/clock.h"
 #include "base/fail.h"
-#include "output.h"
+#include "records.h"
 #include "remote.h"
+#include "table.h"
 
 #include <string.h>
 
@@ -138,7 +139,8 @@ static void print_list(struct view *view, json_t *list, const char *indent)
         if (count == COLUMNS_MAX)
             break;
         plain_name(name, titles[count]);
-        columns[count] = (struct table_column){titles[count], json_is_number(value), is_minor(name)};
+        columns[count] =
+            (struct table_column){.title = titles[count], .right = json_is_number(value), .minor = is_minor(name)};
         names[count++] = name;
     }
     if (count == 0)
@@ -239,8 +241,7 @@ static enum cli_exit status(const struct cli_arguments *arguments)
     if (!json)
         return CLI_FAILED;
     if (format && strcmp(format, "json") == 0) {
-        json_dumpf(json, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT | JSON_REAL_PRECISION(15));
-        putchar('\n');
+        records_print_json(json);
         return CLI_OK;
     }
     struct output output = output_of_stdout();

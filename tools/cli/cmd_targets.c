@@ -3,8 +3,9 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/map.h"
-#include "output.h"
+#include "notes.h"
 #include "query_result.h"
+#include "table.h"
 
 #include <errno.h>
 #include <string.h>
@@ -71,7 +72,7 @@ static enum cli_exit fetch(const struct remote *remote, const char *name, const 
     CLEANUP(buf_done) struct buf form = BUF_INIT(FORM_BYTES_MAX);
     CLEANUP_FREE char *expression = mem_printf("%s%s", name, matchers);
     form_add(&form, "query", str_from(expression));
-    return query_fetch(remote, "/api/v1/query", &form, expression, ret_result);
+    return query_fetch(remote, "/api/v1/query", &form, str_from(expression), ret_result);
 }
 
 static enum cli_exit companion_fetch(const struct remote *remote, const char *name, const char *matchers,
@@ -124,7 +125,7 @@ static enum cli_exit from_queries(const struct remote *remote, const char *match
                                      labels_get(key, STR("instance")), companion_text(&seconds, key),
                                      companion_text(&samples, key), STR_NULL});
     }
-    query_result_warn(&up);
+    notes_print(up.answer);
     return CLI_OK;
 }
 
@@ -175,7 +176,7 @@ static enum cli_exit collect(const struct remote *remote, const char *matchers, 
     CLEANUP(json_freep) json_t *json = remote_json(remote, &answer);
     if (!json)
         return CLI_FAILED;
-    query_result_warn(&(struct query_result){.json = json});
+    notes_print(json);
     if (from_list(json, view) == 0)
         return CLI_OK;
     cli_error("the answer of %s is no list of targets", remote->url);

@@ -4,33 +4,13 @@
 #include "cli.h"
 
 #include <locale.h>
-#include <stdarg.h>
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_query,  &command_targets,   &command_status,       &command_blocks,  &command_retention,
-    &command_delete, &command_deletions, &command_check_config, &command_inspect, &command_format_query,
+    &command_query,        &command_series,  &command_labels,       &command_values, &command_targets,
+    &command_status,       &command_blocks,  &command_retention,    &command_delete, &command_deletions,
+    &command_check_config, &command_inspect, &command_format_query,
 };
-
-void cli_error(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("tributary: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-}
-
-void cli_warn(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("warning: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-}
 
 static void print_help(FILE *out)
 {

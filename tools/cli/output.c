@@ -1,6 +1,5 @@
 #include "output.h"
 
-#include "base/arena.h"
 #include "base/fail.h"
 #include "base/utf8.h"
 
@@ -10,24 +9,54 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define WIDTH_DEFAULT      80
-#define COLUMN_GAP         2
+#define HEIGHT_DEFAULT     24
+#define PLACES_MAX         1000 /* columns or lines that are believed */
 #define SIGNIFICANT_DIGITS 9
+
+/* What the environment says of the terminal (watch(1) tells it so), 0: nothing. */
+static int places_of(const char *name)
+{
+    const char *text = getenv(name);
+    uint64_t places;
+    return text && str_to_u64(str_from(text), &places) == 0 && places <= PLACES_MAX ? (int)places : 0;
+}
+
+/* 0: not known. */
+static struct winsize size_of(int fd)
+{
+    struct winsize size = {0};
+    if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) != 0)
+        size = (struct winsize){0};
+    return size;
+}
+
+static int first_known(int first, int second)
+{
+    return first > 0 ? MIN(first, PLACES_MAX) : second;
+}
 
 struct output output_of_stdout(void)
 {
-    struct output output = {.terminal = isatty(STDOUT_FILENO), .width = INT32_MAX};
+    struct output output = {.terminal = isatty(STDOUT_FILENO)};
     const char *no_colour = getenv("NO_COLOR");
     const char *terminal = getenv("TERM");
     output.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-    if (!output.terminal)
-        return output;
-    output.colour = !(no_colour && no_colour[0]) && terminal && strcmp(terminal, "dumb") != 0;
-    struct winsize size;
-    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    output.width = known ? size.ws_col : WIDTH_DEFAULT;
+    output.colour =
+        output.terminal && !(no_colour && no_colour[0]) && terminal && terminal[0] && strcmp(terminal, "dumb") != 0;
+    struct winsize size = size_of(STDOUT_FILENO);
+    int width = first_known(size.ws_col, places_of("COLUMNS"));
+    output.plot_width = first_known(width, WIDTH_DEFAULT);
+    output.plot_height = first_known(first_known(size.ws_row, places_of("LINES")), HEIGHT_DEFAULT);
+    output.width = width > 0 || output.terminal ? output.plot_width : INT32_MAX;
     return output;
+}
+
+int output_error_width(void)
+{
+    return first_known(first_known(size_of(STDERR_FILENO).ws_col, places_of("COLUMNS")), WIDTH_DEFAULT);
 }
 
 const char *output_on(const struct output *output, enum output_style style)
@@ -36,7 +65,12 @@ const char *output_on(const struct output *output, enum output_style style)
         [STYLE_PLAIN] = "",        [STYLE_BOLD] = "\033[1m",   [STYLE_DIM] = "\033[2m",
         [STYLE_GOOD] = "\033[32m", [STYLE_BAD] = "\033[1;31m",
     };
-    return output->colour ? codes[style] : "";
+    /* Of series, in their order: such that stand apart on black and on white, neighbours most. */
+    static const char *const series_codes[] = {"\033[36m", "\033[33m", "\033[35m", "\033[32m",
+                                               "\033[34m", "\033[31m", "\033[96m", "\033[95m"};
+    if (!output->colour)
+        return "";
+    return style < STYLE_SERIES ? codes[style] : series_codes[(size_t)(style - STYLE_SERIES) % ARRAY_LEN(series_codes)];
 }
 
 const char *output_off(const struct output *output, enum output_style style)
@@ -44,11 +78,19 @@ const char *output_off(const struct output *output, enum output_style style)
     return output->colour && style != STYLE_PLAIN ? "\033[0m" : "";
 }
 
-/* Control characters of ASCII and of Latin 1, which terminals obey too, and the ones that turn the writing around. */
+/* Control characters of ASCII and of Latin 1, which terminals obey too, the ones that turn the writing around, and
+ * what cannot be seen. */
 static bool steers(uint32_t rune)
 {
-    return rune < 0x20 || (rune >= 0x7f && rune < 0xa0) || (rune >= 0x200b && rune <= 0x200f) ||
-           (rune >= 0x2028 && rune <= 0x202e) || (rune >= 0x2060 && rune <= 0x206f) || rune == 0xfeff;
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0, 0x1f},        {0x7f, 0x9f},     {0xad, 0xad},      {0x61c, 0x61c},
+                  {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e},  {0x2060, 0x206f},
+                  {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f}};
+    for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
+        if (rune >= ranges[i].first && rune <= ranges[i].last)
+            return true;
+    return false;
 }
 
 void output_safe(struct str text, struct buf *out)
@@ -67,12 +109,35 @@ void output_safe(struct str text, struct buf *out)
     }
 }
 
-size_t output_columns(struct str text)
+/* Places of a code point: two of Chinese and the like, none of accents that go on what stands before them. Outside of a
+ * UTF-8 locale the C library knows none of them, then one is a guess as good as any. */
+static size_t rune_columns(uint32_t rune)
+{
+    int columns = rune < 0x80 ? 1 : wcwidth((wchar_t)rune);
+    return columns < 0 ? 1 : (size_t)columns;
+}
+
+size_t output_fit(struct str text, size_t columns_max, size_t *ret_bytes)
 {
     size_t columns = 0;
-    for (size_t i = 0; i < text.len; i++)
-        columns += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
+    size_t at = 0;
+    while (at < text.len) {
+        uint32_t rune = 0;
+        size_t len = utf8_decode(text, at, &rune);
+        size_t more = len > 0 ? rune_columns(rune) : 1;
+        if (columns + more > columns_max)
+            break;
+        columns += more;
+        at += MAX(len, (size_t)1);
+    }
+    *ret_bytes = at;
     return columns;
+}
+
+size_t output_columns(struct str text)
+{
+    size_t bytes;
+    return output_fit(text, SIZE_MAX, &bytes);
 }
 
 struct str output_number(struct str text, char ret_room[static OUTPUT_NUMBER_BYTES])
@@ -125,169 +190,33 @@ void output_csv(struct str text)
     putchar('"');
 }
 
-/* ---- Tables ---- */
+/* Outside of its strings JSON has ASCII alone, and inside no control characters of ASCII: what is written otherwise
+ * here is inside a string and stays the same JSON. */
+static void json_safe(struct str json, struct buf *out)
+{
+    for (size_t at = 0; at < json.len;) {
+        uint32_t rune = 0;
+        size_t len = utf8_decode(json, at, &rune);
+        bool space = rune == '\n' || rune == '\t' || rune == '\r';
+        if (len > 0 && (space || !steers(rune)))
+            buf_append(out, json.ptr + at, len);
+        else if (len == 0 || rune < 0x10000)
+            buf_printf(out, "\\u%04x", len == 0 ? 0xfffd : rune);
+        else
+            buf_printf(out, "\\u%04x\\u%04x", 0xd800 + ((rune - 0x10000) >> 10), 0xdc00 + (rune & 0x3ff));
+        at += MAX(len, (size_t)1);
+    }
+}
 
-struct cell {
-    struct str text;
-    enum output_style style;
-};
-
-struct table {
-    struct arena arena;
-    struct table_column *columns;
-    size_t *widths;
-    bool *filled; /* columns that hold any text */
-    size_t column_count;
-    struct cell *cells; /* row by row */
-    size_t cell_count, cell_capacity;
-};
-
-/* A copy, made safe, in the table's arena. */
-static struct str keep_text(struct table *table, struct str text)
+void output_json(struct str json, const struct output *output)
 {
     CLEANUP(buf_done) struct buf safe = BUF_INIT(OUTPUT_TEXT_BYTES_MAX);
-    output_safe(text, &safe);
-    return arena_str(&table->arena, buf_view(&safe));
-}
-
-struct table *table_new(const struct table_column *columns, size_t count)
-{
-    struct table *table = mem_zalloc(sizeof(*table));
-    arena_init(&table->arena, 0); /* as large as the answer it shows, which has a ceiling */
-    table->columns = mem_array(count, sizeof(*columns));
-    table->widths = mem_array(count, sizeof(*table->widths));
-    table->filled = mem_array(count, sizeof(*table->filled));
-    table->column_count = count;
-    for (size_t i = 0; i < count; i++) {
-        table->columns[i] = columns[i];
-        table->columns[i].title = keep_text(table, str_from(columns[i].title)).ptr;
-        table->widths[i] = output_columns(str_from(table->columns[i].title));
+    while (str_ends_with(json, STR("\n")))
+        json.len--;
+    if (output->terminal) {
+        json_safe(json, &safe);
+        json = buf_view(&safe);
     }
-    return table;
-}
-
-void table_free(struct table *table)
-{
-    if (!table)
-        return;
-    arena_done(&table->arena);
-    mem_free(table->columns);
-    mem_free(table->widths);
-    mem_free(table->filled);
-    mem_free(table->cells);
-    mem_free(table);
-}
-
-void table_cell_style(struct table *table, struct str text, enum output_style style)
-{
-    if (table->cell_count == table->cell_capacity) {
-        table->cell_capacity = MAX(table->cell_capacity * 2, (size_t)64);
-        table->cells = mem_resize(table->cells, table->cell_capacity, sizeof(*table->cells));
-    }
-    struct cell *cell = &table->cells[table->cell_count];
-    *cell = (struct cell){keep_text(table, text), style};
-    size_t column = table->cell_count % table->column_count;
-    table->widths[column] = MAX(table->widths[column], output_columns(cell->text));
-    table->filled[column] = table->filled[column] || cell->text.len > 0;
-    table->cell_count++;
-}
-
-void table_cell(struct table *table, struct str text)
-{
-    table_cell_style(table, text, STYLE_PLAIN);
-}
-
-size_t table_rows(const struct table *table)
-{
-    return table->cell_count / table->column_count;
-}
-
-static size_t width_of(const struct table *table, const bool *hidden)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < table->column_count; i++)
-        if (!hidden || !hidden[i])
-            width += table->widths[i] + (width > 0 ? COLUMN_GAP : 0);
-    return width;
-}
-
-size_t table_width(const struct table *table)
-{
-    return width_of(table, NULL);
-}
-
-/* hidden: which columns are left out. Returns how many that hold something. */
-static size_t fit(const struct table *table, size_t width, bool *hidden)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < table->column_count; i++)
-        hidden[i] = !table->filled[i];
-    for (size_t i = table->column_count; i-- > 0 && width_of(table, hidden) > width;) {
-        count += !hidden[i] && table->columns[i].minor;
-        hidden[i] = hidden[i] || table->columns[i].minor;
-    }
-    return count;
-}
-
-static void print_cell(const struct table *table, size_t column, struct str text, bool last)
-{
-    int pad = (int)(table->widths[column] - output_columns(text));
-    bool right = table->columns[column].right;
-    printf("%*s" STR_FMT "%*s", right ? pad : 0, "", STR_ARG(text), right || last ? 0 : pad, "");
-}
-
-static size_t last_shown(const struct table *table, const bool *hidden)
-{
-    size_t last = table->column_count - 1;
-    while (last > 0 && hidden[last])
-        last--;
-    return last;
-}
-
-static void print_row(const struct table *table, const struct output *output, size_t row, const bool *hidden)
-{
-    const struct cell *cells = &table->cells[row * table->column_count];
-    bool first = true;
-    size_t last = last_shown(table, hidden);
-    for (size_t i = 0; i < table->column_count; i++) {
-        if (hidden[i])
-            continue;
-        printf("%*s%s", first ? 0 : COLUMN_GAP, "", output_on(output, cells[i].style));
-        print_cell(table, i, cells[i].text, i == last);
-        fputs(output_off(output, cells[i].style), stdout);
-        first = false;
-    }
+    fwrite(json.ptr, 1, json.len, stdout);
     putchar('\n');
-}
-
-static void print_titles(const struct table *table, const struct output *output, const bool *hidden)
-{
-    bool first = true;
-    size_t last = last_shown(table, hidden);
-    fputs(output_on(output, STYLE_BOLD), stdout);
-    for (size_t i = 0; i < table->column_count; i++) {
-        if (hidden[i])
-            continue;
-        printf("%*s", first ? 0 : COLUMN_GAP, "");
-        print_cell(table, i, str_from(table->columns[i].title), i == last);
-        first = false;
-    }
-    printf("%s\n", output_off(output, STYLE_BOLD));
-}
-
-void table_print(struct table *table, const struct output *output, const char *indent)
-{
-    ASSERT(table->cell_count % table->column_count == 0);
-    CLEANUP_FREE bool *hidden = mem_array(table->column_count, sizeof(*hidden));
-    size_t room = (size_t)output->width - MIN((size_t)output->width, strlen(indent));
-    size_t left_out = fit(table, room, hidden);
-    fputs(indent, stdout);
-    print_titles(table, output, hidden);
-    for (size_t row = 0; row < table_rows(table); row++) {
-        fputs(indent, stdout);
-        print_row(table, output, row, hidden);
-    }
-    if (left_out > 0)
-        printf("%s%s(columns left out, for the terminal is too narrow: %zu)%s\n", indent, output_on(output, STYLE_DIM),
-               left_out, output_off(output, STYLE_DIM));
 }

@@ -1,13 +1,14 @@
 #include "query_result.h"
 
+#include "answer_scan.h"
 #include "base/fail.h"
-#include "output.h"
-#include "promql/error.h"
+#include "caret.h"
 
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
-#define MESSAGE_BYTES_MAX (64 * KIB)
+#define TIME_SECONDS_MAX 1e15 /* in milliseconds still far from the ends of int64 */
 
 /* ---- Taking apart ---- */
 
@@ -18,11 +19,11 @@ static int read_labels(const json_t *metric, struct labels **ret_labels)
     const char *name;
     json_t *value;
     if (metric && (!json_is_object(metric) || json_object_size(metric) > LABELS_MAX))
-        return -EBADMSG;
+        return -EPROTO;
     json_object_foreach((json_t *)metric, name, value)
     {
         if (!json_is_string(value))
-            return -EBADMSG;
+            return -EPROTO;
         items[count++] = (struct label){str_from(name), str_of(json_string_value(value), json_string_length(value))};
     }
     *ret_labels = labels_new(items, count);
@@ -34,13 +35,27 @@ static int read_point(const json_t *json, bool number, struct query_point *ret_p
     const json_t *time = json_array_get(json, 0);
     const char *text = json_string_value(json_array_get(json, 1));
     struct query_point point = {.text = text};
-    if (!json_is_number(time) || !text || fabs(json_number_value(time)) > 1e15)
-        return -EBADMSG;
+    if (!json_is_number(time) || !text || fabs(json_number_value(time)) > TIME_SECONDS_MAX)
+        return -EPROTO;
     point.time_ms = llround(json_number_value(time) * 1000);
     if (number && str_to_double(str_from(text), &point.value) < 0)
-        return -EBADMSG;
+        return -EPROTO;
     *ret_point = point;
     return 0;
+}
+
+/* The texts outlive the JSON they are read from: one block for all of a series. */
+static void keep_texts(struct arena *arena, struct query_series *series)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < series->count; i++)
+        bytes += strlen(series->points[i].text) + 1;
+    char *at = arena_alloc(arena, bytes);
+    for (size_t i = 0; i < series->count; i++) {
+        size_t len = strlen(series->points[i].text) + 1;
+        series->points[i].text = memcpy(at, series->points[i].text, len);
+        at += len;
+    }
 }
 
 /* json: one point, or with many an array of them. */
@@ -48,58 +63,136 @@ static int read_points(const json_t *json, bool many, bool number, struct query_
 {
     size_t count = many ? json_array_size(json) : 1;
     if (!json_is_array(json) || count == 0)
-        return -EBADMSG;
+        return -EPROTO;
     series->points = mem_array(count, sizeof(*series->points));
     for (size_t i = 0; i < count; i++) {
-        int result = read_point(many ? json_array_get(json, i) : json, number, &series->points[i]);
-        if (result < 0)
-            return result;
+        struct query_point *point = &series->points[i];
+        int error = read_point(many ? json_array_get(json, i) : json, number, point);
+        if (error < 0)
+            return error;
+        if (i > 0 && point->time_ms < point[-1].time_ms) /* pictures and spans go by this order */
+            return -EPROTO;
     }
     series->count = count;
     return 0;
 }
 
-static int read_series(const json_t *json, bool many, struct query_series *series)
+static struct query_series *add_series(struct query_result *result)
 {
-    int result = read_labels(json_object_get(json, "metric"), &series->labels);
-    return result < 0 ? result : read_points(json_object_get(json, many ? "values" : "value"), many, true, series);
+    if (result->count == result->capacity) {
+        result->capacity = MAX(result->capacity * 2, (size_t)16);
+        result->series = mem_resize(result->series, result->capacity, sizeof(*result->series));
+    }
+    struct query_series *series = &result->series[result->count++];
+    *series = (struct query_series){0};
+    return series;
 }
 
+static int read_series(const json_t *json, struct query_result *result)
+{
+    bool many = result->type == QUERY_MATRIX;
+    struct query_series *series = add_series(result);
+    int error = read_labels(json_object_get(json, "metric"), &series->labels);
+    if (error == 0)
+        error = read_points(json_object_get(json, many ? "values" : "value"), many, true, series);
+    if (error == 0)
+        keep_texts(&result->texts, series);
+    return error;
+}
+
+/* A scalar or string is the list itself: time and text. */
 static int read_single(const json_t *json, struct query_result *result)
 {
-    result->count = 1;
-    result->series = mem_array(1, sizeof(*result->series));
-    int error = read_labels(NULL, &result->series[0].labels);
-    return error < 0 ? error : read_points(json, false, result->type == QUERY_SCALAR, &result->series[0]);
+    struct query_series *series = add_series(result);
+    int error = read_labels(NULL, &series->labels);
+    if (error == 0)
+        error = read_points(json, false, result->type == QUERY_SCALAR, series);
+    if (error == 0)
+        keep_texts(&result->texts, series);
+    return error;
 }
 
-static int read_result(const json_t *data, struct query_result *result)
+/* One value of the text, whose length is counted into *at. */
+static json_t *load_one(struct str text, size_t *at)
+{
+    json_error_t error;
+    json_t *json = json_loadb(text.ptr + *at, text.len - *at,
+                              JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, &error);
+    *at += (size_t)MAX(error.position, 0);
+    return json;
+}
+
+/* list: from [ to ]. *at: up to where it was read. */
+static int read_list(struct str list, struct query_result *result, size_t *at)
+{
+    if (result->type == QUERY_SCALAR || result->type == QUERY_STRING) {
+        CLEANUP(json_freep) json_t *json = load_one(list, at);
+        return json ? read_single(json, result) : -EBADMSG;
+    }
+    *at = answer_scan_space(list, 1);
+    if (list.ptr[*at] == ']')
+        return 0;
+    for (;;) {
+        CLEANUP(json_freep) json_t *json = load_one(list, at);
+        int error = json ? read_series(json, result) : -EBADMSG;
+        if (error < 0)
+            return error;
+        *at = answer_scan_space(list, *at);
+        if (*at + 1 == list.len && list.ptr[*at] == ']')
+            return 0;
+        if (*at >= list.len || list.ptr[*at] != ',')
+            return -EBADMSG;
+        *at = answer_scan_space(list, *at + 1);
+    }
+}
+
+static int read_type(const json_t *data, struct query_result *result)
 {
     static const char *const types[] = {"vector", "matrix", "scalar", "string"};
     const char *type = json_string_value(json_object_get(data, "resultType"));
-    const json_t *items = json_object_get(data, "result");
-    size_t index = 0;
-    while (index < ARRAY_LEN(types) && !(type && strcmp(type, types[index]) == 0))
-        index++;
-    if (index == ARRAY_LEN(types) || !json_is_array(items))
-        return -EBADMSG;
-    result->type = index;
-    if (result->type == QUERY_SCALAR || result->type == QUERY_STRING)
-        return read_single(items, result);
-    result->series = mem_array(json_array_size(items), sizeof(*result->series));
-    for (size_t i = 0; i < json_array_size(items); i++) {
-        result->count++;
-        int error = read_series(json_array_get(items, i), result->type == QUERY_MATRIX, &result->series[i]);
-        if (error < 0)
-            return error;
+    for (size_t i = 0; type && i < ARRAY_LEN(types); i++) {
+        if (strcmp(type, types[i]) == 0) {
+            result->type = i;
+            return 0;
+        }
     }
-    return 0;
+    return -EPROTO;
 }
 
-int query_result_of(json_t *json, struct query_result *ret_result)
+/* All but the list, which stays behind as an empty one. */
+static json_t *load_frame(struct str body, struct str list, size_t *ret_place)
 {
-    CLEANUP(query_result_done) struct query_result result = {.json = json};
-    int error = read_result(json_object_get(json, "data"), &result);
+    CLEANUP(buf_done) struct buf frame = BUF_INIT(REMOTE_ANSWER_BYTES_MAX);
+    json_error_t error;
+    size_t before = (size_t)(list.ptr - body.ptr) + 1;
+    buf_append(&frame, body.ptr, before);
+    buf_append(&frame, list.ptr + list.len - 1, body.len - before - list.len + 2);
+    json_t *json = json_loadb((const char *)frame.data, frame.len, JSON_REJECT_DUPLICATES, &error);
+    if (!json) {
+        size_t place = (size_t)MAX(error.position, 0);
+        *ret_place = place <= before ? place : place + list.len - 2;
+    }
+    return json;
+}
+
+int query_result_of(struct str body, size_t *ret_place, struct query_result *ret_result)
+{
+    CLEANUP(query_result_done) struct query_result result = {0};
+    struct str list;
+    size_t at = 0;
+    arena_init(&result.texts, 0); /* less than the body, which has a ceiling */
+    if (!answer_scan_result(body, &list)) {
+        json_error_t error;
+        CLEANUP(json_freep) json_t *json = json_loadb(body.ptr, body.len, 0, &error);
+        *ret_place = json ? 0 : remote_json_place(&error, body.len);
+        return json ? -EPROTO : -EBADMSG;
+    }
+    result.answer = load_frame(body, list, ret_place);
+    int error = result.answer ? read_type(json_object_get(result.answer, "data"), &result) : -EBADMSG;
+    if (error == 0) {
+        error = read_list(list, &result, &at);
+        *ret_place = (size_t)(list.ptr - body.ptr) + at;
+    }
     if (error < 0)
         return error;
     *ret_result = result;
@@ -114,74 +207,31 @@ void query_result_done(struct query_result *result)
         mem_free(result->series[i].points);
     }
     mem_free(result->series);
-    json_decref(result->json);
+    json_decref(result->answer);
+    arena_done(&result->texts);
+    buf_done(&result->body);
     *result = (struct query_result){0};
-}
-
-void query_result_warn(const struct query_result *result)
-{
-    static const char *const kinds[] = {"warnings", "infos"};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        const json_t *texts = json_object_get(result->json, kinds[i]);
-        for (size_t j = 0; j < json_array_size(texts); j++) {
-            const char *text = json_string_value(json_array_get(texts, j));
-            CLEANUP(buf_done) struct buf safe = BUF_INIT(MESSAGE_BYTES_MAX);
-            output_safe(str_from(text), &safe);
-            cli_warn(STR_FMT, STR_ARG(buf_view(&safe)));
-        }
-    }
 }
 
 /* ---- Errors ---- */
 
-/* "LINE:COLUMN" at the start of text as a place in the expression; and what follows. */
-static bool read_place(struct str text, struct str expression, uint32_t *ret_place, struct str *ret_rest)
+/* An error that says its place, with a caret under it; false: this one does not. */
+static bool complain_at_place(const struct remote_answer *answer, struct str expression)
 {
-    uint64_t line, column;
-    size_t colon = str_find(text, ':');
-    struct str rest = str_of(text.ptr + colon, text.len - colon);
-    if (rest.len == 0 || str_to_u64(str_of(text.ptr, colon), &line) < 0)
-        return false;
-    rest = str_of(rest.ptr + 1, rest.len - 1);
-    colon = str_find(rest, ':');
-    if (colon == rest.len || str_to_u64(str_of(rest.ptr, colon), &column) < 0 || column == 0)
-        return false;
-    size_t start = 0;
-    for (uint64_t i = 1; i < line && start < expression.len; i++)
-        start += str_find(str_of(expression.ptr + start, expression.len - start), '\n') + 1;
-    *ret_place = (uint32_t)MIN(start + column - 1, expression.len);
-    *ret_rest = str_of(rest.ptr + colon + 1, rest.len - colon - 1);
-    return true;
-}
-
-/* A parse error with the line and a caret under the place; false: it is none. */
-static bool complain_parse(const struct remote_answer *answer, struct str expression)
-{
-    static const char mark[] = "parse error: ";
+    static const struct str prefix = {"invalid parameter \"query\": ", 27};
     json_error_t unused;
     CLEANUP(json_freep) json_t *json = json_loadb((const char *)answer->body.data, answer->body.len, 0, &unused);
     struct str text = str_from(json_string_value(json_object_get(json, "error")));
-    static const struct str prefix = {"invalid parameter \"query\": ", 27};
     if (str_starts_with(text, prefix))
         text = str_of(text.ptr + prefix.len, text.len - prefix.len);
-    uint32_t place;
-    struct str rest;
-    if (!text.ptr || !read_place(text, expression, &place, &rest))
+    size_t place;
+    if (!text.ptr || !caret_place(text, expression, &place))
         return false;
-    rest = str_trim(rest);
-    if (str_starts_with(rest, str_from(mark)))
-        rest = str_of(rest.ptr + sizeof(mark) - 1, rest.len - sizeof(mark) + 1);
-    CLEANUP(buf_done) struct buf safe = BUF_INIT(MESSAGE_BYTES_MAX);
-    CLEANUP(buf_done) struct buf out = BUF_INIT(MESSAGE_BYTES_MAX);
-    output_safe(rest, &safe);
-    struct promql_error error = {0};
-    promql_error_set(&error, (struct ast_position){place, place}, STR_FMT, STR_ARG(buf_view(&safe)));
-    promql_error_print(&error, expression, &out);
-    fprintf(stderr, STR_FMT, STR_ARG(buf_view(&out)));
+    caret_complain(text, expression, place);
     return true;
 }
 
-enum cli_exit query_fetch(const struct remote *remote, const char *path, const struct buf *form, const char *expression,
+enum cli_exit query_fetch(const struct remote *remote, const char *path, const struct buf *form, struct str expression,
                           struct query_result *ret_result)
 {
     CLEANUP(remote_answer_done) struct remote_answer answer = {0};
@@ -189,15 +239,20 @@ enum cli_exit query_fetch(const struct remote *remote, const char *path, const s
     if (exit_code != CLI_OK)
         return exit_code;
     if (answer.status != 200) {
-        if (!expression || !complain_parse(&answer, str_from(expression)))
+        if (!complain_at_place(&answer, expression))
             remote_complain(remote, &answer);
         return CLI_FAILED;
     }
-    json_t *json = remote_json(remote, &answer);
-    if (!json)
+    size_t place = 0;
+    int error = query_result_of(buf_view(&answer.body), &place, ret_result);
+    if (error < 0) {
+        if (error == -EBADMSG)
+            remote_complain_json(remote, &answer, place);
+        else
+            cli_error("the answer of %s is none of the query API", remote->url);
         return CLI_FAILED;
-    if (query_result_of(json, ret_result) == 0)
-        return CLI_OK;
-    cli_error("the answer of %s is none of the query API", remote->url);
-    return CLI_FAILED;
+    }
+    ret_result->body = answer.body;
+    answer.body = BUF_INIT(0);
+    return CLI_OK;
 }

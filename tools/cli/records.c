@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "table.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -133,8 +134,18 @@ void records_print(json_t *list, const struct record_column *columns, size_t cou
         print_table(list, columns, count);
 }
 
+static int append_json(const char *text, size_t len, void *arg)
+{
+    return buf_append(arg, text, len) < 0 ? -1 : 0;
+}
+
 void records_print_json(json_t *answer)
 {
-    json_dumpf(answer, stdout, JSON_PRESERVE_ORDER | JSON_COMPACT | JSON_REAL_PRECISION(15));
-    putchar('\n');
+    struct output output = output_of_stdout();
+    CLEANUP(buf_done) struct buf text = BUF_INIT(OUTPUT_TEXT_BYTES_MAX);
+    if (json_dump_callback(answer, append_json, &text, JSON_PRESERVE_ORDER | JSON_COMPACT | JSON_REAL_PRECISION(15)) <
+        0)
+        cli_error("the answer is larger than %zu bytes", text.bytes_max);
+    else
+        output_json(buf_view(&text), &output);
 }

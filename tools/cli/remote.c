@@ -1,5 +1,7 @@
 #include "remote.h"
 
+#include "arguments.h"
+#include "base/clock.h"
 #include "base/fail.h"
 #include "net/daemon.h"
 #include "net/http_form.h"
@@ -66,11 +68,23 @@ static void on_done(void *arg, const struct http_result *result)
 
 static enum cli_exit judge(const struct remote *remote, const struct call *call)
 {
+    static const char *const advice[] = {
+        [HTTP_RESOLVE] = "Is its name right? --url or TRIBUTARY_URL names another daemon.",
+        [HTTP_CONNECT] = "Is the daemon running? --url or TRIBUTARY_URL names another.",
+        [HTTP_TLS] = "--ca-file names the authorities that vouch for it; a URL with http:// goes without TLS.",
+        [HTTP_TIMEOUT] = "A longer --timeout waits longer; less to answer is answered sooner.",
+        [HTTP_BROKEN] = "Something between here and the daemon, or the daemon itself, broke off: try again.",
+        [HTTP_CANCELLED] = NULL};
     if (call->failure == HTTP_OK)
         return CLI_OK;
+    if (call->failure == HTTP_TOO_LARGE) {
+        cli_error("the answer of %s is larger than %zu MiB", remote->url, REMOTE_ANSWER_BYTES_MAX / MIB);
+        fprintf(stderr, "Ask for less: fewer series, a shorter range, a larger --step, a sum.\n");
+        return CLI_FAILED;
+    }
     cli_error("no answer of %s: %s", remote->url, call->reason);
-    if (call->failure == HTTP_CONNECT || call->failure == HTTP_RESOLVE)
-        fprintf(stderr, "Is the daemon running? --url or TRIBUTARY_URL names another.\n");
+    if (advice[call->failure])
+        fprintf(stderr, "%s\n", advice[call->failure]);
     return CLI_UNREACHABLE;
 }
 
@@ -112,12 +126,46 @@ void remote_answer_done(struct remote_answer *answer)
 
 /* ---- Its content ---- */
 
+static struct str body_start(const struct remote_answer *answer)
+{
+    struct str body = buf_view(&answer->body);
+    while (body.len > 0 && strchr(" \t\r\n", body.ptr[0]))
+        body = str_of(body.ptr + 1, body.len - 1);
+    return body;
+}
+
+/* A proxy's or login's page, or another program's. */
+static bool complain_page(const struct remote *remote, const struct remote_answer *answer)
+{
+    if (!str_starts_with(body_start(answer), STR("<")))
+        return false;
+    cli_error("%s answers %d with a web page, not with JSON", remote->url, answer->status);
+    fprintf(stderr,
+            "Is that the daemon's address, and no proxy or login before it? --url or TRIBUTARY_URL names another.\n");
+    return true;
+}
+
+void remote_complain_json(const struct remote *remote, const struct remote_answer *answer, size_t place)
+{
+    if (complain_page(remote, answer))
+        return;
+    cli_error("the answer of %s is %s (at byte %zu of %zu)", remote->url,
+              place >= answer->body.len ? "cut off" : "no JSON", place, answer->body.len);
+}
+
+size_t remote_json_place(const json_error_t *error, size_t len)
+{
+    size_t place = (size_t)MAX(error->position, 0);
+    bool cut = json_error_code(error) == json_error_premature_end_of_input;
+    return cut || len == 0 ? len : MIN(place, len - 1);
+}
+
 json_t *remote_json(const struct remote *remote, const struct remote_answer *answer)
 {
     json_error_t error;
     json_t *json = json_loadb((const char *)answer->body.data, answer->body.len, JSON_REJECT_DUPLICATES, &error);
     if (!json)
-        cli_error("the answer of %s is no JSON: %s", remote->url, error.text);
+        remote_complain_json(remote, answer, remote_json_place(&error, answer->body.len));
     return json;
 }
 
@@ -127,6 +175,8 @@ void remote_complain(const struct remote *remote, const struct remote_answer *an
     CLEANUP(json_freep) json_t *json = json_loadb((const char *)answer->body.data, answer->body.len, 0, &error);
     const char *text = json_string_value(json_object_get(json, "error"));
     const char *type = json_string_value(json_object_get(json, "errorType"));
+    if (!text && complain_page(remote, answer))
+        return;
     struct str shown = text ? str_from(text) : buf_view(&answer->body);
     shown = str_of(shown.ptr, MIN(shown.len, text ? shown.len : (size_t)SHOWN_BYTES_MAX));
     while (str_ends_with(shown, STR("\n")))
@@ -153,4 +203,15 @@ void form_add_time(struct buf *form, const char *name, int64_t ms)
     char text[64];
     int len = snprintf(text, sizeof(text), "%s%lld.%03lld", ms < 0 ? "-" : "", llabs(ms) / 1000, llabs(ms) % 1000);
     form_add(form, name, str_of(text, (size_t)len));
+}
+
+bool form_add_time_option(struct buf *form, const struct cli_arguments *arguments, const char *name)
+{
+    int64_t time_ms;
+    if (!cli_flag(arguments, name))
+        return true;
+    if (!arguments_take_time(arguments, name, clock_wall_ms(clock_real()), &time_ms))
+        return false;
+    form_add_time(form, name, time_ms);
+    return true;
 }

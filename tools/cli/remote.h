@@ -6,7 +6,8 @@
 
 #include <jansson.h>
 
-#define REMOTE_ANSWER_BYTES_MAX GIB /* as large as a global may make one by default */
+/* What a person or a script can use; a query's answer takes some three times as much when it is taken apart. */
+#define REMOTE_ANSWER_BYTES_MAX (256 * MIB)
 
 /* At the end of the table of a command that talks to a daemon. */
 #define REMOTE_OPTIONS                                                                                                 \
@@ -39,12 +40,18 @@ MUST_CHECK enum cli_exit remote_call(const struct remote *remote, const char *pa
 void remote_answer_done(struct remote_answer *answer);
 /* The body as JSON; NULL, and said so, where it is none. Freed by json_decref. */
 json_t *remote_json(const struct remote *remote, const struct remote_answer *answer);
+/* Says that it is none, or where place is its length that it is cut off. */
+void remote_complain_json(const struct remote *remote, const struct remote_answer *answer, size_t place);
+/* How far a text of that length could be read as JSON; its length where it only lacks its end. */
+size_t remote_json_place(const json_error_t *error, size_t len);
 /* Says what an answer that is no success holds, in one line. */
 void remote_complain(const struct remote *remote, const struct remote_answer *answer);
 
 /* Appends name=value to a form. */
 void form_add(struct buf *form, const char *name, struct str value);
 void form_add_time(struct buf *form, const char *name, int64_t ms); /* as unix seconds */
+/* The time that an option of that name gives, where it is given. False: it is none, and that is said. */
+MUST_CHECK bool form_add_time_option(struct buf *form, const struct cli_arguments *arguments, const char *name);
 static inline void json_freep(json_t **json)
 {
     json_decref(*json);
