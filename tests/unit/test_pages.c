@@ -98,11 +98,8 @@ static void test_over_time(void **state)
     static const struct {
         const char *name;
         size_t low, high; /* series */
-    } fixtures[] = {{"full", 692, 692},
-                    {"small", 98, 98},
-                    {"different", 300, 1500},
-                    {"captured", 507, 507},
-                    {"containers", 2900, 3100}};
+    } fixtures[] = {{"full", 692, 692},       {"small", 98, 98},      {"service", 110, 110},
+                    {"different", 300, 1500}, {"captured", 507, 507}, {"containers", 2900, 3100}};
     for (size_t i = 0; i < ARRAY_LEN(fixtures); i++) {
         CLEANUP(page_source_freep) struct page_source *source = make(fixtures[i].name, &none);
         for (uint32_t host = 0; host < 10; host += 3) {

@@ -11,6 +11,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS_MAX = 20  # a daemon that drains gets this long, then SIGKILL
 START_SECONDS_MAX = 30
 PR_SET_PDEATHSIG = 1
+CPU_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED
 LIBC = ctypes.CDLL(None)
 
 
@@ -37,6 +38,10 @@ class Process:
         with open(f"/proc/{self.pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+    def cpu_seconds_exact(self):
+        """The same by the kernel's CPU clock of the process (clock_getcpuclockid), which counts in nanoseconds."""
+        return time.clock_gettime(~self.pid << 3 | CPU_CLOCK_OF_PROCESS)
 
     def status_bytes(self, name):
         """A field of /proc's status that is given in kB."""

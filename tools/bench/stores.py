@@ -14,10 +14,10 @@ from proc import BenchError, Process, fetch, free_port
 
 HOW_TO_BUILD = "cmake --preset release && cmake --build --preset release (or --bin DIR)"
 READY_SECONDS_MAX = 900
+SERIES_MAX = 10000000  # of one query: VictoriaMetrics' default is 300,000, the others have no bound
 READY_POLL_SECONDS = 0.01
 QUERY_SECONDS_MAX = 300
-IDLE_CORES_MAX = 0.05  # below it, for IDLE_SECONDS in a row, nothing goes on behind any more
-IDLE_SECONDS = 12      # longer than what waits in memory until it is written (VictoriaMetrics: 5 s)
+IDLE_CORES_MAX = 0.05  # below it, for some seconds in a row, nothing goes on behind any more
 IDLE_SECONDS_MAX = 600
 MEMORY_POLL_SECONDS = 0.1
 
@@ -33,6 +33,7 @@ class Store(Packaged):
                "X-Prometheus-Remote-Write-Version": "0.1.0"}
     ready_path = "/-/ready"
     query_arguments = {}
+    idle_seconds = 12    # longer than anything waits that is left to do (VictoriaMetrics: 5 s in memory)
 
     def __init__(self, scratch, options):
         self.scratch = os.path.join(scratch, self.name)
@@ -40,7 +41,7 @@ class Store(Packaged):
         self.data_dir = os.path.join(self.scratch, "data")
         self.process = None
         self.memory = None
-        os.makedirs(self.scratch)
+        os.makedirs(self.scratch, exist_ok=True)
 
     # ---- Life ----
 
@@ -135,6 +136,7 @@ class Tributary(Store):
     path = "/api/v1/batches"
     headers = {"Content-Type": "application/x-tributary-frames"}
     daemon = "tributary-global"
+    idle_seconds = 3     # it works on until nothing is left
     stored, duplicate, busy = 0, 1, 6  # enum batch_verdict
 
     def command(self):
@@ -176,6 +178,7 @@ class TributaryWindows(Tributary):
 class Prometheus(Store):
     name = "prometheus"
     program = package = "prometheus"
+    idle_seconds = 65    # it looks once a minute whether there is something to compact
 
     def command(self):
         config = os.path.join(self.scratch, "prometheus.yaml")
@@ -206,14 +209,14 @@ class VictoriaMetrics(Store):
 
     def command(self):
         return ["victoria-metrics", "-storageDataPath=" + self.data_dir, "-httpListenAddr=" + self.address,
-                "-search.latencyOffset=0s"]
+                "-search.latencyOffset=0s", f"-search.maxUniqueTimeseries={SERIES_MAX}"]
 
     def flush(self):
         fetch(self.url + "/internal/force_flush")
 
     def block_bytes(self, samples):
         fetch(self.url + "/internal/force_merge")
-        wait_idle(self.process)
+        wait_idle(self.process, self.idle_seconds)
         return sum(disk_bytes(os.path.join(self.data_dir, part)) for part in ("data", "indexdb")), samples
 
 
@@ -230,10 +233,10 @@ def verdicts_of(answer):
     return list(answer[at + 1 + width:at + 1 + width + length])
 
 
-def wait_idle(process):
-    """Until the process does next to nothing, so that all it does behind what it acknowledges has been done."""
+def wait_idle(process, seconds):
+    """Until the process has done next to nothing for so long: all that it does behind what it acknowledges is done."""
     quiet, end = 0, time.monotonic() + IDLE_SECONDS_MAX
-    while quiet < IDLE_SECONDS and time.monotonic() < end:
+    while quiet < seconds and time.monotonic() < end:
         process.check_alive()
         before = process.cpu_seconds()
         time.sleep(1)
@@ -244,7 +247,7 @@ def wait_flushed(store):
     """Until what was acknowledged is in its final place. A hook: none of the stores has a field that says so, so a
     process that has become idle must do; where a status tells (blocks written, compactions due), ask it here."""
     store.flush()
-    wait_idle(store.process)
+    wait_idle(store.process, store.idle_seconds)
 
 
 def bytes_of_blocks(directory, *beside):
@@ -291,6 +294,10 @@ class Memory:
             self.rss_peak = max(self.rss_peak, self.process.status_bytes("VmHWM"))
         except (OSError, BenchError):
             pass  # it has gone
+
+    def forget(self):
+        """Of RssAnon's peak until now."""
+        self.anon_peak = self.process.rss_anon_bytes()
 
     def run(self):
         while not self.over.wait(MEMORY_POLL_SECONDS):

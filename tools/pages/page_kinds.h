@@ -5,6 +5,7 @@
 /* Pages like node_exporter's. */
 struct page_template *page_node_full(void);
 struct page_template *page_node_small(void);
+struct page_template *page_node_service(void);            /* small, and a histogram of requests */
 struct page_template *page_node_different(uint32_t host); /* like no other host's */
 
 /* Pages like cAdvisor's; stamped: each sample says its time, as cAdvisor's do. */

@@ -233,6 +233,13 @@ struct page_template *page_node_small(void)
     return page;
 }
 
+struct page_template *page_node_service(void)
+{
+    struct page_template *page = page_node_small();
+    page_histogram(page, "http_request_duration_seconds");
+    return page;
+}
+
 /* ---- No two alike ---- */
 
 enum { DEVICES_MAX = 64, DEVICE_BYTES = 24 };

@@ -16,6 +16,7 @@ struct fixture {
 static const struct fixture fixtures[] = {
     {"full", 1000, "692 series like node_exporter's, about half of which move", page_node_full, NULL},
     {"small", 1000, "98 series, of which most move", page_node_small, NULL},
+    {"service", 1000, "those of small and a histogram of requests: 110 series", page_node_service, NULL},
     {"different", 10, "hosts of which no two are alike, 4 to 64 CPUs", NULL, page_node_different},
     {"captured", 1000, "a real node_exporter's page and values (tools/bench/capture)", NULL, NULL},
     {"containers", 100, "nodes with some 3,000 series like cAdvisor's, each its own pods", NULL, NULL},
