@@ -319,6 +319,7 @@ static int glob_order(const void *a, const void *b)
 static size_t sort_texts(struct list *list)
 {
     size_t count = 0, kept = 0;
+    ASSERT(list->items); /* the empty pattern is one text */
     qsort(list->items, list->count, sizeof(*list->items), glob_order);
     while (count < list->count && list->items[count].stars == 0) {
         count++;
@@ -416,6 +417,7 @@ void globs_free(struct globs *globs)
 bool globs_is_plain(struct str text)
 {
     bool odd = false;
+    ASSERT(text.ptr || text.len == 0);
     for (size_t i = 0; i < text.len; i++) {
         odd |= (unsigned char)text.ptr[i] >= 0x80 || text.ptr[i] == '\n';
     }
@@ -432,7 +434,7 @@ static enum globs_answer glob_match(const struct glob *glob, struct str text)
     if (rest.len < glob->any_min) {
         return GLOBS_NO;
     }
-    if (glob->stars == 2 && (rest.len == 0 || !memmem(rest.ptr, rest.len, glob->middle.ptr, glob->middle.len))) {
+    if (glob->stars == 2 && (!rest.ptr || !memmem(rest.ptr, rest.len, glob->middle.ptr, glob->middle.len))) {
         return GLOBS_NO;
     }
     return globs_is_plain(rest) ? GLOBS_YES : GLOBS_ASK;
