@@ -3,6 +3,7 @@
 #include "config_report.h"
 #include "parts.h"
 #include "status.h"
+#include "upkeep.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -19,19 +20,13 @@
 #define REJECTS_BYTES_MAX           (64 * MIB)
 #define WRITE_IN_FLIGHT_BYTES_MAX   (128 * MIB) /* of remote write, as it comes; vmagent's requests are some 500 KiB */
 /* Windows further ahead of our clock are kept in the log, not in the store. */
-#define AHEAD_MAX_MS        COVERAGE_AHEAD_MS
-#define SERIES_MAX          20000000
-#define REFUSAL_LOG_MS      60000
-#define STATUS_BYTES_MAX    (16 * MIB)
-#define REQUEST_DEADLINE_MS 30000
-#define UPKEEP_MS           1000
-/* Series without samples are dropped and rows swept less often than marks are refreshed. */
-#define PRUNE_EVERY_UPKEEPS  60
+#define AHEAD_MAX_MS         COVERAGE_AHEAD_MS
+#define SERIES_MAX           20000000
+#define REFUSAL_LOG_MS       60000
+#define STATUS_BYTES_MAX     (16 * MIB)
+#define REQUEST_DEADLINE_MS  30000
+#define UPKEEP_MS            1000
 #define BACKGROUND_QUEUE_MAX 2 /* one runs, and is handed in again when it is done */
-/* Of the head: a start replays what came since, so many records (some 4 s) or so long. */
-#define SNAPSHOT_EVERY_MS      (10 * 60 * INT64_C(1000))
-#define SNAPSHOT_EVERY_RECORDS UINT64_C(20000000)
-#define SNAPSHOT_PAUSE_MS      (60 * INT64_C(1000))
 /* Between the end of a query's own time and the server's answer for it. */
 #define ANSWER_SLACK_MS 10000
 
@@ -48,11 +43,6 @@ struct store *global_store(struct global *global)
 struct coverage *global_coverage(struct global *global)
 {
     return global->coverage;
-}
-
-static int64_t now_ms(const struct global *global)
-{
-    return clock_wall_ms(loop_clock(global->seams.loop));
 }
 
 /* ---- Routes ---- */
@@ -100,7 +90,7 @@ static void cover(struct global *global, const struct spool_batch *batch, struct
     /* What the head or blocks have was taken, whatever the clock says now. */
     bool stored = batch->id <= global->replay_from;
     struct coverage_batch taken = {.id = batch->id, .bytes = bytes, .heard_ms = heard_ms};
-    taken.oldest_ms = stored ? INT64_MIN : now_ms(global) - global->config->head.age_max_ms;
+    taken.oldest_ms = stored ? INT64_MIN : global_now_ms(global) - global->config->head.age_max_ms;
     if (batch->is_gap)
         coverage_take_gap(global->coverage, batch);
     else
@@ -111,12 +101,12 @@ static void cover(struct global *global, const struct spool_batch *batch, struct
 static int accept_batch(void *arg, const struct spool_batch *batch, struct str bytes)
 {
     struct global *global = arg;
-    cover(global, batch, bytes, now_ms(global));
+    cover(global, batch, bytes, global_now_ms(global));
     if (batch->is_gap)
         return 0;
-    int result = ingest_batch(global->ingest, spool_layouts(global->log), batch->id, bytes, now_ms(global));
+    int result = ingest_batch(global->ingest, spool_layouts(global->log), batch->id, bytes, global_now_ms(global));
     if (result < 0 &&
-        log_limit_allow(&global->refusals, str_hash(batch->source.secondary), now_ms(global), REFUSAL_LOG_MS))
+        log_limit_allow(&global->refusals, str_hash(batch->source.secondary), global_now_ms(global), REFUSAL_LOG_MS))
         log_error("batch %llu of " STR_FMT "/" STR_FMT " is in the log but cannot be read: %s",
                   (unsigned long long)batch->seq, STR_ARG(batch->source.datacenter), STR_ARG(batch->source.secondary),
                   strerror(-result));
@@ -133,7 +123,7 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
         cover(global, batch, bytes, batch->window_end_ms);
     if (batch->is_gap || batch->id <= global->replay_from)
         return 0; /* the head has it from its snapshot */
-    if (ingest_batch(global->ingest, layouts, batch->id, bytes, now_ms(global)) == 0)
+    if (ingest_batch(global->ingest, layouts, batch->id, bytes, global_now_ms(global)) == 0)
         global->replayed_batches++;
     else if (!batch->is_remote_write)
         coverage_lose(global->coverage, batch);
@@ -144,14 +134,14 @@ static int replay_batch(void *arg, const struct spool_batch *batch, struct str b
 static void refused(void *arg, struct str source, const char *reason)
 {
     struct global *global = arg;
-    if (log_limit_allow(&global->refusals, str_hash(source), now_ms(global), REFUSAL_LOG_MS))
+    if (log_limit_allow(&global->refusals, str_hash(source), global_now_ms(global), REFUSAL_LOG_MS))
         log_warn("refused a batch of " STR_FMT ": %s", STR_ARG(source), reason);
 }
 
 static void write_refused(void *arg, struct str sender, const char *reason)
 {
     struct global *global = arg;
-    if (log_limit_allow(&global->refusals, str_hash(sender), now_ms(global), REFUSAL_LOG_MS))
+    if (log_limit_allow(&global->refusals, str_hash(sender), global_now_ms(global), REFUSAL_LOG_MS))
         log_warn("remote write of " STR_FMT ": %s", STR_ARG(sender), reason);
 }
 
@@ -161,109 +151,6 @@ static const char *why_busy(void *arg)
     struct store_stats stats;
     store_stats(global->store, &stats);
     return stats.series >= SERIES_MAX ? "the store has as many series as it takes" : NULL;
-}
-
-/* ---- Upkeep ---- */
-
-static void save_coverage(struct global *global)
-{
-    int result = keeper_write(&global->keeper);
-    if (result < 0)
-        log_warn("%s: not written, the log is kept longer for it: %s", global->keeper.path, strerror(-result));
-}
-
-/* In the background thread. */
-static void work(void *arg)
-{
-    struct global *global = arg;
-    if (global->work_snapshot) {
-        int result = store_snapshot(global->store, buf_view(&global->rows));
-        if (result < 0 && result != -ECANCELED)
-            log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
-        save_coverage(global);
-    }
-    global->work_more = store_work(global->store);
-}
-
-/* A snapshot is due: what belongs to it is taken here, on the loop. */
-static bool begin_snapshot(struct global *global)
-{
-    if (!store_snapshot_begin(global->store))
-        return false;
-    struct ingest_stats stats;
-    ingest_stats(global->ingest, &stats);
-    global->snapshot_records = stats.records_total;
-    buf_reset(&global->rows);
-    ingest_save(global->ingest, &global->rows);
-    keeper_begin(&global->keeper);
-    return true;
-}
-
-static void settle(struct global *global)
-{
-    store_upkeep(global->store, coverage_solid_ms(global->coverage));
-    if (!global->working)
-        spool_drop_before(global->log, MIN(store_log_needed(global->store), keeper_saved(&global->keeper) + 1));
-}
-
-static bool is_snapshot_due(const struct global *global)
-{
-    int64_t age_ms = now_ms(global) - global->snapshot_ms;
-    struct ingest_stats stats;
-    ingest_stats(global->ingest, &stats);
-    bool many = stats.records_total - global->snapshot_records >= SNAPSHOT_EVERY_RECORDS;
-    return age_ms < 0 || age_ms >= (many ? SNAPSHOT_PAUSE_MS : SNAPSHOT_EVERY_MS);
-}
-
-static void start_work(struct global *global);
-
-/* Back on the loop: what was cut leaves the head, and the log what is in blocks. */
-static void work_done(void *arg)
-{
-    struct global *global = arg;
-    global->working = false;
-    if (global->work_snapshot) {
-        global->work_snapshot = false;
-        buf_done(&global->rows);
-        buf_init(&global->rows, SIZE_MAX);
-    }
-    settle(global);
-    if (global->work_more)
-        start_work(global);
-}
-
-static void start_work(struct global *global)
-{
-    if (global->working)
-        return;
-    if (is_snapshot_due(global)) {
-        global->snapshot_ms = now_ms(global);
-        global->work_snapshot = begin_snapshot(global);
-    }
-    global->working = executor_submit(global->background, global->seams.loop, work, work_done, global) == 0;
-}
-
-/* Of what is stored or may still be. */
-static int64_t oldest_ms(const struct global *global)
-{
-    struct store_stats head;
-    struct blocks_stats blocks;
-    store_stats(global->store, &head);
-    blocks_stats(store_blocks(global->store), &blocks);
-    int64_t accepted_ms = now_ms(global) - global->config->head.age_max_ms;
-    return MIN(MIN(head.min_time_ms, blocks.min_time_ms), accepted_ms);
-}
-
-static void upkeep(void *arg)
-{
-    struct global *global = arg;
-    settle(global);
-    start_work(global);
-    if (++global->upkeeps % PRUNE_EVERY_UPKEEPS != 0)
-        return;
-    ingest_sweep(global->ingest, now_ms(global));
-    store_prune(global->store);
-    coverage_forget(global->coverage, oldest_ms(global));
 }
 
 /* ---- Parts ---- */
@@ -336,7 +223,7 @@ static int make_store(struct global *global, char ret_error[static 512])
     }
     global->families = families_new();
     global->ingest = ingest_new(global->store, global->families);
-    ingest_load(global->ingest, buf_view(&rows), now_ms(global));
+    ingest_load(global->ingest, buf_view(&rows), global_now_ms(global));
     open_coverage(global, options.log_end);
     global->crew = loop_is_simulated(global->seams.loop) ? NULL : crew_new(helpers_of(global->config));
     struct api_options api = {.store = global->store,
@@ -565,8 +452,8 @@ int global_new(const struct seams *seams, struct global_config *config, const ch
         .loop = seams->loop, .name = "tributary-global", .stop = stop, .reload = reload, .ready = ready};
     log_limit_init(&global->refusals);
     buf_init(&global->rows, SIZE_MAX);
-    loop_timer_init(&global->upkeep, seams->loop, upkeep, global);
-    global->started_ms = global->snapshot_ms = now_ms(global);
+    loop_timer_init(&global->upkeep, seams->loop, upkeep_run, global);
+    global->started_ms = global->snapshot_ms = global_now_ms(global);
     int result = make_auth(seams->fs, config, ret_error, &global->auth);
     if (result == 0)
         result = make_store(global, ret_error);
@@ -591,17 +478,6 @@ void global_start(struct global *global)
     loop_timer_start(&global->upkeep, UPKEEP_MS, UPKEEP_MS);
 }
 
-/* So that the next start need not replay what came since the last one. */
-static void snapshot_at_end(struct global *global)
-{
-    if (!begin_snapshot(global))
-        return;
-    int result = store_snapshot(global->store, buf_view(&global->rows));
-    if (result < 0)
-        log_warn("no snapshot of the head, the next start replays more of the log: %s", strerror(-result));
-    save_coverage(global);
-}
-
 void global_free(struct global *global)
 {
     if (!global)
@@ -616,7 +492,7 @@ void global_free(struct global *global)
     loop_settle(global->seams.loop);
     write_free(global->write);
     if (global->log)
-        snapshot_at_end(global);
+        upkeep_end(global);
     buf_done(&global->rows);
     keeper_close(&global->keeper);
     receiver_free(global->receiver);

@@ -35,3 +35,8 @@ struct global {
     int64_t started_ms;
     uint64_t replayed_batches, upkeeps;
 };
+
+static inline int64_t global_now_ms(const struct global *global)
+{
+    return clock_wall_ms(loop_clock(global->seams.loop));
+}

@@ -228,7 +228,7 @@ static int range_run(struct range_call *call)
     else
         error = range_merged(call, matrix);
     if (error == 0)
-        notes_tell(call->eval, call->scan.grid, call->ast, matrix, *call->is_short);
+        error = notes_tell(call->eval, call->scan.grid, call->ast, matrix, *call->is_short);
     return error;
 }
 

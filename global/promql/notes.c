@@ -4,6 +4,7 @@
 #include "promql/functions.h"
 #include "promql/scan.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define PROBE_SERIES  64 /* looked at for their spacing; those of one selector are scraped alike nearly always */
@@ -167,14 +168,15 @@ const struct ast *notes_widen(struct eval *eval, const struct grid *grid, const 
     return wide;
 }
 
-void notes_tell(struct eval *eval, const struct grid *grid, const struct ast *call, const struct ast *matrix,
+int notes_tell(struct eval *eval, const struct grid *grid, const struct ast *call, const struct ast *matrix,
                 bool is_short)
 {
     if (matrix->kind != AST_SELECTOR)
-        return;
+        return 0;
     int64_t spacing_ms = is_short && has_rule(call, RULE_TWO) ? look(eval, grid, matrix, SELECT_LAST).spacing_ms : 0;
     if (matrix->range_ms < 2 * spacing_ms)
         tell_too_short(eval, call, matrix->range_ms, spacing_ms);
     if (has_rule(call, RULE_LAST) && look(eval, grid, matrix, SELECT_COUNT).is_several)
         tell_approximate(eval, call);
+    return eval->failure == PROMQL_OK ? 0 : -EINVAL;
 }

@@ -381,6 +381,9 @@ static void a_cancelled_call_is_not_told_and_the_server_sees_it_gone(void **stat
     assert_false(http_exchange_is_gone(fixture->context.kept));
     http_call_cancel(call);
     loop_settle(world->loop);
+    /* The connection is looked at once a millisecond. */
+    for (int i = 0; i < 1000 && !http_exchange_is_gone(fixture->context.kept); i++)
+        usleep(1000);
     assert_true(http_exchange_is_gone(fixture->context.kept));
     http_exchange_answer_text(STEAL(fixture->context.kept), 200, "nobody reads this");
     fixture->context.stop_when_kept = false;
