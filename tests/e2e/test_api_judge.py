@@ -79,8 +79,11 @@ class World(Federation):
         (their_status, their_type, theirs), (status, kind, ours) = self.theirs_and_ours(path, parameters, method)
         place = (path, parameters, theirs[:2000], ours[:2000])
         assert (status, kind) == (their_status, their_type), place
-        assert exact(ours) == exact(theirs), place
-        return exact(ours)
+        answer = exact(ours)
+        if isinstance(answer, dict):
+            answer.pop("coverage", None)  # what is ours beside Prometheus' answer, and no client of it minds
+        assert answer == exact(theirs), place
+        return answer
 
 
 def exact(text):
