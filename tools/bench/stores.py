@@ -209,7 +209,8 @@ class VictoriaMetrics(Store):
 
     def command(self):
         return ["victoria-metrics", "-storageDataPath=" + self.data_dir, "-httpListenAddr=" + self.address,
-                "-search.latencyOffset=0s", f"-search.maxUniqueTimeseries={SERIES_MAX}"]
+                "-search.latencyOffset=0s", f"-search.maxUniqueTimeseries={SERIES_MAX}",
+                "-search.maxQueryDuration=2m"]
 
     def flush(self):
         fetch(self.url + "/internal/force_flush")
