@@ -169,7 +169,7 @@ const struct ast *notes_widen(struct eval *eval, const struct grid *grid, const 
 }
 
 int notes_tell(struct eval *eval, const struct grid *grid, const struct ast *call, const struct ast *matrix,
-                bool is_short)
+               bool is_short)
 {
     if (matrix->kind != AST_SELECTOR)
         return 0;

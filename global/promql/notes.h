@@ -14,4 +14,4 @@ const struct ast *notes_widen(struct eval *eval, const struct grid *grid, const 
 /* After it. is_short: some series had samples, and no value at any step. A failure: cancelled, or past the deadline, in
  * looking. */
 MUST_CHECK int notes_tell(struct eval *eval, const struct grid *grid, const struct ast *call, const struct ast *matrix,
-                bool is_short);
+                          bool is_short);

@@ -67,6 +67,16 @@ MUST_CHECK int postings_names(const struct postings *postings, const roaring_bit
 MUST_CHECK int postings_values(const struct postings *postings, struct str name, const roaring_bitmap_t *refs,
                                const struct postings_visit *visit);
 
+/* Of each name, or each value of one (name not STR_NULL), that series of refs have and no series of `except` (NULL:
+ * none is excepted): its lowest series of refs, or all of them, into the bitmap. -ECANCELED. */
+struct postings_pick {
+    struct str name;
+    const roaring_bitmap_t *refs, *except;
+    bool all;
+};
+MUST_CHECK int postings_pick(const struct postings *postings, const struct postings_pick *pick,
+                             const struct postings_query *query, roaring_bitmap_t *into);
+
 /* For each name its number of values and the bytes of their texts; for each pair its series. */
 struct postings_counts {
     struct str name, value; /* value STR_NULL: of a name */

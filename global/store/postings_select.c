@@ -192,7 +192,7 @@ static int read_set(struct selection *selection, const struct step *step, roarin
         *ret_set = bitmap_new();
         return add_values(selection, step, *ret_set);
     }
-    CLEANUP(bitmap_freep) roaring_bitmap_t *named = all ? bitmap_copy(step->name->refs) : bitmap_new();
+    CLEANUP(bitmap_freep) roaring_bitmap_t *named = all && step->name ? bitmap_copy(step->name->refs) : bitmap_new();
     int result = step->name && step->texts ? add_texts(selection, step, named) : 0;
     if (result == 0 && step->name && names_empty(step)) {
         roaring_bitmap_t *others = bitmap_copy(step->name->refs);
@@ -294,4 +294,51 @@ int postings_values(const struct postings *postings, struct str name, const roar
         }
     }
     return result;
+}
+
+/* has: the series of one name or value. */
+static void pick_of(const struct postings_pick *pick, const roaring_bitmap_t *has, roaring_bitmap_t *into)
+{
+    if (pick->except && roaring_bitmap_intersect(has, pick->except)) {
+        return;
+    }
+    CLEANUP(bitmap_freep) roaring_bitmap_t *both = roaring_bitmap_and(has, pick->refs);
+    if (pick->all) {
+        roaring_bitmap_or_inplace(into, both);
+    } else if (!roaring_bitmap_is_empty(both)) {
+        roaring_bitmap_add(into, roaring_bitmap_minimum(both));
+    }
+}
+
+static void pick_value(const struct postings_pick *pick, const struct posting_value *value, roaring_bitmap_t *into)
+{
+    if (value->refs) {
+        pick_of(pick, value->refs, into);
+    } else if (roaring_bitmap_contains(pick->refs, value->only) &&
+               !(pick->except && roaring_bitmap_contains(pick->except, value->only))) {
+        roaring_bitmap_add(into, value->only);
+    }
+}
+
+int postings_pick(const struct postings *postings, const struct postings_pick *pick, const struct postings_query *query,
+                  roaring_bitmap_t *into)
+{
+    const struct posting_name *found = pick->name.ptr ? postings_name_find(postings, pick->name) : NULL;
+    const struct map *map = found ? &found->values : &postings->names;
+    size_t at = 0;
+    void *item;
+    if (pick->name.ptr && !found) {
+        return 0;
+    }
+    for (size_t step = 1; (item = map_next(map, &at)); step++) {
+        if (step % POSTINGS_STEPS == 0 && query->cancelled && query->cancelled(query->cancelled_arg)) {
+            return -ECANCELED;
+        }
+        if (found) {
+            pick_value(pick, item, into);
+        } else {
+            pick_of(pick, ((const struct posting_name *)item)->refs, into);
+        }
+    }
+    return 0;
 }

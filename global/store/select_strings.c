@@ -113,6 +113,45 @@ static int filter_refs(const struct wanted *wanted, roaring_bitmap_t *refs)
     return 0;
 }
 
+/* Under the index lock. */
+static int collect_postings(const struct wanted *wanted, const roaring_bitmap_t *refs, struct collector *collector)
+{
+    const struct postings *postings = &wanted->store->head.postings;
+    struct postings_visit visit = visit_of(wanted->range, collector);
+    return wanted->name ? postings_values(postings, *wanted->name, refs, &visit)
+                        : postings_names(postings, refs, &visit);
+}
+
+/* Nearly always the first series of a name or value has samples in the range: so only one of each is looked at, and all
+ * of those where that one has none. except NULL: the first round. */
+static int collect_round(const struct wanted *wanted, const roaring_bitmap_t *refs, const roaring_bitmap_t *except,
+                         struct collector *collector, roaring_bitmap_t *into)
+{
+    struct head *head = &wanted->store->head;
+    struct postings_query query = select_query(NULL, 0, wanted->range);
+    struct postings_pick pick = {wanted->name ? *wanted->name : STR_NULL, refs, except, except != NULL};
+    head_read_lock(&head->index_lock);
+    int result = postings_pick(&head->postings, &pick, &query, into);
+    pthread_rwlock_unlock(&head->index_lock);
+    if (result == 0) {
+        result = filter_refs(wanted, into);
+    }
+    if (result == 0 && !roaring_bitmap_is_empty(into)) {
+        head_read_lock(&head->index_lock);
+        result = collect_postings(wanted, into, collector);
+        pthread_rwlock_unlock(&head->index_lock);
+    }
+    return result;
+}
+
+static int collect_in_range(const struct wanted *wanted, const roaring_bitmap_t *refs, struct collector *collector)
+{
+    CLEANUP(bitmap_freep) roaring_bitmap_t *firsts = bitmap_new();
+    CLEANUP(bitmap_freep) roaring_bitmap_t *others = bitmap_new();
+    int result = collect_round(wanted, refs, NULL, collector, firsts);
+    return result < 0 ? result : collect_round(wanted, refs, firsts, collector, others);
+}
+
 static int collect_head(const struct wanted *wanted, struct collector *collector)
 {
     struct head *head = &wanted->store->head;
@@ -120,19 +159,11 @@ static int collect_head(const struct wanted *wanted, struct collector *collector
     CLEANUP(bitmap_freep) roaring_bitmap_t *refs = NULL;
     head_read_lock(&head->index_lock);
     int result = postings_select(&head->postings, &query, &refs);
-    pthread_rwlock_unlock(&head->index_lock);
-    if (result == 0 && wanted->range) {
-        result = filter_refs(wanted, refs);
+    if (result == 0 && !wanted->range) {
+        result = collect_postings(wanted, refs, collector);
     }
-    if (result < 0) {
-        return result;
-    }
-    struct postings_visit visit = visit_of(wanted->range, collector);
-    head_read_lock(&head->index_lock);
-    result = wanted->name ? postings_values(&head->postings, *wanted->name, refs, &visit)
-                          : postings_names(&head->postings, refs, &visit);
     pthread_rwlock_unlock(&head->index_lock);
-    return result;
+    return result < 0 || !wanted->range ? result : collect_in_range(wanted, refs, collector);
 }
 
 static int collect_block(const struct wanted *wanted, struct block *block, struct collector *collector)

@@ -443,8 +443,8 @@ struct http_body *http_exchange_take_body(struct http_exchange *exchange)
     if (!exchange->answer_body)
         return NULL;
     struct http_body *body = mem_alloc(sizeof(*body));
-    *body = (struct http_body){STEAL(exchange->answer_body), exchange->answer_body_len, exchange->release,
-                               exchange->release_arg};
+    uint8_t *bytes = STEAL(exchange->answer_body);
+    *body = (struct http_body){bytes, exchange->answer_body_len, exchange->release, exchange->release_arg};
     return body;
 }
 

@@ -72,7 +72,7 @@ struct http_exchange {
     pthread_mutex_t lock; /* guards gone and fd: a worker asks while the loop closes */
     bool gone;
     int64_t asked_ms; /* when the descriptor was last looked at: a system call, so once a millisecond at most */
-    int fd; /* -1: none */
+    int fd;           /* -1: none */
 };
 
 /* Views are copied. fd -1 where there is none. */

@@ -279,7 +279,7 @@ struct page_template *page_node_different(uint32_t host)
 {
     static const unsigned cpus[] = {4, 8, 12, 16, 24, 32, 40, 48, 56, 64};
     struct page_template *page = page_template_new();
-    struct devices disks, nets;
+    struct devices disks = {0}, nets = {0};
     char mounts[32], histogram[64];
     page_template_leave_out(page, own_key(host, 4), 0.08);
     own_disks(&disks, host, 2 + (unsigned)(9 * own_number(own_key(host, 5))));
