@@ -413,8 +413,10 @@ static size_t give_held(struct sample_reader *reader, struct sample *ret_samples
 static size_t give_samples(struct sample_reader *reader, struct sample *ret_samples, size_t max)
 {
     size_t count = MIN(max, reader->samples.count - reader->sample_at);
-    memcpy(ret_samples, reader->samples.items + reader->sample_at, count * sizeof(*ret_samples));
-    reader->sample_at += count;
+    if (count > 0) {
+        memcpy(ret_samples, reader->samples.items + reader->sample_at, count * sizeof(*ret_samples));
+        reader->sample_at += count;
+    }
     return count;
 }
 
