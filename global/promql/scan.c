@@ -78,7 +78,7 @@ struct worker {
 };
 
 /* False past the budget: worker_done is due all the same. */
-static bool worker_init(struct worker *worker, struct eval *eval, const struct scan *scan, struct select *select)
+static bool worker_init(struct worker *worker, const struct eval *eval, const struct scan *scan, struct select *select)
 {
     *worker = (struct worker){.eval = *eval};
     worker->eval.error = &worker->error;
@@ -132,7 +132,8 @@ struct slice {
 };
 
 struct parted {
-    struct eval *eval;
+    struct eval *eval;       /* the query's own thread's */
+    const struct eval start; /* as it was before any thread began: what theirs are made of */
     const struct scan *scan;
     struct select *select;
     size_t slice_series, slice_count, ring_count;
@@ -141,6 +142,7 @@ struct parted {
     pthread_cond_t changed; /* a slice is done, one has left, or it is over */
     size_t claimed, left;   /* slices [left, claimed) are in the ring */
     bool over;
+    uint64_t queried; /* by threads that have ended */
 };
 
 static struct slice *slice_at(const struct parted *parted, size_t number)
@@ -186,8 +188,11 @@ static void work_slice(const struct parted *parted, struct worker *worker, size_
 {
     struct slice *slice = slice_at(parted, number);
     size_t first = number * parted->slice_series, end = slice_end(parted, number);
-    for (size_t i = first; i < end && worker->eval.failure == PROMQL_OK; i++)
-        slice->filled[i - first] = worker_series(worker, parted->scan, i, &slice->series[i - first]) > 0;
+    for (size_t i = first; i < end && worker->eval.failure == PROMQL_OK; i++) {
+        int given = worker_series(worker, parted->scan, i, &slice->series[i - first]);
+        ASSERT(given >= 0 || worker->eval.failure != PROMQL_OK);
+        slice->filled[i - first] = given > 0;
+    }
     slice->failure = worker->eval.failure;
     slice->error = worker->error;
 }
@@ -217,7 +222,7 @@ static void help(void *arg)
 {
     struct parted *parted = arg;
     struct worker worker;
-    bool ready = worker_init(&worker, parted->eval, parted->scan, parted->select);
+    bool ready = worker_init(&worker, &parted->start, parted->scan, parted->select);
     size_t number;
     pthread_mutex_lock(&parted->lock);
     while (ready && !parted->over && parted->claimed < parted->slice_count) {
@@ -226,7 +231,7 @@ static void help(void *arg)
         else
             pthread_cond_wait(&parted->changed, &parted->lock);
     }
-    parted->eval->queried += ready ? worker.state->queried : 0;
+    parted->queried += ready ? worker.state->queried : 0;
     pthread_mutex_unlock(&parted->lock);
     worker_done(&worker, parted->scan);
 }
@@ -298,7 +303,7 @@ static int run_parted(struct parted *parted, size_t helpers)
         if (!slice_init(&parted->ring[i], parted))
             return eval_fail_memory(parted->eval, scan->ast);
     crew_begin(crew, &job, help, parted, helpers);
-    if (worker_init(&worker, parted->eval, scan, parted->select))
+    if (worker_init(&worker, &parted->start, scan, parted->select))
         error = emit_all(parted, &worker, view);
     else
         error = eval_fail_memory(parted->eval, scan->ast);
@@ -307,7 +312,7 @@ static int run_parted(struct parted *parted, size_t helpers)
     pthread_cond_broadcast(&parted->changed);
     pthread_mutex_unlock(&parted->lock);
     crew_end(crew, &job);
-    parted->eval->queried += worker.state ? worker.state->queried : 0;
+    parted->eval->queried += parted->queried + (worker.state ? worker.state->queried : 0);
     worker_done(&worker, scan);
     return error;
 }
@@ -316,7 +321,7 @@ static int scan_select(struct eval *eval, const struct scan *scan, struct select
 {
     size_t count = select_count(select), steps = scan->grid->steps;
     size_t slice_series = MAX(MIN(SLICE_VALUES / steps, (size_t)SLICE_SERIES_MAX), (size_t)SLICE_SERIES_MIN);
-    struct parted parted = {.eval = eval, .scan = scan, .select = select, .slice_series = slice_series};
+    struct parted parted = {.eval = eval, .start = *eval, .scan = scan, .select = select, .slice_series = slice_series};
     parted.slice_count = (count + slice_series - 1) / slice_series;
     if (parted.slice_count == 0)
         return 0;

@@ -201,7 +201,9 @@ int block_cursor_samples(struct block_cursor *cursor, size_t chunk, struct sampl
 {
     const struct index_series *entry = cursor->index.entry;
     size_t count, at = 0, from = samples->count, kept = from;
-    ASSERT(chunk < entry->chunk_count);
+    if (chunk >= entry->chunk_count) {
+        return -EBADMSG; /* reading the entry again has failed since */
+    }
     int error = decode_chunk(cursor, &entry->chunks[chunk], samples);
     const struct tombstone *items = tombstones_of(&cursor->block->tombstones, cursor->id, &count);
     if (error || count == 0) {

@@ -252,6 +252,7 @@ static bool take_last_of_chunk(struct sample_reader *reader, const struct source
     samples_reserve(&reader->samples, 1);
     reader->samples.items[0] = last;
     reader->samples.count = 1;
+    reader->sample_at = 0;
     return true;
 }
 
@@ -272,7 +273,9 @@ static void seek_newest(struct sample_reader *reader)
             (void)decode_samples(reader, source);
         }
     }
-    reader->sample_at = MAX(reader->samples.count, (size_t)1) - 1;
+    if (reader->sample_at < reader->samples.count) {
+        reader->sample_at = reader->samples.count - 1;
+    }
     reader->next = reader->source_count;
 }
 

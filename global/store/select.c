@@ -142,7 +142,7 @@ int select_open(struct store *store, const struct matcher *matchers, size_t coun
     }
     bool one_list = select->block_count == 0 ||
                     (select->block_count == 1 && select->entry_count > 0 && select->entries[0].owner != SELECT_HEAD);
-    if (!one_list || !range->any_order) {
+    if (!one_list || select->series_went || !range->any_order) {
         sort_entries(select);
     }
     join_entries(select);

@@ -10,6 +10,7 @@
 struct finder {
     struct select *select;
     struct pair_numbers numbers;
+    uint64_t generation; /* of the head: numbers of its pairs are as they were then */
 };
 
 /* Room for one more entry with so many labels, which the caller writes behind ret_key. */
@@ -40,10 +41,13 @@ static int may_go_on(struct select *select)
     if (select_is_cancelled(range)) {
         return -ECANCELED;
     }
+    if (select->key_count > UINT32_MAX / 2) { /* struct select_entry says where keys are in 32 bits */
+        return -ENOMEM;
+    }
     if (bytes <= select->charged_bytes || !range->charge) {
         return 0;
     }
-    if (select->key_count > UINT32_MAX / 2 || !range->charge(range->charge_arg, bytes - select->charged_bytes)) {
+    if (!range->charge(range->charge_arg, bytes - select->charged_bytes)) {
         return -ENOMEM;
     }
     select->charged_bytes = bytes;
@@ -108,6 +112,10 @@ static void add_slice(struct finder *finder, const uint32_t *refs, size_t count)
         in[i] = strands_of(finder->select, refs[i]);
     }
     head_read_lock(&head->index_lock); /* under both, as series go under either */
+    if (finder->generation != store_generation(finder->select->store)) {
+        pair_numbers_done(&finder->numbers); /* they may be other pairs' by now */
+        finder->generation = store_generation(finder->select->store);
+    }
     for (size_t i = 0; i < count; i++) {
         if (in[i]) {
             add_series(finder, head, refs[i], in[i]);
@@ -161,17 +169,14 @@ static int find_in_head(struct select *select, const struct matcher *matchers, s
     size_t ref_count = 0;
     hold_partitions(select);
     int result = find_refs(select, matchers, count, &refs, &ref_count);
-    uint64_t generation = select->generation;
+    finder.generation = select->generation;
     for (size_t from = 0; from < ref_count && result == 0; from += SELECT_SLICE) {
         add_slice(&finder, refs + from, MIN(SELECT_SLICE, ref_count - from));
-        if (generation != store_generation(select->store)) { /* numbers of pairs may be others' by now */
-            pair_numbers_done(&finder.numbers);
-            generation = store_generation(select->store);
-        }
         result = may_go_on(select);
     }
     pair_numbers_done(&finder.numbers);
-    if (result == 0 && generation != select->generation) {
+    select->series_went = finder.generation != select->generation;
+    if (result == 0 && select->series_went) {
         drop_strangers(select, matchers, count);
     }
     return result;

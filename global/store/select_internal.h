@@ -30,6 +30,7 @@ struct select {
     uint32_t *firsts; /* by series: its first entry; and one behind the last */
     size_t count;
     uint64_t generation; /* of the store, before the search */
+    bool series_went;    /* some went while their labels were copied: one may be there twice */
     struct deletion_filter *filter;
     struct select_cursor { /* where select_next is */
         size_t next;

@@ -196,15 +196,30 @@ static int collect_blocks(const struct wanted *wanted, struct collector *collect
     return result;
 }
 
-static int collect_labels(const struct wanted *wanted, const struct labels *labels, struct collector *collector)
+/* Each pair of labels that was seen, once. */
+static int collect_pairs(const struct wanted *wanted, const struct select *select, const bool *seen,
+                         struct collector *collector)
 {
     int result = 0;
-    for (size_t i = 0; i < labels_count(labels) && result == 0; i++) {
-        struct label label = labels_at(labels, i);
-        if (!wanted->name) {
-            result = collect(collector, label.name);
-        } else if (str_equal(label.name, *wanted->name)) {
-            result = collect(collector, label.value);
+    for (uint32_t i = 0; i < select->pairs.count && result == 0; i++) {
+        const struct label *pair = &select->pairs.items[i];
+        if (seen[i] && (!wanted->name || str_equal(pair->name, *wanted->name))) {
+            result = collect(collector, wanted->name ? pair->value : pair->name);
+        }
+    }
+    return result;
+}
+
+/* Marks the pairs of all series of which something is left. */
+static int see_pairs(struct select *select, bool *seen)
+{
+    struct labels *labels = NULL;
+    int result;
+    while ((result = select_next(select, &labels)) > 0) {
+        size_t count;
+        const uint32_t *key = &select->keys[select_entries_of(select, select->cursor.next - 1, &count)->key];
+        for (uint32_t i = 1; i <= key[0]; i++) {
+            seen[key[i]] = true;
         }
     }
     return result;
@@ -222,13 +237,14 @@ static int collect_series(const struct wanted *wanted, struct collector *collect
     memcpy(matchers, wanted->matchers ? wanted->matchers : &any, wanted->count * sizeof(*matchers));
     matchers[wanted->count] = any;
     CLEANUP(select_freep) struct select *select = NULL;
-    struct labels *series = NULL;
     result = result == 0 ? select_open(wanted->store, matchers, wanted->count + 1, &range, &select) : result;
-    while (result == 0 && (result = select_next(select, &series)) > 0) {
-        result = collect_labels(wanted, series, collector);
-    }
     matcher_done(&any);
-    return result;
+    if (result < 0) {
+        return result;
+    }
+    CLEANUP_FREE bool *seen = mem_array(select->pairs.count, sizeof(*seen));
+    result = see_pairs(select, seen);
+    return result < 0 ? result : collect_pairs(wanted, select, seen, collector);
 }
 
 static bool is_deleting(const struct wanted *wanted)

@@ -18,7 +18,7 @@
 #define FOREVER_MS (INT64_C(1) << 60)
 #define WORK_MAX   1024 /* series or values between two questions */
 #define STACK_KIB  512  /* of a thread that evaluates the deepest tree; sanitizers make frames several times as large */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define STACK_FACTOR 8
 #else
 #define STACK_FACTOR 1

@@ -171,6 +171,37 @@ static void expect(struct store *store, enum select_field field, const struct sa
     }
 }
 
+/* The newest sample of a range, where the same chunk has others before and behind it, or none in it. */
+static void the_newest_sample_is_of_the_range(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    series_ref ref = series(store, "m", "a", KIND_COUNTER);
+    fill(store, ref, 0, 3);
+    fill(store, ref, 20, 21);
+    struct matcher m = match(MATCH_EQUAL, "__name__", "m");
+    static const struct {
+        int first, last, newest; /* -1: none */
+    } cases[] = {{0, 30, 20}, {0, 19, 2}, {3, 19, -1}, {2, 2, 2}, {20, 20, 20}, {0, 0, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct select_range range = {
+            .start_ms = window_at(cases[i].first) + 5, .end_ms = window_at(cases[i].last) + 5, .newest_only = true};
+        CLEANUP(select_freep) struct select *select = NULL;
+        struct sample samples[32];
+        assert_int_equal(select_open(store, &m, 1, &range, &select), 0);
+        int64_t count = 0;
+        if (select_count(select) > 0) {
+            CLEANUP(sample_reader_freep) struct sample_reader *reader = sample_reader_new(select, SELECT_LAST);
+            sample_reader_series(reader, 0);
+            count = sample_reader_read(reader, samples, ARRAY_LEN(samples));
+        }
+        assert_int_equal(count > 0, cases[i].newest >= 0);
+        for (int64_t j = 0; j < count; j++)
+            assert_true(samples[j].time_ms >= range.start_ms && samples[j].time_ms <= range.end_ms);
+        if (count > 0)
+            assert_int_equal(samples[count - 1].time_ms, window_at(cases[i].newest) + 5);
+    }
+}
+
 static void aggregates_of_a_gauge_are_read(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -448,6 +479,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(series_come_in_order_of_labels_and_by_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_newest_sample_is_of_the_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_range_has_both_its_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(aggregates_of_a_gauge_are_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_counter_that_went_stale_keeps_its_last_value, set_up, tear_down),
