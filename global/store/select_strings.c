@@ -242,6 +242,7 @@ static int collect_series(const struct wanted *wanted, struct collector *collect
     if (result < 0) {
         return result;
     }
+    ASSERT(select);
     CLEANUP_FREE bool *seen = mem_array(select->pairs.count, sizeof(*seen));
     result = see_pairs(select, seen);
     return result < 0 ? result : collect_pairs(wanted, select, seen, collector);
