@@ -59,8 +59,9 @@ static int64_t spacing_of(const struct sample *samples, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         if (value_is_stale(samples[i].value))
             continue;
-        if (before_ms != INT64_MIN)
-            spaces[found++] = samples[i].time_ms - before_ms;
+        int64_t space_ms;
+        if (before_ms != INT64_MIN && !__builtin_sub_overflow(samples[i].time_ms, before_ms, &space_ms))
+            spaces[found++] = MIN(space_ms, TIME_MS_MAX / (2 * NOTES_WIDE_SPACINGS)); /* any times may lie in a block */
         before_ms = samples[i].time_ms;
     }
     if (found == 0)
