@@ -283,8 +283,6 @@ static int emit_all(struct parted *parted, struct worker *worker, struct label_v
             pthread_cond_wait(&parted->changed, &parted->lock);
         }
     }
-    parted->over = true;
-    pthread_cond_broadcast(&parted->changed);
     pthread_mutex_unlock(&parted->lock);
     return error;
 }
@@ -320,11 +318,12 @@ static int run_parted(struct parted *parted, size_t helpers)
 static int scan_select(struct eval *eval, const struct scan *scan, struct select *select)
 {
     size_t count = select_count(select), steps = scan->grid->steps;
-    size_t slice_series = MAX(MIN(SLICE_VALUES / steps, (size_t)SLICE_SERIES_MAX), (size_t)SLICE_SERIES_MIN);
+    size_t full = MAX(MIN(SLICE_VALUES / steps, (size_t)SLICE_SERIES_MAX), (size_t)SLICE_SERIES_MIN);
+    size_t slice_series = MIN(full, count); /* of few series no room for many is made */
+    if (count == 0)
+        return 0;
     struct parted parted = {.eval = eval, .start = *eval, .scan = scan, .select = select, .slice_series = slice_series};
     parted.slice_count = (count + slice_series - 1) / slice_series;
-    if (parted.slice_count == 0)
-        return 0;
     size_t helpers = MIN(crew_threads(eval->query->crew), parted.slice_count - 1);
     parted.ring_count = MIN(helpers == 0 ? 1 : SLICES_AHEAD * (helpers + 1), parted.slice_count);
     parted.ring = budget_array(eval->budget, parted.ring_count, sizeof(*parted.ring));

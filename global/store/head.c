@@ -128,16 +128,6 @@ series_ref head_find(const struct head *head, const struct labels *labels)
     return series_table_get(&head->table, hash_of(pairs, count), is_wanted, &wanted);
 }
 
-struct labels *head_labels(const struct head *head, const struct series *series)
-{
-    struct label labels[LABELS_MAX];
-    const uint32_t *pairs = series_pairs(series);
-    for (size_t i = 0; i < series->pair_count; i++) {
-        labels[i] = postings_pair(&head->postings, pairs[i]);
-    }
-    return labels_new(labels, series->pair_count);
-}
-
 bool head_has_labels(const struct head *head, const struct series *series, const struct labels *labels)
 {
     const uint32_t *pairs = series_pairs(series);

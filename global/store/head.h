@@ -57,8 +57,7 @@ static inline const uint32_t *series_pairs(const struct series *series)
 {
     return series->pair_count > SERIES_PAIRS_FEW ? series->many : series->few;
 }
-/* A set of its own with one reference, the caller's. Under a lock, or in the writing thread. */
-struct labels *head_labels(const struct head *head, const struct series *series);
+/* Under a lock, or in the writing thread. */
 bool head_has_labels(const struct head *head, const struct series *series, const struct labels *labels);
 /* Under both locks: a series for labels (at least one) that are not there. SERIES_REF_NONE past the ceiling. */
 series_ref head_add(struct head *head, const struct labels *labels, enum series_kind kind);

@@ -78,17 +78,6 @@ int quote_print_rune(uint32_t rune, struct buf *out)
     return result < 0 ? result : buf_append_byte(out, '\'');
 }
 
-static int digit_of(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'a' && digit <= 'f')
-        return digit - 'a' + 10;
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    return 16;
-}
-
 /* Reads the numeric escape behind the backslash; *at moves behind it. */
 static int undo_number(const char **at, const char *end, char *ret_bytes, size_t *ret_len)
 {
@@ -99,9 +88,10 @@ static int undo_number(const char **at, const char *end, char *ret_bytes, size_t
     const char *digit = octal ? *at : *at + 1;
     uint32_t value = 0;
     for (size_t i = 0; i < digits; i++, digit++) {
-        if (digit >= end || digit_of(*digit) >= base)
+        int next = digit < end ? str_hex_value(*digit) : -1;
+        if (next < 0 || next >= base)
             return -EINVAL;
-        value = value * (uint32_t)base + (uint32_t)digit_of(*digit);
+        value = value * (uint32_t)base + (uint32_t)next;
     }
     *at = digit;
     if (octal || kind == 'x') {

@@ -34,6 +34,14 @@ bool str_ends_with(struct str text, struct str end);
 size_t str_find(struct str text, char byte);
 /* Without spaces and tabs at both ends. */
 struct str str_trim(struct str text);
+/* Of a hexadecimal digit; -1: it is none. */
+static inline int str_hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    char lower = (char)(digit | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 uint64_t str_hash(struct str text); /* XXH3, 64 bits, stable within a process only */
 /* Whoever chooses texts that this process keeps in maps must not be able to choose their hashes as well: daemons seed
  * them by chance, before anything is hashed. Else the seed is 0 and runs can be repeated. */

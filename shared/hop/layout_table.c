@@ -229,11 +229,6 @@ int layout_table_hold(struct layout_table *table, struct layout *layout)
     return hold(table, entry);
 }
 
-int layout_table_hold_known(struct layout_table *table, struct hash128 hash)
-{
-    return layout_table_get(table, hash) ? hold(table, layout_entry_get(table, hash)) : -ENOENT;
-}
-
 void layout_table_release(struct layout_table *table, struct hash128 hash)
 {
     struct layout_entry *entry = layout_entry_get(table, hash);

@@ -27,8 +27,6 @@ bool layout_table_has(const struct layout_table *table, struct hash128 hash, enu
 /* Puts a page or target list in (taking a reference of its own) or finds the equal one; adds one hold: it stays
  * expanded. -ENOSPC: more would be held than cache_bytes_max. */
 MUST_CHECK int layout_table_hold(struct layout_table *table, struct layout *layout);
-/* The same of one that is here; -ENOENT: it is not. */
-MUST_CHECK int layout_table_hold_known(struct layout_table *table, struct hash128 hash);
 /* Takes one hold away. What nobody holds stays as long as the cache has room. */
 void layout_table_release(struct layout_table *table, struct hash128 hash);
 uint64_t layout_table_packed_bytes(const struct layout_table *table);

@@ -2,17 +2,6 @@
 
 #include <errno.h>
 
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'a' && digit <= 'f')
-        return digit - 'a' + 10;
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    return -1;
-}
-
 int http_percent_decode(struct arena *arena, struct str text, bool plus_is_space, struct str *ret_text)
 {
     char *out = arena_alloc(arena, text.len + 1);
@@ -22,8 +11,8 @@ int http_percent_decode(struct arena *arena, struct str text, bool plus_is_space
     for (size_t i = 0; i < text.len; i++) {
         char byte = text.ptr[i];
         if (byte == '%') {
-            int high = i + 2 < text.len ? hex_value(text.ptr[i + 1]) : -1;
-            int low = i + 2 < text.len ? hex_value(text.ptr[i + 2]) : -1;
+            int high = i + 2 < text.len ? str_hex_value(text.ptr[i + 1]) : -1;
+            int low = i + 2 < text.len ? str_hex_value(text.ptr[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return -EINVAL;
             byte = (char)(high * 16 + low);
