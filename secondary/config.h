@@ -4,6 +4,7 @@
 #include "base/conf.h"
 #include "metric/relabel.h"
 #include "net/http_client.h"
+#include "target/access.h"
 #include "window_rules.h"
 
 enum scrape_scheme { SCRAPE_HTTP, SCRAPE_HTTPS };
@@ -27,16 +28,6 @@ struct scrape_params {
     size_t count;
 };
 
-struct scrape_basic_auth {
-    const char *username;
-    const char *password_file;
-};
-
-struct scrape_authorization {
-    const char *type;             /* "Bearer" */
-    const char *credentials_file; /* NULL: no authorization */
-};
-
 struct scrape_config {
     const char *job_name;
     int64_t scrape_interval_ms; /* never 0: the global one where not given */
@@ -56,9 +47,7 @@ struct scrape_config {
     int64_t label_name_bytes_max;
     int64_t label_value_bytes_max;
     int64_t targets_max;
-    struct scrape_basic_auth basic_auth; /* username NULL: none */
-    struct scrape_authorization authorization;
-    struct http_tls tls;
+    struct access access;
 };
 
 struct window_rule_config {

@@ -34,101 +34,6 @@
         .name = name_text, .type = CONF_REFUSED, .help = reason                                                        \
     }
 
-/* ---- small sections -----------------------------------------------------------------------------------------------
- */
-
-static void check_tls(struct conf *conf, const struct conf_node *node, void *object)
-{
-    const struct http_tls *tls = object;
-    if (!tls->cert_file != !tls->key_file && !conf_failed(conf_child(node, "cert_file")) &&
-        !conf_failed(conf_child(node, "key_file")))
-        conf_error(conf, node, "cert_file and key_file belong together");
-}
-
-#define INLINE_PEM "certificates and keys are read from files: use the key that ends with _file"
-
-static const struct conf_table tls_config_table = {
-    .title = "tls_config",
-    .struct_bytes = sizeof(struct http_tls),
-    .check = check_tls,
-    .options =
-        (const struct conf_option[]){
-            {.name = "ca_file",
-             .type = CONF_FILE,
-             .offset = offsetof(struct http_tls, ca_file),
-             .help = "Certificates to trust (PEM) instead of the system's."},
-            {.name = "cert_file",
-             .type = CONF_FILE,
-             .offset = offsetof(struct http_tls, cert_file),
-             .help = "Certificate (PEM) to show to the target."},
-            {.name = "key_file",
-             .type = CONF_FILE,
-             .offset = offsetof(struct http_tls, key_file),
-             .help = "Private key (PEM) of cert_file."},
-            {.name = "server_name",
-             .type = CONF_STRING,
-             .offset = offsetof(struct http_tls, server_name),
-             .min = 1,
-             .max = 255,
-             .help = "Name that the target's certificate must carry, when it is not the target's own."},
-            {.name = "insecure_skip_verify",
-             .type = CONF_BOOL,
-             .offset = offsetof(struct http_tls, insecure_skip_verify),
-             .help = "Accept any certificate."},
-            REFUSED("ca", INLINE_PEM),
-            REFUSED("cert", INLINE_PEM),
-            REFUSED("key", INLINE_PEM),
-            REFUSED("min_version", "TLS 1.2 is the least, always"),
-            REFUSED("max_version", "the newest TLS that both ends speak is used"),
-            {0},
-        },
-};
-
-static const struct conf_table basic_auth_table = {
-    .title = "basic_auth",
-    .struct_bytes = sizeof(struct scrape_basic_auth),
-    .options =
-        (const struct conf_option[]){
-            {.name = "username",
-             .type = CONF_STRING,
-             .offset = offsetof(struct scrape_basic_auth, username),
-             .required = true,
-             .min = 1,
-             .max = 256,
-             .help = "User name."},
-            {.name = "password_file",
-             .type = CONF_FILE,
-             .offset = offsetof(struct scrape_basic_auth, password_file),
-             .required = true,
-             .help = "File with the password."},
-            REFUSED("password", "secrets are read from files: use password_file"),
-            REFUSED("username_file", "the name is no secret: use username"),
-            {0},
-        },
-};
-
-static const struct conf_table authorization_table = {
-    .title = "authorization",
-    .struct_bytes = sizeof(struct scrape_authorization),
-    .options =
-        (const struct conf_option[]){
-            {.name = "type",
-             .type = CONF_STRING,
-             .offset = offsetof(struct scrape_authorization, type),
-             .fallback = "Bearer",
-             .min = 1,
-             .max = 64,
-             .help = "First word of the Authorization header."},
-            {.name = "credentials_file",
-             .type = CONF_FILE,
-             .offset = offsetof(struct scrape_authorization, credentials_file),
-             .required = true,
-             .help = "File with the rest of the header, a token for instance."},
-            REFUSED("credentials", "secrets are read from files: use credentials_file"),
-            {0},
-        },
-};
-
 /* ---- targets ------------------------------------------------------------------------------------------------------
  */
 
@@ -341,8 +246,7 @@ static void check_scrape_config(struct conf *conf, const struct conf_node *node,
     if (config->metrics_path[0] != '/')
         conf_error(conf, conf_child(node, "metrics_path"), "metrics_path: \"%.64s\" does not begin with /",
                    config->metrics_path);
-    if (config->basic_auth.username && config->authorization.credentials_file)
-        conf_error(conf, conf_child(node, "authorization"), "basic_auth and authorization exclude each other");
+    access_check(conf, node, &config->access);
     check_targets(conf, node, config);
 }
 
@@ -464,21 +368,7 @@ const struct conf_table scrape_config_table = {
              .min = 1,
              .max = TARGETS_MAX,
              .help = "Most targets of the job after relabelling; those past it are left out, counted and logged."},
-            {.name = "basic_auth",
-             .type = CONF_SECTION,
-             .offset = FIELD(basic_auth),
-             .table = &basic_auth_table,
-             .help = "User name and password to send."},
-            {.name = "authorization",
-             .type = CONF_SECTION,
-             .offset = FIELD(authorization),
-             .table = &authorization_table,
-             .help = "Authorization header to send, with a token for instance."},
-            {.name = "tls_config",
-             .type = CONF_SECTION,
-             .offset = FIELD(tls),
-             .table = &tls_config_table,
-             .help = "Certificates for scheme https."},
+            ACCESS_OPTIONS(struct scrape_config, access),
             LATER("kubernetes_sd_configs"),
             LATER("ec2_sd_configs"),
             LATER("consul_sd_configs"),
@@ -506,12 +396,6 @@ const struct conf_table scrape_config_table = {
             NO_SD("triton_sd_configs"),
             NO_SD("uyuni_sd_configs"),
             NO_SD("vultr_sd_configs"),
-            REFUSED("bearer_token", "secrets are read from files: use authorization.credentials_file"),
-            REFUSED("bearer_token_file", "an old key of Prometheus: use authorization.credentials_file"),
-            REFUSED("oauth2", "not in this version; use authorization.credentials_file with a token that is renewed"),
-            REFUSED("proxy_url", "targets are scraped directly: run a secondary where they can be reached"),
-            REFUSED("follow_redirects", "redirects are not followed: name the page's own address"),
-            REFUSED("enable_http2", "pages are scraped by HTTP/1.1"),
             REFUSED("keep_dropped_targets", "not in this version"),
             REFUSED("scrape_protocols", "pages are read in the text format 0.0.4"),
             REFUSED("native_histogram_bucket_limit", "native histograms are not read; classic ones are"),

@@ -99,14 +99,14 @@ static int read_secrets(struct owned_job *owner, struct file_system *fs, const s
 {
     CLEANUP_FREE char *secret = NULL;
     int r = 0;
-    if (config->basic_auth.username) {
-        r = auth_read_secret(fs, config->basic_auth.password_file, ret_error, &secret);
-        owner->job.basic_user = copy_text(&owner->arena, config->basic_auth.username);
+    if (config->access.basic_auth.username) {
+        r = auth_read_secret(fs, config->access.basic_auth.password_file, ret_error, &secret);
+        owner->job.basic_user = copy_text(&owner->arena, config->access.basic_auth.username);
         owner->job.basic_password = copy_text(&owner->arena, secret);
-    } else if (config->authorization.credentials_file) {
-        r = auth_read_secret(fs, config->authorization.credentials_file, ret_error, &secret);
+    } else if (config->access.authorization.credentials_file) {
+        r = auth_read_secret(fs, config->access.authorization.credentials_file, ret_error, &secret);
         if (r == 0)
-            owner->job.authorization = arena_printf(&owner->arena, "%s %s", config->authorization.type, secret);
+            owner->job.authorization = arena_printf(&owner->arena, "%s %s", config->access.authorization.type, secret);
     }
     return r;
 }
@@ -121,7 +121,7 @@ int job_new(struct file_system *fs, const struct scrape_config *config, struct t
     arena_init(&owner->arena, 0);
     job->name = copy_text(&owner->arena, config->job_name);
     job->body_bytes_max = config->body_bytes_max;
-    job->tls = tls_store_keep(tls, &config->tls);
+    job->tls = tls_store_keep(tls, &config->access.tls);
     job->pipeline = (struct pipeline_job){
         .honor_labels = config->honor_labels,
         .honor_timestamps = config->honor_timestamps,

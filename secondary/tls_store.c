@@ -33,7 +33,7 @@ static bool same_text(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool same_tls(const struct http_tls *a, const struct http_tls *b)
+static bool same_tls(const struct http_tls *a, const struct access_tls *b)
 {
     return same_text(a->ca_file, b->ca_file) && same_text(a->cert_file, b->cert_file) &&
            same_text(a->key_file, b->key_file) && same_text(a->server_name, b->server_name) &&
@@ -45,10 +45,10 @@ static const char *copy_text(struct arena *arena, const char *text)
     return text ? arena_str(arena, str_from(text)).ptr : NULL;
 }
 
-const struct http_tls *tls_store_keep(struct tls_store *store, const struct http_tls *tls)
+const struct http_tls *tls_store_keep(struct tls_store *store, const struct access_tls *tls)
 {
     const struct http_tls none = {0};
-    if (same_tls(tls, &none))
+    if (same_tls(&none, tls))
         return NULL;
     for (struct kept_tls *kept = store->first; kept; kept = kept->next)
         if (same_tls(&kept->tls, tls))

@@ -89,9 +89,9 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(job->labels_max, 64);
     assert_int_equal(job->label_name_bytes_max, 1024);
     assert_int_equal(job->label_value_bytes_max, 4096);
-    assert_null(job->basic_auth.username);
-    assert_null(job->authorization.credentials_file);
-    assert_null(job->tls.ca_file);
+    assert_null(job->access.basic_auth.username);
+    assert_null(job->access.authorization.credentials_file);
+    assert_null(job->access.tls.ca_file);
 }
 
 static void a_scrape_config_of_prometheus_is_understood(void **state)
@@ -158,10 +158,10 @@ static void a_scrape_config_of_prometheus_is_understood(void **state)
     assert_string_equal(metric_rules->replacement, "");
     assert_int_equal(metric_rules->action, RELABEL_DROP);
     assert_int_equal(job[0].body_bytes_max, 1000000);
-    assert_string_equal(job[0].basic_auth.password_file, "/etc/t/secret");
-    assert_string_equal(job[0].tls.server_name, "s");
-    assert_true(job[0].tls.insecure_skip_verify);
-    assert_string_equal(job[1].authorization.type, "Bearer");
+    assert_string_equal(job[0].access.basic_auth.password_file, "/etc/t/secret");
+    assert_string_equal(job[0].access.tls.server_name, "s");
+    assert_true(job[0].access.tls.insecure_skip_verify);
+    assert_string_equal(job[1].access.authorization.type, "Bearer");
 }
 
 static void all_eleven_relabel_actions_are_known(void **state)
