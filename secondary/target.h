@@ -13,6 +13,7 @@ extern const char *const target_state_names[TARGET_STATE_COUNT];
 struct target {
     atomic_uint references;
     /* Never changed. */
+    uint64_t found_hash; /* of its address as discovery lists it */
     uint64_t key; /* hash of all that makes it this target: labels, URL, times, the job's series_hash */
     struct labels *labels;
     char *url;
@@ -59,7 +60,13 @@ struct target_found { /* by discovery */
     size_t label_count;
 };
 
+/* What relabel_configs begin with: the group's labels, the address, and the job's defaults. Made texts are the arena's. */
+void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
+                          struct labels_builder *ret_builder);
+/* Of an address as discovery lists it, the same after a restart. */
+uint64_t target_found_hash(struct str address);
+
 /* The target of an address: defaults by the job, relabel_configs, then what is left without the labels that begin with
- * __. 1 and a target; 0: dropped by a rule; -EINVAL and the reason. */
+ * __. 1 and a target; 0: dropped by the rule of index *ret_rule (which may be NULL); -EINVAL and the reason. */
 MUST_CHECK int target_make(const struct target_source *source, const struct target_found *found,
-                           struct target **ret_target, char ret_error[static 256]);
+                           char ret_error[static 256], struct target **ret_target, size_t *ret_rule);
