@@ -1,8 +1,8 @@
 #pragma once
 /* DNS look-ups on a real loop, by c-ares. Names are completed as resolv.conf says (search, ndots; a dot at the end: as
  * it stands), tried one after the other: the first that exists is the answer, whether it has such records or not. Each
- * is asked of the servers in their order until one says that it exists or does not. /etc/resolv.conf is read anew for
- * each look-up. An answer that does not fit into a datagram is fetched over TCP. */
+ * is asked of the servers in their order until one says that it exists or does not. resolv.conf is read anew for each
+ * look-up. An answer that does not fit into a datagram is fetched over TCP. */
 #include "net/loop.h"
 
 #define RESOLVER_RECORDS_MAX   4096  /* of one answer: what 64 KiB of A records hold, about */
@@ -15,17 +15,19 @@ struct resolver;
 struct resolver_lookup;
 
 struct resolver_options {
-    const char *servers; /* "127.0.0.1:5353,[::1]"; NULL: those of /etc/resolv.conf */
-    int64_t timeout_ms;  /* of one question to one server, TCP included; 0: as resolv.conf says, else 5 s */
-    unsigned tries;      /* rounds over all servers; 0: as resolv.conf says, else 2 */
+    const char *resolv_conf; /* NULL: /etc/resolv.conf; of it nameserver, search, domain and options ndots are used */
+    const char *servers;     /* instead of its name servers: "127.0.0.1:5353,[::1]"; or NULL */
+    int64_t timeout_ms;      /* of one question to one server, TCP included */
+    unsigned tries;          /* rounds over all servers, at least 1 */
 };
 
 enum resolver_type { RESOLVER_A, RESOLVER_AAAA, RESOLVER_SRV, RESOLVER_MX };
 
 struct resolver_record {
-    const char *name; /* A, AAAA: the address as text; SRV, MX: the host without the last dot ("": the root) */
-    uint16_t port;    /* SRV */
-    uint16_t priority /* SRV, MX */, weight /* SRV */;
+    const char *name;  /* A, AAAA: the address as text; SRV, MX: the host without the last dot ("": the root) */
+    uint16_t port;     /* SRV */
+    uint16_t priority; /* SRV, MX */
+    uint16_t weight;   /* SRV */
 };
 
 struct resolver_answer { /* views during the call only */
