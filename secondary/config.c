@@ -305,6 +305,7 @@ int secondary_config_load(struct file_system *fs, const char *path, struct plugi
     if (r < 0)
         return r;
     *ret_config = object;
+    (*ret_config)->plugins = plugins;
     return 0;
 }
 

@@ -91,6 +91,7 @@ struct secondary_config {
         int64_t scrape_timeout_ms;
     } global;
     struct conf_list scrape_configs; /* struct scrape_config */
+    struct plugins *plugins;         /* as given to secondary_config_load: for the next reading */
 };
 
 extern const struct conf_table secondary_config_table;

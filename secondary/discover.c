@@ -142,7 +142,7 @@ static void add_section(struct discover_report *report, const struct section_rep
     struct section_report *added = &report->sections[report->count++];
     *added = *section;
     added->plugin = copy(&report->arena, section->plugin);
-    added->name = copy(&report->arena, section->name);
+    added->job = copy(&report->arena, section->job);
     added->problem = copy(&report->arena, section->problem);
 }
 

@@ -47,15 +47,14 @@ static struct shared_section *section_for(struct finder *finder, const struct sc
     if (state->references++ == 0 && config->plugin->plugin_new)
         state->state = config->plugin->plugin_new(section_api());
     struct shared_section *shared = mem_zalloc(sizeof(*shared));
-    CLEANUP_FREE char *name =
-        mem_printf("job %s: %s_sd_configs[%zu]", job->job_name, config->plugin->name, config->index);
     *shared = (struct shared_section){.finder = finder, .next = finder->sections, .references = 1};
     finder->sections = shared;
     shared->section = section_new(&(struct section_options){.env = &finder->env,
                                                             .plugin = config->plugin,
                                                             .plugin_state = state->state,
                                                             .text = config->text,
-                                                            .name = name,
+                                                            .job = job->job_name,
+                                                            .index = config->index,
                                                             .changed = on_section,
                                                             .arg = shared});
     return shared;

@@ -42,8 +42,10 @@ void section_set_problem(struct section *section, const char *text)
 
 void section_is_well(struct section *section)
 {
+    if (section->failing > 0)
+        return;
     section->last_good_ms = clock_wall_ms(loop_clock(section->env->seams.loop));
-    if (section->failing == 0 && !section->problem_said)
+    if (!section->problem_said)
         section_set_problem(section, NULL);
 }
 
@@ -208,7 +210,10 @@ struct section *section_new(const struct section_options *options)
     char error[256] = "it does not start";
     section->env = options->env;
     section->plugin = options->plugin;
-    section->name = mem_strdup(options->name);
+    section->job = mem_strdup(options->job);
+    section->index = options->index;
+    snprintf(section->name, sizeof(section->name), "job %.64s: %s_sd_configs[%zu]", options->job, options->plugin->name,
+             options->index);
     section->text = mem_strdup(options->text);
     section->changed = options->changed;
     section->arg = options->arg;
@@ -244,7 +249,7 @@ void section_free(struct section *section)
     section_let_go(section);
     groups_free(section->groups);
     conf_object_unref(section->config);
-    mem_free(section->name);
+    mem_free(section->job);
     mem_free(section->text);
     mem_free(section);
 }
@@ -272,7 +277,8 @@ bool section_is_complete(const struct section *section)
 void section_report(const struct section *section, struct section_report *ret_report)
 {
     *ret_report = (struct section_report){.plugin = section->plugin->name,
-                                          .name = section->name,
+                                          .job = section->job,
+                                          .index = section->index,
                                           .problem = section->problem[0] ? section->problem : NULL,
                                           .problem_since_ms = section->problem_since_ms,
                                           .last_good_ms = section->last_good_ms,

@@ -23,7 +23,8 @@ struct section_options {
     const struct discovery_plugin *plugin;
     void *plugin_state; /* of its plugin_new */
     const char *text;   /* of the section, as conf_print says it */
-    const char *name;   /* for people: "job a: ec2_sd_configs[0]" */
+    const char *job;    /* of the first that has it */
+    size_t index;       /* among that job's sections of this plugin */
     loop_fn *changed;   /* what it says has become another, or is known for the first time; never from section_new */
     void *arg;
 };
@@ -40,7 +41,8 @@ const struct groups *section_groups(const struct section *section);
 bool section_is_complete(const struct section *section); /* it has said once what there is */
 
 struct section_report {
-    const char *plugin, *name;
+    const char *plugin, *job;
+    size_t index;
     const char *problem;      /* NULL: none */
     int64_t problem_since_ms; /* wall clock */
     int64_t last_good_ms;     /* wall clock, of the last good answer; 0: none */

@@ -96,7 +96,7 @@ static void leave_queue(struct discovery_call *call)
 
 /* ---- the end of a call ---- */
 
-static void set_failing(struct discovery_call *call, bool failing)
+void call_set_failing(struct discovery_call *call, bool failing)
 {
     call->section->failing += failing;
     call->section->failing -= call->failing;
@@ -112,7 +112,7 @@ static void doom(struct discovery_call *call)
     if (call->state == CALL_SENT && call->kind != CALL_FILES)
         section->in_flight--;
     call->state = CALL_DOOMED;
-    set_failing(call, false);
+    call_set_failing(call, false);
     loop_timer_stop(&call->timer);
     *(call->previous ? &call->previous->next : &section->calls) = call->next;
     if (call->next)
@@ -188,11 +188,11 @@ void call_end(struct discovery_call *call, const struct call_end *ended)
     section->failures_total += verdict == DISCOVERY_RETRY;
     if (verdict == DISCOVERY_DONE) {
         call_keep_validators(call);
-        set_failing(call, false);
+        call_set_failing(call, false);
         section_is_well(section);
     }
     if (verdict == DISCOVERY_RETRY) {
-        set_failing(call, true);
+        call_set_failing(call, true);
         say_problem(call, &end);
         int64_t wait_ms = backoff_next_ms(&call->backoff, section->env->seams.random);
         call_start(call, MAX(wait_ms, MIN(ended->retry_after_s, 3600) * 1000), 0);

@@ -36,8 +36,9 @@ struct discovery_call {
     discovery_lookup_fn *lookup_fn;
     struct discovery_files files;
     const struct discovery_files_reader *files_reader;
-    bool file_refused; /* since the last look began */
-    bool files_told;   /* since then, one or that one is gone */
+    uint64_t *broken; /* hashes of the paths of files that the reader refused as they are now */
+    size_t broken_count;
+    bool watch_problem;
 
     /* Of the exchange under way. */
     struct http_call *http;
@@ -62,7 +63,9 @@ struct section { /* to its plugin a struct discovery_host */
     const struct section_env *env;
     const struct discovery_plugin *plugin;
     void *config, *instance;
-    char *name, *text;
+    char *job, *text;
+    size_t index;
+    char name[160]; /* for the log: job a: ec2_sd_configs[0] */
     loop_fn *changed;
     void *arg;
     struct groups *groups;
@@ -99,6 +102,7 @@ void section_after(struct section *section); /* the plugin has been called: chan
 struct discovery_call *call_new(struct section *section, enum call_kind kind, void *arg);
 void call_start(struct discovery_call *call, int64_t after_ms, int64_t spread_ms);
 void call_doom(struct discovery_call *call); /* as discovery_api.cancel */
+void call_set_failing(struct discovery_call *call, bool failing);
 void call_free_doomed(struct section *section);
 /* An exchange is over: tells the end, and goes by the verdict. records are of a look-up. */
 struct call_end {

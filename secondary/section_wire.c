@@ -42,14 +42,31 @@ void call_send_dns(struct discovery_call *call)
 
 /* ---- files ---- */
 
+/* Files that are as they were are not told again: which are wrong is kept, so that the problem lasts as they do. */
+static void note_file(struct discovery_call *call, struct str path, bool is_broken)
+{
+    uint64_t hash = str_hash(path);
+    size_t at = 0;
+    while (at < call->broken_count && call->broken[at] != hash)
+        at++;
+    if (is_broken && at == call->broken_count) {
+        call->broken = mem_resize(call->broken, call->broken_count + 1, sizeof(*call->broken));
+        call->broken[call->broken_count++] = hash;
+    } else if (!is_broken && at < call->broken_count) {
+        call->broken[at] = call->broken[--call->broken_count];
+    }
+}
+
 static int on_file(void *arg, struct str path, struct str text)
 {
     struct discovery_call *call = arg;
     struct section *section = call->section;
-    section->problem_said = false;
+    if (call->state == CALL_DOOMED)
+        return 0;
     section->bytes_total += text.len;
     int r = call->files_reader->file(call->arg, path, text);
     section->failures_total += r < 0;
+    note_file(call, path, r < 0);
     section_after(section);
     return r;
 }
@@ -57,33 +74,45 @@ static int on_file(void *arg, struct str path, struct str text)
 static void on_gone(void *arg, struct str path)
 {
     struct discovery_call *call = arg;
+    if (call->state == CALL_DOOMED)
+        return;
+    note_file(call, path, false);
     call->files_reader->gone(call->arg, path);
     section_after(call->section);
 }
 
-static void on_settled(void *arg, bool all_well)
+static void on_settled(void *arg)
 {
     struct discovery_call *call = arg;
     struct section *section = call->section;
+    if (call->state == CALL_DOOMED)
+        return;
     section->requests_total++;
-    section->problem_said = !all_well;
+    section->problem_said = false;
     if (call->files_reader->settled)
         call->files_reader->settled(call->arg);
+    call_set_failing(call, call->broken_count > 0 || call->watch_problem);
     section_is_well(section);
     section_after(section);
 }
 
-static void on_problem(void *arg, const char *text)
+static void on_problem(void *arg, const char *reason)
 {
     struct discovery_call *call = arg;
-    section_set_problem(call->section, text);
+    if (call->state == CALL_DOOMED)
+        return;
+    call->watch_problem = reason;
+    call->section->failures_total += reason != NULL;
+    if (reason)
+        section_set_problem(call->section, reason);
 }
 
-static const struct file_watch_reader watch_reader = {on_file, on_gone, on_settled, on_problem};
+static const struct discovery_files_reader watch_reader = {on_file, on_gone, on_settled};
 
 void call_watch_files(struct discovery_call *call)
 {
-    call->watch = file_watch_new(&call->section->env->seams, &call->files, &watch_reader, call);
+    const struct file_watch_listener listener = {&watch_reader, call, on_problem, call};
+    call->watch = file_watch_new(&call->section->env->seams, &call->files, &listener);
 }
 
 /* ---- letting go ---- */
@@ -99,4 +128,5 @@ void call_let_go(struct discovery_call *call)
         resolver_cancel(STEAL(call->resolving));
     file_watch_free(STEAL(call->watch));
     kubeconfig_done(&call->kubeconfig);
+    mem_free(STEAL(call->broken));
 }

@@ -138,7 +138,7 @@ static inline struct secondary_config *world_config(struct world *world, const c
     struct secondary_config *config = NULL;
     char *errors = NULL;
     world_write(world, "/etc-tributary.yaml", text);
-    if (secondary_config_load(world->fs, "/etc-tributary.yaml", &config, &errors) < 0)
+    if (secondary_config_load(world->fs, "/etc-tributary.yaml", world->plugins, &config, &errors) < 0)
         fail_msg("%s", errors);
     return config;
 }

@@ -54,7 +54,7 @@ static void configure(struct scene *scene, const char *job)
         fail_msg("%s", error);
     discover_set(scene->discover, scene->config, &made);
     job_unref(made);
-    secondary_config_free(old);
+    secondary_config_unref(old);
 }
 
 static int set_up(void **state)
@@ -71,7 +71,7 @@ static int tear_down(void **state)
 {
     struct scene *scene = *state;
     discover_free(scene->discover);
-    secondary_config_free(scene->config);
+    secondary_config_unref(scene->config);
     world_done(&scene->world);
     mem_free(scene);
     return 0;

@@ -20,7 +20,7 @@ struct reading {
 
 static void reading_done(struct reading *reading)
 {
-    secondary_config_free(reading->config);
+    secondary_config_unref(reading->config);
     mem_free(reading->errors);
     file_system_free(reading->fs);
 }
@@ -31,7 +31,7 @@ static struct reading read_text(const char *text)
     assert_int_equal(file_make_dirs(reading.fs, "/etc/t"), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/secret", "x\n", 2), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/c.yaml", text, strlen(text)), 0);
-    int r = secondary_config_load(reading.fs, "/etc/t/c.yaml", &reading.config, &reading.errors);
+    int r = secondary_config_load(reading.fs, "/etc/t/c.yaml", plugins, &reading.config, &reading.errors);
     assert_int_equal(r, reading.errors ? -EINVAL : 0);
     return reading;
 }
@@ -59,11 +59,11 @@ static void the_example_loads(void **state)
     (void)state;
     struct secondary_config *config = NULL;
     char *errors = NULL;
-    if (secondary_config_load(file_system_real(), SOURCE_DIR "/conf/secondary.yaml", &config, &errors) < 0)
+    if (secondary_config_load(file_system_real(), SOURCE_DIR "/conf/secondary.yaml", plugins, &config, &errors) < 0)
         fail_msg("%s", errors);
     assert_string_equal(config->datacenter, "dc1");
     assert_int_equal(config->scrape_configs.count, 2);
-    secondary_config_free(config);
+    secondary_config_unref(config);
 }
 
 static void defaults_are_those_of_the_design(void **state)

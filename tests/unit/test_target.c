@@ -27,10 +27,10 @@ static void load(const char *jobs)
 {
     char *errors = NULL;
     CLEANUP_FREE char *text = mem_printf("%s%s", HEAD, jobs);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     config = NULL;
     assert_int_equal(file_write_whole(fs, "/c.yaml", text, strlen(text)), 0);
-    if (secondary_config_load(fs, "/c.yaml", &config, &errors) < 0)
+    if (secondary_config_load(fs, "/c.yaml", NULL, &config, &errors) < 0)
         fail_msg("%s", errors);
 }
 
@@ -326,7 +326,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    secondary_config_free(config);
+    secondary_config_unref(config);
     tls_store_free(tls);
     file_system_free(fs);
     return 0;

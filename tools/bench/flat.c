@@ -97,7 +97,7 @@ static void load_config(struct world *world)
                    "windows: {resolution: %ds}\nscrape_configs:\n- {job_name: node, scrape_interval: %ds}\n",
                    FLAT_WINDOW_S, world->options->interval_s);
     if (file_write_whole(world->fs, CONFIG_PATH, text, strlen(text)) < 0 ||
-        secondary_config_load(world->fs, CONFIG_PATH, &world->config, &errors) < 0)
+        secondary_config_load(world->fs, CONFIG_PATH, NULL, &world->config, &errors) < 0)
         fatal("%s", errors ? errors : "the configuration cannot be written");
 }
 
@@ -166,7 +166,7 @@ static void world_stop(struct world *world)
         target_unref(world->exporters[i].target);
     }
     mem_free(world->exporters);
-    secondary_config_free(world->config);
+    secondary_config_unref(world->config);
     loop_settle(world->loop);
     network_free(world->network);
     loop_free(world->loop);
