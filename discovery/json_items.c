@@ -114,7 +114,7 @@ static void fail_found(struct json_items *items, struct str piece, size_t at, st
     quote_print(found, &excerpt);
     bool is_page = items->last_token == 0 && str_starts_with(found, STR("<"));
     fail(items, -EBADMSG, "not JSON at byte %llu: found " STR_FMT "%s (" STR_FMT ")",
-         (unsigned long long)(items->fed + at), STR_ARG(buf_view(&excerpt)),
+         (unsigned long long)items->fed + at, STR_ARG(buf_view(&excerpt)),
          is_page ? ", which begins a page of HTML or XML, maybe of a proxy or a login" : "", STR_ARG(reason));
 }
 
