@@ -75,7 +75,7 @@ struct secondary_config {
     const char *listen;
     const char *data_dir;
     const char *plugin_dir; /* NULL: where the program's installation has them */
-    int64_t workers; /* 0: one per core */
+    int64_t workers;        /* 0: one per core */
     struct {
         struct conf_strings urls; /* in order of preference */
         const char *bearer_token_file;

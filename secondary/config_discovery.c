@@ -38,7 +38,8 @@ static void fill_sections(struct conf *conf, const struct discovery_plugin *plug
     conf_fill_list(conf, &option, node, &list);
     for (size_t i = 0; i < list.count; i++) {
         const struct conf_node *item = conf_child_at(node, i);
-        const char *text = text_of(conf, plugin->config, (const uint8_t *)list.items + i * plugin->config->struct_bytes);
+        const char *text =
+            text_of(conf, plugin->config, (const uint8_t *)list.items + i * plugin->config->struct_bytes);
         if (!text)
             conf_error(conf, item, "%s: a section of more than %zu KiB", key, SECTION_BYTES_MAX / KIB);
         ret_sections[i] = (struct sd_section){

@@ -251,8 +251,9 @@ const struct conf_table scrape_config_table = {
              .offset = FIELD(discovery),
              .custom = discovery_config_fill,
              .names = (const char *const[]){"list of sections", NULL},
-             .help = "Targets that the discovery plugin of this name finds: ec2, kubernetes, consul, file, http, dns; see "
-                     "below."},
+             .help =
+                 "Targets that the discovery plugin of this name finds: ec2, kubernetes, consul, file, http, dns; see "
+                 "below."},
             {.name = "relabel_configs",
              .type = CONF_LIST,
              .offset = FIELD(relabel_configs),

@@ -23,14 +23,14 @@ struct discover {
     struct random random;
     pthread_t thread;
     bool has_thread;
-    bool stopped;           /* main loop's */
-    struct finder *finder;  /* of the discovery's loop; NULL: stopped */
+    bool stopped;          /* main loop's */
+    struct finder *finder; /* of the discovery's loop; NULL: stopped */
     struct loop_timer publish_timer;
     discover_fn *fn;
     void *arg;
-    uint64_t sets;             /* main loop's: configurations given */
-    uint64_t ready_of;         /* main loop's: the last of which all jobs have been told */
-    uint64_t taken;            /* discovery's: the one at work */
+    uint64_t sets;        /* main loop's: configurations given */
+    uint64_t ready_of;    /* main loop's: the last of which all jobs have been told */
+    uint64_t taken;       /* discovery's: the one at work */
     pthread_mutex_t lock; /* guards published */
     struct discover_report *published;
 };

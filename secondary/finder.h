@@ -51,9 +51,9 @@ struct listing_item {
     const char *error;     /* it cannot be scraped, and why; NULL else */
 };
 struct listing_options {
-    const char *job;         /* NULL: all */
-    bool without_targets;    /* only the dropped and the invalid */
-    size_t dropped_max;      /* of one job; by keep_dropped_targets where that is less */
+    const char *job;      /* NULL: all */
+    bool without_targets; /* only the dropped and the invalid */
+    size_t dropped_max;   /* of one job; by keep_dropped_targets where that is less */
 };
 struct listing {
     struct arena arena;

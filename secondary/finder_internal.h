@@ -60,8 +60,8 @@ struct finder {
 };
 
 /* ---- finder_job.c ---- */
-void finder_job_start(struct finder_job *job);          /* its slots are set */
-void finder_job_changed(struct finder_job *job);        /* a section of it has said something */
+void finder_job_start(struct finder_job *job);   /* its slots are set */
+void finder_job_changed(struct finder_job *job); /* a section of it has said something */
 void finder_job_done(struct finder_job *job);
 struct groups *finder_slot_groups(const struct slot *slot); /* what counts of it now; NULL: nothing yet */
 /* As target_make, of a target as its group says it. */

@@ -193,8 +193,7 @@ static void fill_statics(struct finder_job *job)
         struct discovery_target *targets = mem_array(config->targets.count, sizeof(*targets));
         snprintf(source, sizeof(source), "static:%zu", i);
         for (size_t j = 0; j < config->labels.count; j++)
-            labels[j] =
-                (struct label){str_from(config->labels.items[j].name), str_from(config->labels.items[j].value)};
+            labels[j] = (struct label){str_from(config->labels.items[j].name), str_from(config->labels.items[j].value)};
         for (size_t j = 0; j < config->targets.count; j++)
             targets[j].address = str_from(config->targets.items[j]);
         const struct discovery_group group = {str_from(source), labels, config->labels.count, targets,

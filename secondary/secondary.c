@@ -96,7 +96,7 @@ static void on_target(void *arg, enum targets_event event, struct target *target
     if (event == TARGETS_ADDED)
         worker_add(worker, target);
     else if (event == TARGETS_REMOVED)
-        worker_remove(worker, target);
+        worker_remove(worker, target, target->end);
     else
         worker_set_job(worker, target, job);
 }
@@ -122,8 +122,13 @@ static void on_discovered(void *arg, const struct finding *found)
     struct targets_outcome outcome;
     if (!job)
         return; /* of a configuration that has been replaced meanwhile */
-    targets_sync(secondary->targets, &(struct targets_list){found->job, found->targets, found->count, job->targets_max},
-                 &outcome);
+    const struct targets_list list = {.job = found->job,
+                                      .items = found->targets,
+                                      .count = found->count,
+                                      .count_max = job->targets_max,
+                                      .found = found->listed,
+                                      .found_count = found->listed_count};
+    targets_sync(secondary->targets, &list, &outcome);
     struct secondary_job old = *job;
     job->repeated = outcome.repeated;
     job->over_limit = outcome.over_limit;
@@ -400,7 +405,8 @@ static int on_reload(struct daemon *daemon, struct buf *errors)
         buf_append_text(errors, secondary->stopped ? "the secondary is stopping\n" : "there is no file to read\n");
         return -EINVAL;
     }
-    int r = secondary_config_load(secondary->seams.fs, secondary->config_path, secondary->config->plugins, &config, &texts);
+    int r =
+        secondary_config_load(secondary->seams.fs, secondary->config_path, secondary->config->plugins, &config, &texts);
     if (r < 0) {
         buf_append_text(errors, texts);
         return r;

@@ -10,10 +10,10 @@ struct aws_metadata;
 struct resolver;
 struct section;
 
-struct section_env { /* what all sections share; must outlive them */
+struct section_env {    /* what all sections share; must outlive them */
     struct seams seams; /* of discovery's loop */
     struct http_client *http;
-    struct resolver *resolver;         /* NULL: on a simulated loop, where names are not looked up */
+    struct resolver *resolver; /* NULL: on a simulated loop, where names are not looked up */
     struct aws_metadata *aws_metadata;
     struct text_pool *texts;
 };

@@ -41,7 +41,8 @@ void call_ask_credentials(struct discovery_call *call)
 static void on_metadata(void *arg, int error, const char *reason, const struct http_result *result)
 {
     struct discovery_call *call = arg;
-    struct call_end end = {.failure = error < 0 ? DISCOVERY_BROKEN : DISCOVERY_OK, .reason = reason, .retry_after_s = -1};
+    struct call_end end = {
+        .failure = error < 0 ? DISCOVERY_BROKEN : DISCOVERY_OK, .reason = reason, .retry_after_s = -1};
     call->metadata = NULL;
     if (call->state == CALL_DOOMED)
         return;

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HEADERS_MAX  32  /* of the plugin's, and ours */
+#define HEADERS_MAX    32 /* of the plugin's, and ours */
 #define ETAG_BYTES_MAX 512
 
 /* What a request is made of besides what the plugin said. Secrets live as long as it does. */

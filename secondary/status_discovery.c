@@ -77,8 +77,8 @@ void status_discovery_metrics(const struct secondary *secondary, struct buf *out
     }
     metrics_one(out, "tributary_secondary_discovery_text_bytes", METRICS_GAUGE,
                 "Memory of the labels that discovery keeps, each text once", (double)report->text_bytes);
-    metrics_one(out, "tributary_secondary_discovery_cpu_seconds_total", METRICS_COUNTER, "CPU time of discovery's thread",
-                (double)report->cpu_ns / 1e9);
+    metrics_one(out, "tributary_secondary_discovery_cpu_seconds_total", METRICS_COUNTER,
+                "CPU time of discovery's thread", (double)report->cpu_ns / 1e9);
 }
 
 /* ---- /api/v1/status ---- */

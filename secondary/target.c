@@ -278,7 +278,7 @@ void target_labels_before(const struct scrape_config *config, const struct targe
 
 uint64_t target_found_hash(struct str address)
 {
-    return hash64(address.ptr, address.len, 0);
+    return str_hash(address);
 }
 
 int target_make(const struct target_source *source, const struct target_found *found, char ret_error[static 256],

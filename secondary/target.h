@@ -13,7 +13,6 @@ extern const char *const target_state_names[TARGET_STATE_COUNT];
 struct target {
     atomic_uint references;
     /* Never changed. */
-    uint64_t found_hash; /* of its address as discovery lists it */
     uint64_t key; /* hash of all that makes it this target: labels, URL, times, the job's series_hash */
     struct labels *labels;
     char *url;
@@ -29,7 +28,10 @@ struct target {
     /* The main loop's own. */
     enum target_state state;
     char last_error[160];
-    uint64_t round; /* of targets_sync, to find who is gone */
+    uint64_t found_hash;  /* target_found_hash of the address that discovery found, before any rule */
+    uint64_t round;       /* of targets_sync, to find who is gone */
+    uint64_t limit_round; /* the round that had no room for it */
+    enum target_end end;  /* TARGET_ENDED: why */
     unsigned worker;
 };
 
@@ -60,10 +62,11 @@ struct target_found { /* by discovery */
     size_t label_count;
 };
 
-/* What relabel_configs begin with: the group's labels, the address, and the job's defaults. Made texts are the arena's. */
+/* What relabel_configs begin with: the group's labels, the address, and the job's defaults. Made texts are the arena's.
+ */
 void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
                           struct labels_builder *ret_builder);
-/* Of an address as discovery lists it, the same after a restart. */
+/* Of an address as discovery lists it. */
 uint64_t target_found_hash(struct str address);
 
 /* The target of an address: defaults by the job, relabel_configs, then what is left without the labels that begin with

@@ -8,9 +8,9 @@ struct conf_object_source {
     void *context; /* for custom fields */
 };
 
-/* Reads the file into a new object of table->struct_bytes, with one reference. On failure *ret_errors (mem_free it) says why, one line per
- * error, ending with a newline; it is for people and holds no secret. Returns -EINVAL
- * when the file is wrong, -EFBIG when it is past CONF_FILE_BYTES_MAX, else the error of reading it. */
+/* Reads the file into a new object of table->struct_bytes, with one reference. On failure *ret_errors (mem_free it)
+ * says why, one line per error, ending with a newline; it is for people and holds no secret. Returns -EINVAL when the
+ * file is wrong, -EFBIG when it is past CONF_FILE_BYTES_MAX, else the error of reading it. */
 MUST_CHECK int conf_object_load(const struct conf_object_source *source, const struct conf_table *table,
                                 void **ret_object, char **ret_errors);
 /* The same for a text, such as conf_print's: paths in it are as they are. */
