@@ -116,7 +116,7 @@ static void add_exporter(struct world *world, struct job *job, uint32_t host)
     exporter->host = host;
     if (http_server_new(world->loop, world->network, NULL, &server, routes, exporter, &exporter->server) < 0)
         fatal("%s: the simulated server does not start", address);
-    if (target_make(&source, &found, &exporter->target, error) != 1)
+    if (target_make(&source, &found, error, &exporter->target, NULL) != 1)
         fatal("%s: %s", address, error);
     rounds_add(world->rounds, exporter->target);
 }
