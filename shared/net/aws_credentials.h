@@ -40,7 +40,7 @@ struct aws_credentials_options {
 };
 
 struct aws_credentials;
-struct aws_credentials_get;
+struct aws_credentials_request;
 
 /* error 0: credentials, a view during the call. Else -ENOENT: none anywhere; -EACCES: refused; -EINVAL: something that
  * is set up makes no sense; -EAGAIN: too many wait; -EIO: no answer, or none that can be read; errors of reading files.
@@ -49,11 +49,13 @@ typedef void aws_credentials_fn(void *arg, int error, const char *reason, const 
 
 /* Options are copied; what they point to but texts outlives it. */
 struct aws_credentials *aws_credentials_new(const struct aws_credentials_options *options);
-void aws_credentials_free(struct aws_credentials *credentials); /* gets that wait are dropped; not from a get's fn */
+void aws_credentials_free(struct aws_credentials *credentials); /* requests are dropped; not from inside a fn */
 DEFINE_CLEANUP(struct aws_credentials *, aws_credentials_free)
 
-/* fn is called once, on the loop, never from inside this call. The get lives until then. */
-struct aws_credentials_get *aws_credentials_get(struct aws_credentials *credentials, aws_credentials_fn *fn, void *arg);
-void aws_credentials_cancel(struct aws_credentials_get *get); /* fn is not called any more; not from inside it */
+/* fn is called once, on the loop, never from inside this call. The request lives until fn has returned. */
+struct aws_credentials_request *aws_credentials_get(struct aws_credentials *credentials, aws_credentials_fn *fn,
+                                                    void *arg);
+void aws_credentials_cancel(
+    struct aws_credentials_request *request); /* fn is not called any more; not from inside it */
 /* They were refused: what was kept goes, the next get asks anew. */
 void aws_credentials_forget(struct aws_credentials *credentials);

@@ -12,7 +12,7 @@
 #define AWS_METADATA_REASON_MAX 512
 
 struct aws_metadata;
-struct aws_metadata_get;
+struct aws_metadata_request;
 
 /* error 0: result is an answer, whatever its status but 401. Else -EACCES: disabled, or the service hands out no token;
  * -EINVAL: its endpoint's URL or the path is none; -EAGAIN: too many at a time; -EIO: no answer, a token that is none.
@@ -22,11 +22,11 @@ typedef void aws_metadata_fn(void *arg, int error, const char *reason, const str
 /* The client is on the loop and outlives it. environment's get and arg live as long. */
 struct aws_metadata *aws_metadata_new(struct loop *loop, struct http_client *client,
                                       const struct aws_environment *environment);
-void aws_metadata_free(struct aws_metadata *metadata); /* gets that wait are dropped; not from a get's fn */
+void aws_metadata_free(struct aws_metadata *metadata); /* requests are dropped; not from inside a fn */
 DEFINE_CLEANUP(struct aws_metadata *, aws_metadata_free)
 
 /* Asks for a path ("/latest/meta-data/placement/region"). fn is called once, on the loop, never from inside this call.
- * The get lives until fn is called. */
-struct aws_metadata_get *aws_metadata_get(struct aws_metadata *metadata, const char *path, aws_metadata_fn *fn,
-                                          void *arg);
-void aws_metadata_cancel(struct aws_metadata_get *get); /* fn is not called any more; not from inside it */
+ * The request lives until fn has returned. */
+struct aws_metadata_request *aws_metadata_get(struct aws_metadata *metadata, const char *path, aws_metadata_fn *fn,
+                                              void *arg);
+void aws_metadata_cancel(struct aws_metadata_request *request); /* fn is not called any more; not from inside it */

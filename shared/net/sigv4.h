@@ -31,7 +31,8 @@ struct sigv4_request {
 };
 
 /* What to send besides the caller's headers: Authorization, X-Amz-Date, with a session token X-Amz-Security-Token, with
- * s3 X-Amz-Content-Sha256. Host is sent by the client, as the URL says. Views live until sigv4_headers_done. */
+ * s3 X-Amz-Content-Sha256. Host is sent by the client, as the URL says. They point into this struct: it stays where it
+ * is until sigv4_headers_done. */
 struct sigv4_headers {
     struct http_header headers[4];
     size_t count;
