@@ -73,7 +73,7 @@ void discovery_config_fill(struct conf *conf, const struct conf_node *map, void 
     for (size_t i = 0; i < children; i++) {
         const char *key = conf_child_name(map, i);
         const struct conf_node *node = conf_child_at(map, i);
-        if (!conf_name_fits("*" ENDING, key) || (!conf_text(node) && conf_child_count(node) == 0))
+        if (!conf_name_fits("*" ENDING, key))
             continue;
         const struct discovery_plugin *plugin = plugin_of(conf, key, node);
         size_t items = conf_child_count(node);

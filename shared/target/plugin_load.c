@@ -92,7 +92,8 @@ static int load(struct plugins *plugins, struct str name, char ret_error[static 
         return error_text(-EINVAL, ret_error, "%s", dlerror());
     discovery_plugin_fn *fn = (discovery_plugin_fn *)dlsym(object, DISCOVERY_SYMBOL);
     const struct discovery_plugin *plugin = fn ? fn() : NULL;
-    int r = check(plugin, name, path, ret_error);
+    int r = fn ? check(plugin, name, path, ret_error)
+               : error_text(-EINVAL, ret_error, "%s is no discovery plugin: it has no %s", path, DISCOVERY_SYMBOL);
     if (r < 0) {
         dlclose(object);
         return r;

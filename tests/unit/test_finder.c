@@ -260,7 +260,7 @@ static int tear_down(void **state)
     assert_int_equal(plugin_states, 0);
     http_server_free(scene->api.server);
     for (unsigned i = 0; i < scene->api.held_count; i++)
-        http_exchange_answer_text(scene->api.held[i], 503, "");
+        http_exchange_answer_text(scene->api.held[i], 503, "too late\n");
     secondary_config_unref(scene->config);
     world_done(&scene->world);
     mem_free(scene);
