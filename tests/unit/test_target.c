@@ -28,10 +28,10 @@ static void load(const char *jobs)
 {
     char *errors = NULL;
     CLEANUP_FREE char *text = mem_printf("%s%s", HEAD, jobs);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     config = NULL;
     assert_int_equal(file_write_whole(fs, "/c.yaml", text, strlen(text)), 0);
-    if (secondary_config_load(fs, "/c.yaml", &config, &errors) < 0)
+    if (secondary_config_load(fs, "/c.yaml", NULL, &config, &errors) < 0)
         fail_msg("%s", errors);
 }
 
@@ -60,7 +60,7 @@ static struct target *target_of(const struct made *made, const char *address)
     struct target *target = NULL;
     char error[256] = "";
     const struct target_found found = {.address = str_from(address)};
-    if (target_make(&made->source, &found, &target, error) != 1)
+    if (target_make(&made->source, &found, error, &target, NULL) != 1)
         fail_msg("%s: %s", address, error);
     return target;
 }
@@ -121,20 +121,20 @@ static void test_group_labels(void **state)
     make(0, &made);
     struct label labels[] = {{STR("job"), STR("mine")}, {STR("__meta_zone"), STR("z1")}, {STR("interval"), STR("30s")}};
     const struct target_found found = {STR("h1:1"), labels, ARRAY_LEN(labels)};
-    assert_int_equal(target_make(&made.source, &found, &target, error), 1);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 1);
     assert_true(str_equal(labels_get(target->labels, STR("job")), STR("mine")));
     assert_true(str_equal(labels_get(target->labels, STR("zone")), STR("z1")));
     assert_null(labels_get(target->labels, STR("__meta_zone")).ptr);
     assert_int_equal(target->interval_ms, 30000);
     target_unref(target);
     labels[0] = (struct label){STR("env"), STR("test")};
-    assert_int_equal(target_make(&made.source, &found, &target, error), 0);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 0);
     labels[0].value = STR("prod");
     labels[2].value = STR("2m"); /* longer than a window */
-    assert_int_equal(target_make(&made.source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
     assert_non_null(strstr(error, "windows.resolution"));
     labels[2].value = STR("5s"); /* shorter than the timeout */
-    assert_int_equal(target_make(&made.source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
     assert_non_null(strstr(error, "__scrape_timeout__"));
     unmake(&made);
 }
@@ -144,7 +144,7 @@ static void is_refused(const struct made *made, const char *address, const char 
     struct target *target = NULL;
     char error[256] = "";
     const struct target_found found = {.address = str_from(address)};
-    assert_int_equal(target_make(&made->source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made->source, &found, error, &target, NULL), -EINVAL);
     assert_null(target);
     if (!strstr(error, part))
         fail_msg("'%s' does not speak of '%s'", error, part);
@@ -371,7 +371,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    secondary_config_free(config);
+    secondary_config_unref(config);
     tls_store_free(tls);
     file_system_free(fs);
     return 0;
