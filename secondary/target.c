@@ -266,24 +266,36 @@ static int fill_target(struct target *target, const struct target_source *source
     return r;
 }
 
-int target_make(const struct target_source *source, const struct target_found *found, struct target **ret_target,
-                char ret_error[static 256])
+void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
+                          struct labels_builder *ret_builder)
+{
+    labels_builder_init(ret_builder, NULL);
+    for (size_t i = 0; i < found->label_count; i++)
+        labels_builder_set(ret_builder, found->labels[i].name, found->labels[i].value);
+    labels_builder_set(ret_builder, STR("__address__"), found->address);
+    set_defaults(ret_builder, config, arena);
+}
+
+uint64_t target_found_hash(struct str address)
+{
+    return str_hash(address);
+}
+
+int target_make(const struct target_source *source, const struct target_found *found, char ret_error[static 256],
+                struct target **ret_target, size_t *ret_rule)
 {
     CLEANUP(arena_done) struct arena arena;
     struct labels_builder builder;
     arena_init(&arena, RELABEL_BYTES_MAX);
-    labels_builder_init(&builder, NULL);
-    for (size_t i = 0; i < found->label_count; i++)
-        labels_builder_set(&builder, found->labels[i].name, found->labels[i].value);
-    labels_builder_set(&builder, STR("__address__"), found->address);
-    set_defaults(&builder, source->config, &arena);
-    if (source->relabel && !relabel_apply(source->relabel, &builder, &arena, NULL))
+    target_labels_before(source->config, found, &arena, &builder);
+    if (source->relabel && !relabel_apply(source->relabel, &builder, &arena, ret_rule))
         return 0;
     if (builder.overflow)
         return refuse(ret_error, "too many labels, or relabel_configs made too much text", found->address);
     CLEANUP(target_unrefp) struct target *target = mem_zalloc(sizeof(*target));
     atomic_init(&target->references, 1);
     target->job = job_ref(source->job);
+    target->found_hash = target_found_hash(found->address);
     int r = fill_target(target, source, &builder, &arena, ret_error);
     if (r < 0)
         return r;

@@ -126,7 +126,7 @@ static const struct {
 
 static bool is_shown(const struct conf_option *option, const void *field)
 {
-    if (option->type == CONF_CUSTOM && !option->print)
+    if (option->type == CONF_CUSTOM && (!option->print || option->name[0] == '*'))
         return false;
     return kinds[option->type].print && !(kinds[option->type].is_pointer && !*(const void *const *)field);
 }

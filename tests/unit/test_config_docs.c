@@ -17,6 +17,9 @@
 #define PAGE_BYTES_MAX MIB
 #define END_MARK       "<!-- end -->"
 
+extern const struct discovery_plugin discovery_file, discovery_http, discovery_dns, discovery_ec2, discovery_kubernetes,
+    discovery_consul;
+
 static const struct {
     const char *mark;
     const struct conf_table *table;
