@@ -55,7 +55,7 @@ DEFINE_CLEANUP(struct aws_credentials *, aws_credentials_free)
 /* fn is called once, on the loop, never from inside this call. The request lives until fn has returned. */
 struct aws_credentials_request *aws_credentials_get(struct aws_credentials *credentials, aws_credentials_fn *fn,
                                                     void *arg);
-void aws_credentials_cancel(
-    struct aws_credentials_request *request); /* fn is not called any more; not from inside it */
+/* fn is not called any more; not from inside it. NULL allowed. */
+void aws_credentials_cancel(struct aws_credentials_request *request);
 /* They were refused: what was kept goes, the next get asks anew. */
 void aws_credentials_forget(struct aws_credentials *credentials);

@@ -25,5 +25,6 @@ struct sigv4_credentials aws_keys_view(const struct aws_keys *keys);
 /* Wipe, then free. */
 void aws_secret_free(char *text);
 void aws_secret_buf_done(struct buf *buf);
-/* Makes bytes from outside fit for a line of a reason: the first line, printable, no longer than ret_text. */
+/* Makes text from outside fit for a reason: its first line, printable, without words as long as tokens are, no longer
+ * than ret_text. */
 void aws_plain_text(struct str text, char *ret_text, size_t ret_text_bytes);

@@ -29,4 +29,5 @@ DEFINE_CLEANUP(struct aws_metadata *, aws_metadata_free)
  * The request lives until fn has returned. */
 struct aws_metadata_request *aws_metadata_get(struct aws_metadata *metadata, const char *path, aws_metadata_fn *fn,
                                               void *arg);
-void aws_metadata_cancel(struct aws_metadata_request *request); /* fn is not called any more; not from inside it */
+/* fn is not called any more; not from inside it. NULL allowed. */
+void aws_metadata_cancel(struct aws_metadata_request *request);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -333,12 +334,10 @@ static void hmac(const void *key, size_t key_len, struct str text, uint8_t ret_h
 static void derive_key(const struct sigv4_request *request, const char *secret, struct str day,
                        uint8_t ret_key[static HASH_BYTES])
 {
-    char start[4 + SECRET_BYTES_MAX];
-    size_t secret_len = strlen(secret);
+    char start[4 + SECRET_BYTES_MAX + 1];
     const struct str steps[] = {day, str_from(request->region), str_from(request->service), STR("aws4_request")};
-    memcpy(start, "AWS4", 4);
-    memcpy(start + 4, secret, secret_len);
-    hmac(start, 4 + secret_len, steps[0], ret_key);
+    snprintf(start, sizeof(start), "AWS4%s", secret);
+    hmac(start, strlen(start), steps[0], ret_key);
     explicit_bzero(start, sizeof(start));
     for (size_t i = 1; i < ARRAY_LEN(steps); i++) {
         uint8_t key[HASH_BYTES];
