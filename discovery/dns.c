@@ -4,7 +4,6 @@
 #include "base/fail.h"
 #include "target/discovery_plugin.h"
 
-#include <stdio.h>
 #include <strings.h>
 
 #define NAMES_MAX      1000
@@ -14,7 +13,6 @@
 #define REFRESH_MAX_MS (24 * 3600000LL)
 #define SPREAD_DIVISOR 10 /* names asked together drift apart: each comes up to a tenth of the interval early */
 #define TARGET_LABELS  3
-#define REASON_BYTES   400
 
 /* ---- Configuration ---- */
 
@@ -92,8 +90,6 @@ struct dns_name {
     struct dns *dns;
     const char *text;
     bool settled; /* it has had its first answer, or failed for the first time */
-    bool failing;
-    char reason[REASON_BYTES]; /* of the last failure */
 };
 
 struct dns {
@@ -101,8 +97,9 @@ struct dns {
     struct discovery_host *host;
     const struct dns_config *config;
     struct dns_name *names;
-    size_t unsettled, answered, failing; /* names */
-    bool listing;                        /* until the first commit */
+    size_t unsettled; /* names */
+    bool answered;    /* any name, ever */
+    bool listing;     /* until the first commit */
 };
 
 /* A text in the arena, as the value of a label or an address. */
@@ -157,26 +154,10 @@ static void settle(struct dns_name *name)
         name->settled = true;
         dns->unsettled--;
     }
-    if (dns->listing && dns->unsettled == 0 && dns->answered > 0) {
+    if (dns->listing && dns->unsettled == 0 && dns->answered) {
         dns->listing = false;
         dns->api->commit(dns->host);
     }
-}
-
-static void set_failing(struct dns_name *name, bool failing)
-{
-    name->dns->failing += (size_t)failing - (size_t)name->failing;
-    name->failing = failing;
-}
-
-/* The section has one problem at a time: when this name's is over, another's is said again. */
-static void say_problem_of_another(const struct dns *dns)
-{
-    for (size_t i = 0; i < dns->config->names.count; i++)
-        if (dns->names[i].failing) {
-            dns->api->problem(dns->host, "%s", dns->names[i].reason);
-            return;
-        }
 }
 
 static enum discovery_verdict on_records(void *arg, const struct discovery_end *end,
@@ -194,24 +175,17 @@ static enum discovery_verdict on_records(void *arg, const struct discovery_end *
 {
     struct dns_name *name = arg;
     struct dns *dns = name->dns;
-    bool was_failing = name->failing;
-    set_failing(name, end->failure != DISCOVERY_OK);
-    if (name->failing) {
-        snprintf(name->reason, sizeof(name->reason), "%s: %s", name->text, end->reason);
-        dns->api->problem(dns->host, "%s", name->reason);
+    if (end->failure != DISCOVERY_OK) {
+        dns->api->problem(dns->host, "%s", end->reason); /* it names the name */
         settle(name);
         return DISCOVERY_RETRY;
     }
-    dns->answered++;
+    dns->answered = true;
     say(name, records, count);
     settle(name);
     int64_t spread_ms = dns->config->refresh_ms / SPREAD_DIVISOR;
     look_up(name, dns->config->refresh_ms - spread_ms, spread_ms);
-    if (dns->failing == 0)
-        return DISCOVERY_DONE;
-    if (was_failing)
-        say_problem_of_another(dns);
-    return DISCOVERY_DROP; /* this answer was good, the section is not */
+    return DISCOVERY_DONE;
 }
 
 static void *dns_start(void *plugin, const struct discovery_api *api, struct discovery_host *host, const void *config,

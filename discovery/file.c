@@ -77,16 +77,14 @@ static const struct conf_table file_table = {
 struct source_file {
     char *path;
     size_t group_count; /* said, and not taken back */
-    bool broken;
-    char error[256];
+    char error[256];    /* of its bytes; "": none */
 };
 
 struct file_sd {
     const struct discovery_api *api;
     struct discovery_host *host;
     struct map files; /* of struct source_file */
-    size_t broken;
-    bool listing; /* until all files of the first look are told */
+    bool listing;     /* until all files of the first look are told */
 };
 
 static bool file_is(const void *item, const void *path)
@@ -105,19 +103,13 @@ static struct source_file *find_or_add(struct file_sd *sd, struct str path)
     return file;
 }
 
-/* The section has one problem at a time: where this one is over another may stand. */
-static void set_broken(struct file_sd *sd, struct source_file *file, bool broken)
+/* One problem of a section is shown at a time: when this file's is over, another's is. */
+static void say_problem_of_another(struct file_sd *sd)
 {
-    size_t before = sd->broken, at = 0;
-    sd->broken += (size_t)broken - (size_t)file->broken;
-    file->broken = broken;
-    if (broken || sd->broken == before)
-        return;
-    if (sd->broken == 0)
-        sd->api->well(sd->host);
-    for (struct source_file *other; sd->broken > 0 && (other = map_next(&sd->files, &at));)
-        if (other->broken) {
-            sd->api->problem(sd->host, "%s: %s", other->path, other->error);
+    size_t at = 0;
+    for (const struct source_file *file; (file = map_next(&sd->files, &at));)
+        if (file->error[0]) {
+            sd->api->problem(sd->host, "%s: %s", file->path, file->error);
             return;
         }
 }
@@ -160,12 +152,15 @@ static int on_file(void *arg, struct str path, struct str text)
     struct source_file *file = find_or_add(sd, path);
     CLEANUP(target_groups_freep) struct target_groups *groups = NULL;
     int r = target_groups_decode(text, target_format_of(file->path), file->error, &groups);
-    set_broken(sd, file, r < 0);
     if (r < 0) {
         sd->api->problem(sd->host, "%s: %s", file->path, file->error);
         return r;
     }
     put_groups(sd, file, groups->items, groups->count);
+    if (file->error[0]) {
+        file->error[0] = '\0';
+        say_problem_of_another(sd);
+    }
     return 0;
 }
 
@@ -176,7 +171,8 @@ static void on_gone(void *arg, struct str path)
     if (!file)
         return;
     put_groups(sd, file, NULL, 0);
-    set_broken(sd, file, false);
+    if (file->error[0])
+        say_problem_of_another(sd);
     mem_free(file->path);
     mem_free(file);
 }

@@ -258,10 +258,10 @@ static void end_look(struct look *look)
 {
     look->listed = false; /* the next one begins anew */
     drop_gone(look);
-    if (look->watch && look->watch->listener.reader->settled)
-        look->watch->listener.reader->settled(look->watch->listener.reader_arg);
     if (look->watch)
         tell_problem(look->watch, look->problem);
+    if (look->watch && look->watch->listener.reader->settled)
+        look->watch->listener.reader->settled(look->watch->listener.reader_arg);
 }
 
 static void look_done(void *arg);

@@ -12,8 +12,8 @@
 
 struct file_watch;
 
-/* What of the files cannot be read or found, one line, when it is or becomes another; NULL: it is over. It is not the
- * plugin's own problem, which may stand beside it. */
+/* What of the files cannot be read or found, one line, when it is or becomes another, before `settled`; NULL: it is
+ * over. It is not the plugin's own problem, which may stand beside it. */
 typedef void file_watch_problem_fn(void *arg, const char *reason);
 
 struct file_watch_listener {
