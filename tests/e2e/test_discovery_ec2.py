@@ -1,21 +1,17 @@
-"""Discovery of EC2 instances: Prometheus 2.42 and vmagent 1.79.5 discover from the fake, and say the same targets with the
-same labels as it expects."""
+"""ec2_sd_configs: Prometheus, vmagent and a secondary find the same targets in a fake of EC2, with the same labels; what a
+secondary does when EC2 fails, and whose credentials it takes."""
 import datetime
-import json
 import shutil
 
 import pytest
 
 from fakes import ec2_world, sigv4
 from fakes.ec2 import ACCESS_KEY, ROLE_ARN, SECRET_KEY, Ec2
-from harness import Process, fetch, wait_until
-from prometheus import free_port
+from harness import wait_until
+from judges import discovered, start_prometheus, start_vmagent
 
 PORT = 9100
 FILTERS = [{"name": "instance-state-name", "values": ["running", "p?nding"]}, {"name": "tag:env", "values": ["pro*", "dev"]}]
-# Labels that are no part of what EC2 says.
-SCRAPE_LABELS = {"job", "__scheme__", "__metrics_path__", "__scrape_interval__", "__scrape_timeout__",
-                 "__vm_filepath", "__vm_filepath__"}
 # What a judge does not know, or has wrong.
 JUDGES_LACK = {
     "prometheus": {
@@ -29,7 +25,7 @@ JUDGES_LACK = {
         "__meta_ec2_ipv6_addresses",  # it reads an item's own text, not <ipv6Address> in it: commas alone
     },
 }
-needs = {name: pytest.mark.skipif(not shutil.which(name), reason=f"no {name} on this machine") for name in JUDGES_LACK}
+JUDGES = {"prometheus": start_prometheus, "vmagent": start_vmagent}
 
 
 @pytest.fixture
@@ -44,55 +40,31 @@ def section(fake, **keys):
             "port": PORT, **keys}
 
 
-def without(labels, names):
-    return {name: value for name, value in labels.items() if name not in names and value}
+def without(targets, names):
+    """{instance id: labels} but for the labels of these names, and for those without a value."""
+    return {instance: {name: value for name, value in labels.items() if value and name not in names}
+            for instance, labels in targets.items()}
 
 
-def discovered(address):
-    """{instance id: labels}, as GET /api/v1/targets says them."""
-    status, text = fetch(f"http://{address}/api/v1/targets")
-    if status != 200:
-        return {}
-    found = [target["discoveredLabels"] for target in json.loads(text)["data"]["activeTargets"]]
-    by_id = {labels["__meta_ec2_instance_id"]: without(labels, SCRAPE_LABELS) for labels in found}
-    assert len(by_id) == len(found)
+def found_by(who):
+    targets = discovered(who.url)
+    by_id = {labels["__meta_ec2_instance_id"]: labels for labels in targets}
+    assert len(by_id) == len(targets)
     return by_id
 
 
-class Judge:
-    """A daemon of somebody else that discovers by one section."""
-
-    def __init__(self, federation, name, ec2_section):
-        self.name = name
-        self.address = f"127.0.0.1:{free_port()}"
-        if name == "prometheus":
-            ec2_section = {"refresh_interval": "2s", **ec2_section}
-        config = federation.write(f"{name}.yml", json.dumps({"scrape_configs": [
-            {"job_name": "ec2", "scrape_interval": "1h", "ec2_sd_configs": [ec2_section]}]}))
-        commands = {
-            "prometheus": [f"--config.file={config}", f"--storage.tsdb.path={federation.path('prometheus-data')}",
-                           f"--web.listen-address={self.address}"],
-            "vmagent": [f"-promscrape.config={config}", f"-httpListenAddr={self.address}",
-                        "-promscrape.ec2SDCheckInterval=2s", "-remoteWrite.url=http://127.0.0.1:1/",
-                        f"-remoteWrite.tmpDataPath={federation.path('vmagent-data')}"],
-        }
-        self.process = federation.add_process(name, [name, *commands[name]])
-        self.process.start()
-
-    def wait(self, count):
-        """Its targets, once there are as many: both look for changes of their targets each 5 s."""
-        def found():
-            assert self.process.is_running(), self.process.log()
-            return len(discovered(self.address)) == count
-
-        wait_until(found, 60, f"{count} targets of {self.name}")
-        return discovered(self.address)
+def wait_targets(who, wanted, lack=()):
+    """Until `who` has found these targets, but for labels that it lacks; gives all that it says of them."""
+    wanted = without(wanted, lack)
+    try:
+        wait_until(lambda: without(found_by(who), lack) == wanted, 40)
+    except AssertionError:
+        assert without(found_by(who), lack) == wanted
+    return found_by(who)
 
 
-def expected(fake, name, filters=()):
-    pairs = [(one["name"], one["values"]) for one in filters]
-    return {instance: without(labels, JUDGES_LACK[name])
-            for instance, labels in fake.cloud.world.labels(PORT, pairs).items()}
+def expected(fake, filters=()):
+    return fake.cloud.world.labels(PORT, [(one["name"], one["values"]) for one in filters])
 
 
 # ---- The fake's own signature check ----------------------------------------------------------------------------------
@@ -145,38 +117,39 @@ def test_signature_check():
 
 # ---- Judges ----------------------------------------------------------------------------------------------------------
 
-def judge_parameters():
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in JUDGES_LACK])
+judges = pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.skipif(not shutil.which(name), reason=f"no {name} on this machine"))
+    for name in JUDGES])
 
 
-@judge_parameters()
+def start_judge(name, federation, **keys):
+    job = {"job_name": "ec2", "scrape_interval": "1h", "ec2_sd_configs": [keys]}
+    if name == "prometheus":
+        keys["refresh_interval"] = "1s"  # vmagent has a flag for it
+    return JUDGES[name](federation, [job])
+
+
+@judges
 def test_judge_discovers(federation, fake, name):
-    wanted = expected(fake, name)
+    wanted = expected(fake)
     assert 300 < len(wanted) < 400  # some have no address
-    found = Judge(federation, name, section(fake)).wait(len(wanted))
-    lack = JUDGES_LACK[name]
-    assert {instance: without(labels, lack) for instance, labels in found.items()} == wanted
-    whole = fake.cloud.world.labels(PORT)
-    for label in lack:  # nothing stands in that list without need
-        assert any(found[instance].get(label) != labels.get(label) for instance, labels in whole.items()), label
+    found = wait_targets(start_judge(name, federation, **section(fake)), wanted, JUDGES_LACK[name])
+    for label in JUDGES_LACK[name]:  # nothing stands in that list without need
+        assert any(found[instance].get(label) != labels.get(label) for instance, labels in wanted.items()), label
     assert fake.count("DescribeInstances") > 5  # pages
     assert not [what for what in fake.cloud.counters if what.startswith("signature_")]
 
 
-@judge_parameters()
+@judges
 def test_judge_filters(federation, fake, name):
-    wanted = expected(fake, name, FILTERS)
+    wanted = expected(fake, FILTERS)
     assert 100 < len(wanted) < 300
-    found = Judge(federation, name, section(fake, filters=FILTERS)).wait(len(wanted))
-    assert found.keys() == wanted.keys()
+    wait_targets(start_judge(name, federation, **section(fake, filters=FILTERS)), wanted, JUDGES_LACK[name])
 
 
-@judge_parameters()
+@judges
 def test_judge_assumes_a_role(federation, fake, name):
     """Both ask STS at the section's endpoint, where it has one."""
-    wanted = expected(fake, name)
-    found = Judge(federation, name, section(fake, role_arn=ROLE_ARN)).wait(len(wanted))
-    assert found.keys() == wanted.keys()
+    wait_targets(start_judge(name, federation, **section(fake, role_arn=ROLE_ARN)), expected(fake), JUDGES_LACK[name])
     assert fake.count("AssumeRole") > 0
-    assert all(query["key"].startswith("ASIA") for query in fake.cloud.queries
-               if query["Action"] == "DescribeInstances")
+    assert {query["key"][:4] for query in fake.cloud.queries if query["Action"] == "DescribeInstances"} == {"ASIA"}
