@@ -79,7 +79,7 @@ static void on_target(void *arg, enum targets_event event, struct target *target
     if (event == TARGETS_ADDED)
         worker_add(worker, target);
     else if (event == TARGETS_REMOVED)
-        worker_remove(worker, target);
+        worker_remove(worker, target, target->end);
     else
         worker_set_job(worker, target, job);
 }
@@ -104,8 +104,9 @@ static void on_discovered(void *arg, const struct discovered *found)
     struct secondary_job *job = find_job(secondary, found->job);
     struct targets_outcome outcome;
     ASSERT(job);
-    targets_sync(secondary->targets, &(struct targets_list){found->job, found->targets, found->count, job->targets_max},
-                 &outcome);
+    const struct targets_list list = {
+        .job = found->job, .items = found->targets, .count = found->count, .count_max = job->targets_max};
+    targets_sync(secondary->targets, &list, &outcome);
     struct secondary_job old = *job;
     job->repeated = outcome.repeated;
     job->over_limit = outcome.over_limit;

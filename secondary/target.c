@@ -284,6 +284,7 @@ int target_make(const struct target_source *source, const struct target_found *f
     CLEANUP(target_unrefp) struct target *target = mem_zalloc(sizeof(*target));
     atomic_init(&target->references, 1);
     target->job = job_ref(source->job);
+    target->found_hash = str_hash(found->address);
     int r = fill_target(target, source, &builder, &arena, ret_error);
     if (r < 0)
         return r;

@@ -28,7 +28,10 @@ struct target {
     /* The main loop's own. */
     enum target_state state;
     char last_error[160];
-    uint64_t round; /* of targets_sync, to find who is gone */
+    uint64_t found_hash;  /* str_hash of the address that discovery found, before any rule */
+    uint64_t round;       /* of targets_sync, to find who is gone */
+    uint64_t limit_round; /* the round that had no room for it */
+    enum target_end end;  /* TARGET_ENDED: why */
     unsigned worker;
 };
 

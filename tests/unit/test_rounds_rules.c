@@ -233,7 +233,7 @@ static void targets_come_and_go_while_rules_change(void **state)
     assert_true(change(table, RULES));
     rounds_add(table->rounds, late);
     loop_advance(table->world.loop, 60000);
-    rounds_remove(table->rounds, late);
+    rounds_remove(table->rounds, late, TARGET_END_REMOVED);
     loop_advance(table->world.loop, 20 * 60000);
     assert_int_equal(stats_of(table).rules_from_ms, 0);
     table->checked = false;

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -203,7 +204,7 @@ static void test_identity(void **state)
 /* ---- The live set ---- */
 
 struct events {
-    unsigned added, removed, job;
+    unsigned added, removed, job, ends[TARGET_END_COUNT];
     struct job *last_job;
 };
 
@@ -213,6 +214,8 @@ static void on_event(void *arg, enum targets_event event, struct target *target,
     assert_non_null(target);
     events->added += event == TARGETS_ADDED;
     events->removed += event == TARGETS_REMOVED;
+    if (event == TARGETS_REMOVED)
+        events->ends[target->end]++;
     events->job += event == TARGETS_JOB;
     events->last_job = job;
 }
@@ -224,7 +227,8 @@ static struct targets_outcome sync(struct targets *targets, struct made *made, s
     struct targets_outcome outcome;
     for (; addresses[count]; count++)
         items[count] = target_of(made, addresses[count]);
-    targets_sync(targets, &(struct targets_list){made->source.job, items, count, max}, &outcome);
+    const struct targets_list list = {.job = made->source.job, .items = items, .count = count, .count_max = max};
+    targets_sync(targets, &list, &outcome);
     for (size_t i = 0; i < count; i++)
         target_unref(items[i]);
     return outcome;
@@ -259,8 +263,48 @@ static void test_sync(void **state)
     assert_int_equal(targets_count(targets), 1);
     assert_int_equal(targets_counts(targets)->now[TARGET_PENDING], 1);
     assert_int_equal(targets_counts(targets)->now[TARGET_ENDED], 3);
+    assert_int_equal(events.ends[TARGET_END_REMOVED], 1);
+    assert_int_equal(events.ends[TARGET_END_JOB], 2);
     unmake(&made);
     unmake(&other);
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* Who is listed and not among the targets any more has other labels, or is dropped by a rule. */
+static void test_why_it_ended(void **state)
+{
+    (void)state;
+    struct made made, relabeled;
+    struct events events = {0};
+    load("- {job_name: node}");
+    make(0, &made);
+    struct target *unchanged = target_of(&made, "d:1");
+    CLEANUP(targets_freep) struct targets *targets = targets_new(on_event, &events);
+    sync(targets, &made, 9, LIST("a:1", "b:1", "c:1", "d:1"));
+    /* a is gone, b is dropped now, c is scraped at other times, d is past the limit. */
+    uint64_t found[] = {str_hash(STR("b:1")), str_hash(STR("c:1")), str_hash(STR("d:1"))};
+    qsort(found, ARRAY_LEN(found), sizeof(found[0]), compare_hashes);
+    load("- {job_name: node, scrape_interval: 30s}");
+    make(0, &relabeled);
+    struct target *items[] = {target_of(&relabeled, "c:1"), unchanged};
+    struct targets_outcome outcome;
+    const struct targets_list list = {
+        .job = relabeled.source.job, .items = items, .count = 2, .count_max = 0, .found = found, .found_count = 3};
+    targets_sync(targets, &list, &outcome);
+    assert_int_equal(outcome.removed, 4);
+    assert_int_equal(outcome.over_limit, 2);
+    assert_int_equal(events.ends[TARGET_END_REMOVED], 1);
+    assert_int_equal(events.ends[TARGET_END_RELABELED], 2);
+    assert_int_equal(events.ends[TARGET_END_LIMIT], 1);
+    target_unref(items[0]);
+    target_unref(items[1]);
+    unmake(&made);
+    unmake(&relabeled);
 }
 
 /* Past the limit those that are scraped already stay. */
@@ -282,6 +326,7 @@ static void test_limit(void **state)
     assert_int_equal(outcome.removed, 1);
     outcome = sync(targets, &made, 1, LIST("a:1", "d:1"));
     assert_int_equal(outcome.removed, 1);
+    assert_int_equal(events.ends[TARGET_END_LIMIT], 1);
     assert_int_equal(outcome.over_limit, 1);
     assert_int_equal(targets_count(targets), 1);
     unmake(&made);
@@ -335,9 +380,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_params),   cmocka_unit_test(test_group_labels),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_identity), cmocka_unit_test(test_sync),
-        cmocka_unit_test(test_limit),    cmocka_unit_test(test_states),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_params),   cmocka_unit_test(test_group_labels),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_identity), cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_why_it_ended), cmocka_unit_test(test_limit),    cmocka_unit_test(test_states),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
