@@ -177,19 +177,6 @@ static void rig_clear(struct rig_group **groups, size_t *count)
     *count = 0;
 }
 
-static void rig_put(struct discovery_host *host, const struct discovery_group *group)
-{
-    struct buf text = BUF_INIT(64 * MIB);
-    for (size_t i = 0; i < group->target_count; i++)
-        rig_print_target(group, &group->targets[i], &text);
-    buf_append_byte(&text, 0);
-    char *printed = (char *)buf_steal(&text, &(size_t){0});
-    if (host->listing)
-        rig_set(&host->staged, &host->staged_count, group->source, printed);
-    else
-        rig_set(&host->groups, &host->group_count, group->source, printed);
-}
-
 static void rig_remove(struct discovery_host *host, struct str source)
 {
     ASSERT(!host->listing);
@@ -203,6 +190,37 @@ static void rig_remove(struct discovery_host *host, struct str source)
     }
 }
 
+static void rig_put(struct discovery_host *host, const struct discovery_group *group)
+{
+    struct buf text = BUF_INIT(64 * MIB);
+    for (size_t i = 0; i < group->target_count; i++)
+        rig_print_target(group, &group->targets[i], &text);
+    buf_append_byte(&text, 0);
+    char *printed = (char *)buf_steal(&text, &(size_t){0});
+    if (group->target_count == 0 && !host->listing) {
+        mem_free(printed);
+        rig_remove(host, group->source);
+    } else if (host->listing)
+        rig_set(&host->staged, &host->staged_count, group->source, printed);
+    else
+        rig_set(&host->groups, &host->group_count, group->source, printed);
+}
+
+/* Groups of no targets count as not said. */
+static void rig_drop_empty(struct rig_group *groups, size_t *count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++) {
+        if (groups[i].text[0]) {
+            groups[kept++] = groups[i];
+            continue;
+        }
+        mem_free(groups[i].source);
+        mem_free(groups[i].text);
+    }
+    *count = kept;
+}
+
 static void rig_begin(struct discovery_host *host)
 {
     rig_clear(&host->staged, &host->staged_count);
@@ -213,6 +231,7 @@ static void rig_commit(struct discovery_host *host)
 {
     ASSERT(host->listing);
     rig_clear(&host->groups, &host->group_count);
+    rig_drop_empty(host->staged, &host->staged_count);
     host->groups = STEAL(host->staged);
     host->group_count = host->staged_count;
     host->staged_count = 0;
@@ -235,6 +254,11 @@ static void rig_problem(struct discovery_host *host, const char *format, ...)
     host->problems++;
 }
 
+static void rig_well(struct discovery_host *host)
+{
+    host->problem[0] = '\0';
+}
+
 static const struct discovery_api rig_api = {
     .abi = DISCOVERY_ABI,
     .request = rig_request,
@@ -247,6 +271,7 @@ static const struct discovery_api rig_api = {
     .commit = rig_commit,
     .abort = rig_abort,
     .problem = rig_problem,
+    .well = rig_well,
 };
 
 /* ---- the test's side ---- */

@@ -19,12 +19,12 @@
 /* Ceilings. What passes one is refused with a problem that names it; the targets known before stay. */
 #define DISCOVERY_NAME_BYTES_MAX    32         /* of a plugin's name */
 #define DISCOVERY_LABELS_MAX        1024       /* of a group and one of its targets together */
-#define DISCOVERY_GROUP_BYTES_MAX   (4 * MIB)  /* names and values of one group */
+#define DISCOVERY_GROUP_BYTES_MAX   (64 * MIB) /* names and values of one group: a service of 50,000 instances */
 #define DISCOVERY_GROUP_TARGETS_MAX 100000     /* of one group */
 #define DISCOVERY_TARGETS_MAX       1000000    /* of one section */
 #define DISCOVERY_ANSWER_BYTES_MAX  (64 * MIB) /* of one answer that says no other ceiling */
 #define DISCOVERY_ERROR_BYTES_MAX   4096       /* kept of the body of an answer that is not 2xx */
-#define DISCOVERY_CALLS_MAX         32         /* of one section at a time, waiting ones not counted; more wait */
+#define DISCOVERY_CALLS_MAX         256        /* of one section at a time, waiting ones not counted; more wait */
 #define DISCOVERY_TIMEOUT_MS        60000      /* of an exchange that says no other */
 
 /* ---- What a plugin says ---- */
@@ -73,6 +73,7 @@ struct discovery_end { /* how an exchange ended; views during the call */
     struct str error_body; /* the beginning of the body of an answer that was not 2xx */
     bool not_modified;     /* `conditional`: all is as the last time that verdict DISCOVERY_DONE was given */
     bool reader_refused;   /* `data` said no */
+    int64_t took_ms;       /* from its sending on */
 };
 
 enum discovery_verdict {
@@ -179,8 +180,9 @@ struct discovery_api {
     void (*cancel)(struct discovery_call *call);
 
     /* Says one group. Between begin and commit: as part of a whole listing, which comes into force at the commit, when
-     * groups not said since begin are removed; abort takes it back. Outside: at once. A section is complete, and its
-     * jobs' targets are used, from its first commit on. */
+     * groups not said since begin are removed; abort takes it back. Outside: at once. A group of no targets counts as
+     * not said. A section is complete, and its jobs' targets are used, from its first commit on. `start` may say groups
+     * before it returns. */
     void (*begin)(struct discovery_host *host); /* again before commit: from the beginning */
     void (*put)(struct discovery_host *host, const struct discovery_group *group);
     void (*remove)(struct discovery_host *host, struct str source); /* outside of a listing */
@@ -190,6 +192,9 @@ struct discovery_api {
     /* What is wrong, one line for people: why the verdict will be DISCOVERY_RETRY, or what of the configuration or the
      * answer could not be used. It stands in status, log and metrics until the next DISCOVERY_DONE. */
     void (*problem)(struct discovery_host *host, const char *format, ...) PRINTF_LIKE(2, 3);
+    /* The section's problem, if it had one, is over: as DISCOVERY_DONE says, for exchanges that are long (a watch) or
+     * another section's. */
+    void (*well)(struct discovery_host *host);
 };
 
 /* ---- The plugin ---- */
