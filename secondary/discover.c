@@ -51,15 +51,15 @@ static void mailbox_unref(struct mailbox *mailbox)
 
 struct found_message {
     struct mailbox *mailbox;
-    struct finding *finding;
-    uint64_t ready_of; /* all jobs of this configuration have been told with this; 0: not yet */
+    struct finding *finding; /* or NULL */
+    uint64_t ready_of;       /* all jobs of this configuration have been told with this; 0: not yet */
 };
 
 static void take_finding(void *arg)
 {
     struct found_message *message = arg;
     struct discover *discover = message->mailbox->discover;
-    if (discover && !discover->stopped)
+    if (discover && !discover->stopped && message->finding)
         discover->fn(discover->arg, message->finding);
     if (discover)
         discover->ready_of = MAX(discover->ready_of, message->ready_of);
@@ -68,6 +68,7 @@ static void take_finding(void *arg)
     mem_free(message);
 }
 
+/* finding NULL: of readiness alone. */
 static void on_finding(void *arg, struct finding *finding)
 {
     struct discover *discover = arg;
@@ -195,6 +196,8 @@ static void take_set(void *arg)
     if (discover && discover->finder) {
         finder_set(discover->finder, message->config, message->jobs);
         discover->taken = message->number;
+        if (finder_is_ready(discover->finder)) /* it has no jobs */
+            on_finding(discover, NULL);
     }
     for (size_t i = 0; i < message->count; i++)
         job_unref(message->jobs[i]);

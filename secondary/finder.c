@@ -113,7 +113,6 @@ static void set_job(struct finder *finder, struct finder_job *job, const struct 
             finder_release(STEAL(job->slots[i].before));
     }
     finder_job_start(job);
-    job->told = old && old->told;
 }
 
 void finder_set(struct finder *finder, struct secondary_config *config, struct job *const *jobs)

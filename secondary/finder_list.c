@@ -2,8 +2,6 @@
 #include "base/fail.h"
 #include "finder_internal.h"
 
-#include <stdlib.h>
-
 struct list_making {
     struct listing *listing;
     const struct listing_options *options;
@@ -21,11 +19,6 @@ static void add_item(struct list_making *making, const struct listing_item *item
     listing->items[listing->count++] = *item;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return str_compare(((const struct label *)a)->name, ((const struct label *)b)->name);
-}
-
 /* A copy of what the rules begin with. */
 static void copy_before(struct arena *arena, const struct finder_job *job, const struct group_target *from,
                         struct listing_item *item)
@@ -38,8 +31,6 @@ static void copy_before(struct arena *arena, const struct finder_job *job, const
     struct label *labels = arena_array(arena, builder.count, sizeof(*labels));
     for (size_t i = 0; i < builder.count; i++)
         labels[i] = (struct label){arena_str(arena, builder.items[i].name), arena_str(arena, builder.items[i].value)};
-    if (builder.count > 1)
-        qsort(labels, builder.count, sizeof(*labels), by_name);
     item->before = labels;
     item->before_count = builder.count;
 }

@@ -62,8 +62,8 @@ struct target_found { /* by discovery */
     size_t label_count;
 };
 
-/* What relabel_configs begin with: the group's labels, the address, and the job's defaults. Made texts are the arena's.
- */
+/* What relabel_configs begin with: the group's labels, the address, and the job's defaults. The builder's room and made
+ * texts are the arena's, which must have room for some 150 bytes per label that was found, and 8 KiB. */
 void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
                           struct labels_builder *ret_builder);
 /* Of an address as discovery lists it. */

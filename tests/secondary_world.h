@@ -18,6 +18,8 @@
 #define WORLD_START_MS  INT64_C(1700000040000) /* a whole minute */
 #define WORLD_EXPORTERS 512
 
+extern const struct discovery_plugin discovery_file;
+
 enum exporter_mode { EXPORTER_ANSWERS, EXPORTER_HANGS, EXPORTER_FAILS };
 
 struct exporter {
@@ -40,7 +42,7 @@ struct world {
     struct random random;
     struct seams seams;
     struct tls_store *tls;
-    struct plugins *plugins; /* none: tests add theirs */
+    struct plugins *plugins; /* file; tests add theirs */
     struct exporter *exporters[WORLD_EXPORTERS];
     size_t exporter_count;
     struct http_exchange *held[WORLD_EXPORTERS]; /* of exporters that hang */
@@ -57,6 +59,7 @@ static inline void world_init(struct world *world)
     world->executor = executor_inline_new();
     world->tls = tls_store_new();
     world->plugins = plugins_new(NULL);
+    plugins_add(world->plugins, &discovery_file);
     random_seed(&world->random, 7);
     world->seams = (struct seams){world->loop, world->fs, world->executor, world->network, &world->random};
 }

@@ -83,8 +83,8 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **attribute
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         if (str_equal(buf_view(&answer->path), str_from(places[i].path)))
             answer->field = &answer->fields[places[i].field];
-    if (answer->field)
-        buf_reset(answer->field);
+    if (answer->field && (answer->field->len > 0 || answer->field->full))
+        answer->field = NULL; /* of several the first counts */
 }
 
 static void on_end(void *arg, const XML_Char *name)

@@ -72,6 +72,9 @@ def test_gone_and_dead_differ(federation, exporter):
     # Who is dead has no event, and who has ended is not missing.
     assert federation.query(f'scrape_target_ended{{instance="{dies}"}}') == []
 
+    back = "last_over_time(scrape_target_ended[1d]) unless ignoring(reason) up"
+    assert len(federation.query(back)) == 3
+
     def account():
         """Of the newest two windows that are whole."""
         now = time.time()

@@ -164,13 +164,13 @@ static void start(struct sim *sim, struct machine *machine)
     int result = 0;
     if (machine->role == ROLE_GLOBAL) {
         struct global_config *config = NULL;
-        assert_int_equal(global_config_load(machine->fs, "/config.yaml", NULL, &config, &texts), 0);
+        assert_int_equal(global_config_load(machine->fs, "/config.yaml", &config, &texts), 0);
         result = global_new(&machine->seams, config, NULL, error, &machine->global);
         if (result == 0)
             global_start(machine->global);
     } else if (machine->role == ROLE_PRIMARY) {
         struct primary_config *config = NULL;
-        assert_int_equal(primary_config_load(machine->fs, "/config.yaml", NULL, &config, &texts), 0);
+        assert_int_equal(primary_config_load(machine->fs, "/config.yaml", &config, &texts), 0);
         result = primary_new(&machine->seams, config, NULL, error, &machine->primary);
         if (result == 0)
             primary_start(machine->primary);

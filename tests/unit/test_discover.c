@@ -36,8 +36,6 @@ static void on_found(void *arg, const struct finding *discovered)
     }
 }
 
-extern const struct discovery_plugin discovery_file;
-
 struct scene {
     struct world world;
     struct discover *discover;
@@ -64,7 +62,6 @@ static int set_up(void **state)
 {
     struct scene *scene = mem_zalloc(sizeof(*scene));
     world_init(&scene->world);
-    plugins_add(scene->world.plugins, &discovery_file);
     assert_int_equal(file_make_dirs(scene->world.fs, "/sd"), 0);
     scene->discover = discover_new(&scene->world.seams, on_found, &scene->found);
     *state = scene;
@@ -172,7 +169,7 @@ static void test_reload(void **state)
     assert_int_equal(scene->found.calls, calls + 1); /* once, with all of it */
     assert_string_equal(scene->found.addresses, "h1:1 s:1 ");
     world_write(&scene->world, "/sd/a.json", "[{\"targets\":[\"h2:1\"]}]");
-    run(scene, 2000);
+    run(scene, FILE_WATCH_POLL_MS);
     assert_string_equal(scene->found.addresses, "h2:1 s:1 ");
     calls = scene->found.calls;
     discover_stop(scene->discover);

@@ -151,7 +151,7 @@ static void a_scrape_config_of_prometheus_is_understood(void **state)
     assert_int_equal(job[0].discovery.count, 1);
     assert_ptr_equal(files->plugin, &discovery_file);
     assert_string_equal(files->text, "files: [\"/etc/t/targets/*.json\", \"/abs/one.yml\"]\nrefresh_interval: 30s\n");
-    assert_int_equal(files->line, 24);
+    assert_int_equal(files->line, 19);
     const struct relabel_config *rules = job[0].relabel_configs.items;
     assert_int_equal(job[0].relabel_configs.count, 2);
     assert_int_equal(rules[0].source_label_count, 1);
