@@ -20,6 +20,12 @@ const char *scrape_failure_name(enum scrape_failure failure)
     return (unsigned)failure < SCRAPE_FAILURE_COUNT ? names[failure] : "unknown";
 }
 
+const char *target_end_name(enum target_end end)
+{
+    static const char *const names[TARGET_END_COUNT] = {"removed", "relabeled", "job", "limit"};
+    return (unsigned)end < TARGET_END_COUNT ? names[end] : "unknown";
+}
+
 struct pipeline *pipeline_new(const struct pipeline_options *options)
 {
     ASSERT(options->rules && options->sealed);
@@ -79,6 +85,8 @@ static void own_pages_drop(struct pipeline *pipeline, struct own_pages *own)
     map_remove(&pipeline->own, own->key, NULL, NULL);
     for (int i = 0; i < SCRAPE_FAILURE_COUNT; i++)
         page_unref(pipeline->pages, own->pages[i]);
+    for (int i = 0; i < TARGET_END_COUNT; i++)
+        page_unref(pipeline->pages, own->ends[i]);
     mem_free(own);
 }
 
@@ -102,7 +110,33 @@ static struct page *own_page(struct pipeline_target *target, enum scrape_failure
     return own->pages[failure];
 }
 
+static struct page *end_page(struct pipeline_target *target, enum target_end end)
+{
+    struct own_pages *own = target->own;
+    if (own->ends[end])
+        return own->ends[end];
+    const struct label reason = {STR("reason"), str_from(target_end_name(end))};
+    const struct page_series series = {.name = STR("scrape_target_ended"),
+                                       .help = STR("1 at the time the target ended, and why"),
+                                       .type = METRIC_GAUGE,
+                                       .labels = &reason,
+                                       .label_count = 1};
+    const struct page_source source = {.rules = target->rules, .target = target->labels};
+    own->ends[end] = page_of_series(target->pipeline->pages, &source, &series, 1, &own->end_slots[end]);
+    ASSERT(own->ends[end]);
+    return own->ends[end];
+}
+
 /* ---- Targets ---- */
+
+static void add_set(struct pipeline_target *target)
+{
+    const struct window_set_options set = {.cache = target->pipeline->pages,
+                                           .empty = target->pipeline->empty,
+                                           .rules = target->rules,
+                                           .interval_ms = target->interval_ms};
+    window_set_init(&target->sets[target->set_count++], &set);
+}
 
 struct window_rules *pipeline_newest_rules(const struct pipeline *pipeline)
 {
@@ -128,10 +162,8 @@ struct pipeline_target *pipeline_target_new(struct pipeline *pipeline, struct la
     target->job = job;
     target->rules = window_rules_ref(pipeline->rules);
     target->own = own_pages_take(pipeline, target->rules, labels);
-    const struct window_set_options set = {
-        .cache = pipeline->pages, .empty = pipeline->empty, .rules = target->rules, .interval_ms = interval_ms};
-    for (int i = 0; i < SETS; i++)
-        window_set_init(&target->sets[i], &set);
+    while (target->set_count < SET_ENDED)
+        add_set(target);
     pipeline->targets++;
     pipeline->targets_before += pipeline->next_rules != NULL;
     return target;
@@ -145,7 +177,7 @@ void pipeline_target_free(struct pipeline_target *target)
     pipeline->targets--;
     pipeline->targets_before -= pipeline->next_rules && target->rules != pipeline->next_rules;
     pipeline_uncount(target);
-    for (int i = 0; i < SETS; i++)
+    for (size_t i = 0; i < target->set_count; i++)
         window_set_done(&target->sets[i]);
     own_pages_drop(pipeline, target->own);
     window_rules_unref(target->rules);
@@ -206,7 +238,7 @@ static void switch_rules(struct pipeline_target *target)
     struct pipeline *pipeline = target->pipeline;
     struct window_rules *rules = pipeline->next_rules;
     pipeline_uncount(target);
-    for (int i = 0; i < SETS; i++)
+    for (size_t i = 0; i < target->set_count; i++)
         window_set_release(&target->sets[i], rules);
     own_pages_drop(pipeline, target->own);
     window_rules_unref(target->rules);
@@ -331,9 +363,17 @@ void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome
     *ret_report = report;
 }
 
-void pipeline_target_end(struct pipeline_target *target, int64_t time_ms)
+void pipeline_target_end(struct pipeline_target *target, int64_t time_ms, enum target_end end)
 {
+    ASSERT(!target->ended && (unsigned)end < TARGET_END_COUNT);
+    struct page *page = end_page(target, end);
+    struct page_values *own = &target->pipeline->own_values;
+    uint32_t slot = target->own->end_slots[end];
     target->ended = true;
-    for (int i = 0; i < SETS; i++)
+    for (size_t i = 0; i < target->set_count; i++)
         window_set_stale(&target->sets[i], time_ms);
+    add_set(target);
+    if (slot != PAGE_SLOT_NONE)
+        own->values[slot] = 1;
+    window_set_add(&target->sets[SET_ENDED], page, own, time_ms);
 }

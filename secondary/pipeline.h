@@ -45,6 +45,16 @@ enum scrape_failure {
 };
 const char *scrape_failure_name(enum scrape_failure failure);
 
+/* Why a target is no more: fixed words, in scrape_target_ended{reason="..."}, one sample at its end. */
+enum target_end {
+    TARGET_END_REMOVED,   /* discovery does not list it any more */
+    TARGET_END_RELABELED, /* it does, but the labels, URL, times or job make another target of it, or a rule drops it */
+    TARGET_END_JOB,       /* its job has left the configuration */
+    TARGET_END_LIMIT,     /* past the job's target_limit */
+    TARGET_END_COUNT
+};
+const char *target_end_name(enum target_end end);
+
 struct scrape_outcome {
     int64_t time_ms; /* when the scrape was due: the samples' time */
     int64_t duration_ns;
@@ -96,8 +106,8 @@ void pipeline_target_free(struct pipeline_target *target);
  * its own, when the target holds too many scrapes that are to be kept as they are. */
 void pipeline_scrape(struct pipeline_target *target, const struct scrape_outcome *outcome,
                      struct scrape_report *ret_report);
-/* The target is no more (removed by discovery, moved away): all its series get stale markers at time_ms. */
-void pipeline_target_end(struct pipeline_target *target, int64_t time_ms);
+/* The target is no more: all its series get stale markers at time_ms, and one that has none says why. Once. */
+void pipeline_target_end(struct pipeline_target *target, int64_t time_ms, enum target_end end);
 
 /* A target whose open beat is over. Of its windows those end that hold the beat and end before its next scrape. */
 struct pipeline_closing {

@@ -126,7 +126,7 @@ static void close_default(struct pipeline_target *target, int64_t beat_start_ms,
 {
     int64_t resolution_ms = window_rules_default_ms(target->rules);
     struct pipeline_sealed *part = part_of(target->pipeline, resolution_ms, beat_start_ms);
-    for (int i = 0; i < SETS; i++)
+    for (size_t i = 0; i < target->set_count; i++)
         close_window(target, target->sets[i].window, part);
     count_coverage(target, next_due_ms == INT64_MAX, part);
     part->samples_dropped_total += target->repeated;
@@ -149,7 +149,7 @@ static bool add_round(struct pipeline_target *target, uint32_t round, struct pip
 {
     struct pipeline *pipeline = target->pipeline;
     bool more = false;
-    for (int i = 0; i < SETS; i++) {
+    for (size_t i = 0; i < target->set_count; i++) {
         size_t at = 0;
         for (const struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));) {
             if (raw_window_count(raw) <= round)
@@ -167,7 +167,7 @@ static bool add_round(struct pipeline_target *target, uint32_t round, struct pip
 
 static void clear_raw(struct pipeline_target *target, struct pipeline_sealed *part)
 {
-    for (int i = 0; i < SETS; i++) {
+    for (size_t i = 0; i < target->set_count; i++) {
         size_t at = 0;
         for (struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));) {
             part->samples_dropped_total += raw_window_dropped(raw);
@@ -191,8 +191,10 @@ static void close_raw(const struct pipeline_closing *closing, size_t count, stru
 
 static bool has_raw(const struct pipeline_target *target)
 {
-    size_t at = 0;
-    return raw_of(&target->sets[SET_EXPOSED], &at) || (at = 0, raw_of(&target->sets[SET_OWN], &at));
+    for (size_t i = 0; i < target->set_count; i++)
+        if (raw_of(&target->sets[i], &(size_t){0}))
+            return true;
+    return false;
 }
 
 void pipeline_seal_raw(struct pipeline *pipeline, const struct pipeline_closing *closing, size_t count, int64_t time_ms)
@@ -203,7 +205,7 @@ void pipeline_seal_raw(struct pipeline *pipeline, const struct pipeline_closing 
 
 bool pipeline_raw_is_full(const struct pipeline_target *target)
 {
-    for (int i = 0; i < SETS; i++) {
+    for (size_t i = 0; i < target->set_count; i++) {
         size_t at = 0;
         for (const struct raw_window *raw; (raw = raw_of(&target->sets[i], &at));)
             if (raw_window_count(raw) == RAW_SCRAPES_MAX)
@@ -239,12 +241,12 @@ void pipeline_close(struct pipeline *pipeline, int64_t beat_start_ms, const stru
         struct pipeline_target *target = closing[i].target;
         if (is_over(pipeline, window_rules_default_ms(target->rules), beat_start_ms, closing[i].next_due_ms))
             close_default(target, beat_start_ms, closing[i].next_due_ms);
-        for (int j = 0; j < SETS; j++)
+        for (size_t j = 0; j < target->set_count; j++)
             close_classes(target, &target->sets[j], beat_start_ms, closing[i].next_due_ms);
     }
     close_all_raw(pipeline, beat_start_ms, closing, count);
     for (size_t i = 0; i < count; i++)
-        for (int j = 0; j < SETS; j++)
+        for (size_t j = 0; j < closing[i].target->set_count; j++)
             window_set_sweep(&closing[i].target->sets[j]);
     seal_all(pipeline);
 }

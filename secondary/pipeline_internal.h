@@ -7,11 +7,13 @@
 /* The series that the scraper adds, in this order. The last is there while scrapes fail. */
 enum { OWN_UP, OWN_DURATION, OWN_SCRAPED, OWN_KEPT, OWN_ADDED, OWN_BODY_BYTES, OWN_FAILURE, OWN_COUNT };
 
-struct own_pages { /* for all targets that say the same to rules */
+struct own_pages { /* for all targets that say the same to rules; pages are made when needed */
     uint32_t references;
     uint64_t key;
-    struct page *pages[SCRAPE_FAILURE_COUNT]; /* by how the scrape ended; made when needed */
+    struct page *pages[SCRAPE_FAILURE_COUNT]; /* by how the scrape ended */
     uint32_t slots[SCRAPE_FAILURE_COUNT][OWN_COUNT];
+    struct page *ends[TARGET_END_COUNT]; /* by why the target did */
+    uint32_t end_slots[TARGET_END_COUNT];
 };
 
 struct pipeline {
@@ -29,7 +31,7 @@ struct pipeline {
     struct pipeline_stats stats;
 };
 
-enum { SET_EXPOSED, SET_OWN, SETS };
+enum { SET_EXPOSED, SET_OWN, SET_ENDED, SETS };
 
 struct pipeline_target {
     struct pipeline *pipeline;
@@ -38,7 +40,8 @@ struct pipeline_target {
     struct window_rules *rules; /* a reference: those it goes by */
     int64_t interval_ms;
     struct own_pages *own;
-    struct window_set sets[SETS]; /* of what the target exposes, and what the scraper adds */
+    struct window_set sets[SETS]; /* of what the target exposes, what the scraper adds, and that it has ended */
+    size_t set_count;             /* the last one is there from the end on */
     enum scrape_failure last_failure;
     bool answered;     /* the last scrape gave samples */
     bool ended;        /* nobody expects anything of it any more */

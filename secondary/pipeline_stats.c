@@ -59,7 +59,7 @@ static void count_bytes(struct pipeline_target *target, size_t bytes)
 void pipeline_count(struct pipeline_target *target)
 {
     size_t bytes = 0;
-    for (int i = 0; i < SETS; i++) {
+    for (int i = 0; i < (int)target->set_count; i++) {
         count_set(target, i, window_set_page(&target->sets[i]));
         bytes += window_set_bytes(&target->sets[i]);
     }

@@ -229,7 +229,7 @@ void rounds_add(struct rounds *rounds, struct target *source)
     arm(target, now_ms);
 }
 
-void rounds_remove(struct rounds *rounds, struct target *source)
+void rounds_remove(struct rounds *rounds, struct target *source, enum target_end end)
 {
     struct round_target *target = map_remove(&rounds->targets, slot_of(source), NULL, NULL);
     if (!target)
@@ -244,7 +244,7 @@ void rounds_remove(struct rounds *rounds, struct target *source)
     }
     int64_t now_ms = MAX(schedule_now_ms(&rounds->clock), MAX(target->time_ms + 1, target->open_start_ms));
     target->ended = true;
-    pipeline_target_end(target->pipeline, MIN(now_ms, rounds_end_ms(rounds, target->open_start_ms) - 1));
+    pipeline_target_end(target->pipeline, MIN(now_ms, rounds_end_ms(rounds, target->open_start_ms) - 1), end);
     round_target_settle(target);
 }
 

@@ -42,8 +42,8 @@ void rounds_free(struct rounds *rounds); /* without sealing */
 DEFINE_CLEANUP(struct rounds *, rounds_free)
 
 void rounds_add(struct rounds *rounds, struct target *target); /* takes a reference */
-/* Its series get stale markers; what its window holds still leaves. */
-void rounds_remove(struct rounds *rounds, struct target *target);
+/* Its series get stale markers, and one more says why; what its window holds still leaves. */
+void rounds_remove(struct rounds *rounds, struct target *target, enum target_end end);
 /* From its next scrape on it is fetched by this job (new secrets, for instance). */
 void rounds_set_job(struct rounds *rounds, struct target *target, struct job *job);
 /* Other rules, from the next time after not_before_ms (and after now) on that all resolutions divide, old and new.

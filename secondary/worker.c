@@ -130,6 +130,7 @@ struct command_message {
     struct job *job;
     struct window_rules *rules;
     int64_t not_before_ms;
+    enum target_end end;
 };
 
 static void take_command(void *arg)
@@ -139,7 +140,7 @@ static void take_command(void *arg)
     if (rounds && message->command == COMMAND_ADD)
         rounds_add(rounds, message->target);
     else if (rounds && message->command == COMMAND_REMOVE)
-        rounds_remove(rounds, message->target);
+        rounds_remove(rounds, message->target, message->end);
     else if (rounds && message->command == COMMAND_JOB)
         rounds_set_job(rounds, message->target, message->job);
     else if (rounds)
@@ -151,39 +152,34 @@ static void take_command(void *arg)
     mem_free(message);
 }
 
-static void command(struct worker *worker, enum command what, struct target *target, struct job *job)
+static void command(struct worker *worker, const struct command_message *content)
 {
     struct command_message *message = mem_alloc(sizeof(*message));
-    *message = (struct command_message){.mailbox = mailbox_ref(worker),
-                                        .command = what,
-                                        .target = target_ref(target),
-                                        .job = job ? job_ref(job) : NULL};
+    *message = *content;
+    message->mailbox = mailbox_ref(worker);
     loop_post(worker->loop, take_command, message);
 }
 
 void worker_add(struct worker *worker, struct target *target)
 {
-    command(worker, COMMAND_ADD, target, NULL);
+    command(worker, &(struct command_message){.command = COMMAND_ADD, .target = target_ref(target)});
 }
 
-void worker_remove(struct worker *worker, struct target *target)
+void worker_remove(struct worker *worker, struct target *target, enum target_end end)
 {
-    command(worker, COMMAND_REMOVE, target, NULL);
+    command(worker, &(struct command_message){.command = COMMAND_REMOVE, .target = target_ref(target), .end = end});
 }
 
 void worker_set_job(struct worker *worker, struct target *target, struct job *job)
 {
-    command(worker, COMMAND_JOB, target, job);
+    command(worker,
+            &(struct command_message){.command = COMMAND_JOB, .target = target_ref(target), .job = job_ref(job)});
 }
 
 void worker_set_rules(struct worker *worker, struct window_rules *rules, int64_t not_before_ms)
 {
-    struct command_message *message = mem_alloc(sizeof(*message));
-    *message = (struct command_message){.mailbox = mailbox_ref(worker),
-                                        .command = COMMAND_RULES,
-                                        .rules = window_rules_ref(rules),
-                                        .not_before_ms = not_before_ms};
-    loop_post(worker->loop, take_command, message);
+    command(worker, &(struct command_message){
+                        .command = COMMAND_RULES, .rules = window_rules_ref(rules), .not_before_ms = not_before_ms});
 }
 
 /* ---- Life ---- */

@@ -24,7 +24,7 @@ void worker_free(struct worker *worker);
 DEFINE_CLEANUP(struct worker *, worker_free)
 
 void worker_add(struct worker *worker, struct target *target);
-void worker_remove(struct worker *worker, struct target *target);
+void worker_remove(struct worker *worker, struct target *target, enum target_end end);
 void worker_set_job(struct worker *worker, struct target *target, struct job *job);
 /* Other rules for windows, as rounds_set_rules. The change before is in force (worker_stats). */
 void worker_set_rules(struct worker *worker, struct window_rules *rules, int64_t not_before_ms);

@@ -101,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (second)
         scrape(target, T0 + 61000, second + 1, size - first_len - 2);
     if (data[0] & 32)
-        pipeline_target_end(target, T0 + 62000);
+        pipeline_target_end(target, T0 + 62000, TARGET_END_REMOVED);
     const struct pipeline_closing last = {target, INT64_MAX};
     pipeline_close(rig.pipeline, T0 + 60000, &last, 1);
     tell_aggregates(&rig, aggregator);

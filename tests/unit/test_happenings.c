@@ -194,10 +194,13 @@ static void a_target_removed(void **state)
 {
     struct scene *scene = *state;
     scrape(scene->target, 5, "x 1\n");
-    pipeline_target_end(scene->target, T0 + 12000);
+    pipeline_target_end(scene->target, T0 + 12000, TARGET_END_REMOVED);
     close_window(scene, 0);
     expect(scene, "x", "1@5 stale@12 ");
     expect(scene, "up", "1@5 stale@12 ");
+    expect(scene, "scrape_target_ended", "1@12 "); /* no marker: it is to be seen for a while */
+    assert_true(value_of(scene, "scrape_target_ended{reason=\"removed\"}", 12 + 299) == 1);
+    assert_true(value_of(scene, "last_over_time(scrape_target_ended[1d])", 80000) == 1);
 }
 
 static void a_series_vanished(void **state)
@@ -285,7 +288,7 @@ static void a_changed_interval(void **state)
     close_window(scene, -60);
     scrape(scene->target, 10, "x 1\nc_total 10\n");
     scrape(scene->target, 25, "x 8\nc_total 12\n");
-    pipeline_target_end(scene->target, T0 + 30000);
+    pipeline_target_end(scene->target, T0 + 30000, TARGET_END_RELABELED);
     struct pipeline_target *next = new_target(scene);
     for (int i = 0; i < 5; i++) {
         char body[50];

@@ -323,11 +323,14 @@ static void a_target_that_ends_is_stale(void **state)
     rig_init(&rig, 1 * MIB);
     struct pipeline_target *target = new_target(&rig, "a", &plain_job);
     assert_int_equal(rig_scrape(target, T0, "x 1\n", &report), SCRAPE_OK);
-    pipeline_target_end(target, T0 + 20000);
+    pipeline_target_end(target, T0 + 20000, TARGET_END_REMOVED);
     rig_close(rig.pipeline, T0, &target, 1);
     assert_int_equal(rig.expected, 0); /* it is not missing */
     assert_int_equal(row_of(&rig, "x{instance=\"a\"}")->stale_ms, T0 + 20000);
     assert_int_equal(row_of(&rig, "up{instance=\"a\"}")->stale_ms, T0 + 20000);
+    const struct rig_row *ended = row_of(&rig, "scrape_target_ended{instance=\"a\",reason=\"removed\"}");
+    assert_true(ended->record.last == 1 && ended->record.count == 1 && ended->record.time_ms == T0 + 20000);
+    assert_int_equal(ended->stale_ms, 0);
     rig_clear(&rig);
     /* Once said is enough. */
     rig_close(rig.pipeline, T0 + 60000, &target, 1);
@@ -339,9 +342,10 @@ static void a_target_that_ends_is_stale(void **state)
     assert_int_equal(rig_scrape(target, T0, "x 1\n", &report), SCRAPE_OK);
     rig_close(rig.pipeline, T0, &target, 1);
     rig_clear(&rig);
-    pipeline_target_end(target, T0 + 70000);
+    pipeline_target_end(target, T0 + 70000, TARGET_END_LIMIT);
     rig_close(rig.pipeline, T0 + 60000, &target, 1);
-    assert_int_equal(rig.row_count, 0);
+    assert_int_equal(rig.row_count, 1); /* but for the reason */
+    assert_int_equal(row_of(&rig, "scrape_target_ended{instance=\"a\",reason=\"limit\"}")->stale_ms, 0);
     assert_int_equal(rig.ended, 2);
     assert_int_equal(rig.ended_ms, T0 + 70000);
     pipeline_target_free(target);

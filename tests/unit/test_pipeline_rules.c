@@ -189,7 +189,7 @@ static void failures_and_ends_reach_all_classes(void **state)
     assert_int_equal(rig.ended_ms, T0 + 15000);
     scrape(target, T0 + 30000, "x 1\nfine 2\n"); /* coarse has vanished meanwhile */
     rig_close_beat(rig.pipeline, T0 + 30000, 15000, &target, 1);
-    pipeline_target_end(target, T0 + 40000);
+    pipeline_target_end(target, T0 + 40000, TARGET_END_REMOVED);
     const struct pipeline_closing closing = {target, INT64_MAX};
     pipeline_close(rig.pipeline, T0 + 30000, &closing, 1);
     assert_int_equal(row_at(&rig, "x{instance=\"a\"}", T0, 60000)->stale_ms, T0 + 40000);
@@ -434,6 +434,41 @@ static void a_failure_right_behind_a_change(void **state)
     rig_done(&rig);
 }
 
+/* The last word of a target goes by the rules, as `up` does. */
+static void why_a_target_ended_goes_by_the_rules(void **state)
+{
+    (void)state;
+    static const char ended[] = "scrape_target_ended{instance=\"a\",reason=\"job\"}";
+    static const struct window_rule sets[][1] = {{RESOLUTION("{__name__=~\"scrape_.*|up\"}", 0)},
+                                                 {RESOLUTION("scrape_target_ended", 15000)},
+                                                 {KEEP("scrape_target_ended", KEEP_DROP)},
+                                                 {KEEP("{__name__=~\"scrape_.*|up\"}", KEEP_AGGREGATE)}};
+    static const int64_t resolutions[] = {0, 15000, -1, -1};
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+        struct rig rig;
+        rig_init_rules(&rig, 1 * MIB, sets[i], 1);
+        rig.aggregate = aggregate_new();
+        struct pipeline_target *target = new_target(&rig, "a", 15000);
+        for (int j = 0; j < 3; j++)
+            scrape(target, T0 + 45000 + j * 3000, "x 1\n");
+        pipeline_target_end(target, T0 + 55000, TARGET_END_JOB);
+        const struct pipeline_closing closing = {target, INT64_MAX};
+        pipeline_close(rig.pipeline, T0 + 45000, &closing, 1);
+        assert_int_equal(rows_of(&rig, ended), resolutions[i] >= 0);
+        if (resolutions[i] >= 0) {
+            const struct rig_row *row = row_at(&rig, ended, resolutions[i] == 0 ? T0 : T0 + 45000, resolutions[i]);
+            assert_true(row->record.last == 1 && row->record.time_ms == T0 + 55000 && row->stale_ms == 0);
+        }
+        const struct label name = {STR("__name__"), STR("scrape_target_ended")};
+        CLEANUP(labels_unrefp) struct labels *group = labels_new(&name, 1);
+        const struct aggregate_cell *cell = aggregate_find(rig.aggregate, group);
+        assert_true(i == 3 ? cell && cell->sum == 1 && cell->members == 1 : !cell);
+        pipeline_target_free(target);
+        aggregate_free(rig.aggregate);
+        rig_done(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -448,6 +483,7 @@ int main(void)
         cmocka_unit_test(too_many_scrapes_leave_before_their_window_is_over),
         cmocka_unit_test(rules_change_between_two_windows),
         cmocka_unit_test(a_failure_right_behind_a_change),
+        cmocka_unit_test(why_a_target_ended_goes_by_the_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static struct table *table_new(const char *times)
 static void table_free(struct table *table)
 {
     rounds_free(table->rounds);
-    secondary_config_free(table->config);
+    secondary_config_unref(table->config);
     world_done(&table->world);
     mem_free(table);
 }
@@ -297,24 +297,24 @@ static void test_removed(void **state)
     struct exporter *gone = world_exporter(&table->world, "h1:9100");
     world_exporter(&table->world, "h2:9100");
     struct target *target = add(table, "h1:9100"), *other = add(table, "h2:9100"), *never = add(table, "h3:9100");
-    rounds_remove(table->rounds, never); /* before its first scrape: nothing to say */
+    rounds_remove(table->rounds, never, TARGET_END_REMOVED); /* before its first scrape: nothing to say */
     loop_advance(table->world.loop, R_MS + 20000);
     gone->mode = EXPORTER_HANGS; /* removed while a scrape may be under way */
     loop_advance(table->world.loop, 15000);
     unsigned scrapes = gone->scrapes;
-    rounds_remove(table->rounds, target);
-    rounds_remove(table->rounds, target); /* twice is once */
+    rounds_remove(table->rounds, target, TARGET_END_REMOVED);
+    rounds_remove(table->rounds, target, TARGET_END_REMOVED); /* twice is once */
     loop_advance(table->world.loop, 2 * R_MS);
     assert_int_equal(gone->scrapes, scrapes);
     check_windows(table, 1);
-    assert_int_equal(table->parts[1].entries, 4);  /* its last words */
+    assert_int_equal(table->parts[1].entries, 5);  /* its last words, and why */
     assert_int_equal(table->parts[1].expected, 1); /* and it is not missed */
     assert_int_equal(table->parts[2].entries, 2);
     assert_int_equal(table->parts[2].expected, 1);
-    rounds_remove(table->rounds, other); /* the last one: windows go on, empty */
+    rounds_remove(table->rounds, other, TARGET_END_REMOVED); /* the last one: windows go on, empty */
     size_t parts = table->part_count;
     loop_advance(table->world.loop, 3 * R_MS);
-    assert_int_equal(table->parts[parts].entries, 2); /* stale markers */
+    assert_int_equal(table->parts[parts].entries, 3); /* stale markers, and why */
     for (size_t i = parts + 1; i < table->part_count; i++) {
         assert_int_equal(table->parts[i].entries, 0);
         assert_int_equal(table->parts[i].closed_through_ms, table->parts[i].window_start_ms + R_MS);
@@ -398,7 +398,7 @@ static void test_new_secret(void **state)
     assert_int_equal(job_new(table->world.fs, config->scrape_configs.items, table->world.tls, error, &job), 0);
     rounds_set_job(table->rounds, target, job);
     job_unref(job);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     loop_advance(table->world.loop, R_MS);
     assert_string_equal(exporter->authorization, "Token secret");
     target_unref(target);

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -27,10 +28,10 @@ static void load(const char *jobs)
 {
     char *errors = NULL;
     CLEANUP_FREE char *text = mem_printf("%s%s", HEAD, jobs);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     config = NULL;
     assert_int_equal(file_write_whole(fs, "/c.yaml", text, strlen(text)), 0);
-    if (secondary_config_load(fs, "/c.yaml", &config, &errors) < 0)
+    if (secondary_config_load(fs, "/c.yaml", NULL, &config, &errors) < 0)
         fail_msg("%s", errors);
 }
 
@@ -59,7 +60,7 @@ static struct target *target_of(const struct made *made, const char *address)
     struct target *target = NULL;
     char error[256] = "";
     const struct target_found found = {.address = str_from(address)};
-    if (target_make(&made->source, &found, &target, error) != 1)
+    if (target_make(&made->source, &found, error, &target, NULL) != 1)
         fail_msg("%s: %s", address, error);
     return target;
 }
@@ -107,6 +108,61 @@ static void test_params(void **state)
             "{instance=\"https://example.org/x?y=1\",job=\"probe\"}");
 }
 
+/* As in Prometheus 2.42: a parameter of the job wins over a label of the group, and times are written as people do. */
+static void test_labels_before_rules(void **state)
+{
+    (void)state;
+    struct labels_builder builder;
+    CLEANUP(arena_done) struct arena arena;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    arena_init(&arena, 0);
+    load("- {job_name: probe, scrape_interval: 1m, scrape_timeout: 1500ms, params: {module: [a, b]}, scheme: https}");
+    const struct label labels[] = {{STR("__param_module"), STR("c")}, {STR("__metrics_path__"), STR("/x")}};
+    const struct target_found found = {STR("h1"), labels, ARRAY_LEN(labels)};
+    target_labels_before(config->scrape_configs.items, &found, &arena, &builder);
+    CLEANUP(labels_unrefp) struct labels *before = labels_builder_build(&builder);
+    labels_print(before, &text);
+    buf_append_byte(&text, 0);
+    assert_string_equal((char *)text.data,
+                        "{__address__=\"h1\",__metrics_path__=\"/x\",__param_module=\"a\",__scheme__=\"https\","
+                        "__scrape_interval__=\"1m\",__scrape_timeout__=\"1s500ms\",job=\"probe\"}");
+}
+
+/* Objects of Kubernetes have hundreds of labels; what is left by the rules must fit into a set. */
+static void test_many_labels(void **state)
+{
+    (void)state;
+    static char names[1024][32];
+    static struct label labels[1024];
+    struct made made;
+    struct target *target = NULL;
+    char error[256] = "";
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++) {
+        snprintf(names[i], sizeof(names[i]), "__meta_label_%04zu", i);
+        labels[i] = (struct label){str_from(names[i]), STR("v")};
+    }
+    const struct target_found found = {STR("h1:1"), labels, ARRAY_LEN(labels)};
+    load("- job_name: node\n  relabel_configs:\n  - {action: labelmap, regex: '__meta_(label_01.*)'}\n");
+    make(0, &made);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 1);
+    assert_int_equal(labels_count(target->labels), 102); /* 100, instance, job */
+    target_unref(target);
+    unmake(&made);
+    load("- job_name: node\n  relabel_configs:\n  - {action: labelmap, regex: '__meta_(label_0.*)'}\n");
+    make(0, &made);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
+    assert_string_equal(error, "more than 128 labels are left by relabel_configs");
+    unmake(&made);
+    load("- job_name: node\n  relabel_configs:\n" /* copies of copies: no room */
+         "  - {action: labelmap, regex: '(.+)', replacement: 'a_${1}'}\n"
+         "  - {action: labelmap, regex: '(.+)', replacement: 'b_${1}'}\n"
+         "  - {action: labelmap, regex: '(.+)', replacement: 'c_${1}'}\n");
+    make(0, &made);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
+    assert_non_null(strstr(error, "too many labels"));
+    unmake(&made);
+}
+
 static void test_group_labels(void **state)
 {
     (void)state;
@@ -120,20 +176,20 @@ static void test_group_labels(void **state)
     make(0, &made);
     struct label labels[] = {{STR("job"), STR("mine")}, {STR("__meta_zone"), STR("z1")}, {STR("interval"), STR("30s")}};
     const struct target_found found = {STR("h1:1"), labels, ARRAY_LEN(labels)};
-    assert_int_equal(target_make(&made.source, &found, &target, error), 1);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 1);
     assert_true(str_equal(labels_get(target->labels, STR("job")), STR("mine")));
     assert_true(str_equal(labels_get(target->labels, STR("zone")), STR("z1")));
     assert_null(labels_get(target->labels, STR("__meta_zone")).ptr);
     assert_int_equal(target->interval_ms, 30000);
     target_unref(target);
     labels[0] = (struct label){STR("env"), STR("test")};
-    assert_int_equal(target_make(&made.source, &found, &target, error), 0);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 0);
     labels[0].value = STR("prod");
     labels[2].value = STR("2m"); /* longer than a window */
-    assert_int_equal(target_make(&made.source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
     assert_non_null(strstr(error, "windows.resolution"));
     labels[2].value = STR("5s"); /* shorter than the timeout */
-    assert_int_equal(target_make(&made.source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
     assert_non_null(strstr(error, "__scrape_timeout__"));
     unmake(&made);
 }
@@ -143,7 +199,7 @@ static void is_refused(const struct made *made, const char *address, const char 
     struct target *target = NULL;
     char error[256] = "";
     const struct target_found found = {.address = str_from(address)};
-    assert_int_equal(target_make(&made->source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made->source, &found, error, &target, NULL), -EINVAL);
     assert_null(target);
     if (!strstr(error, part))
         fail_msg("'%s' does not speak of '%s'", error, part);
@@ -203,7 +259,7 @@ static void test_identity(void **state)
 /* ---- The live set ---- */
 
 struct events {
-    unsigned added, removed, job;
+    unsigned added, removed, job, ends[TARGET_END_COUNT];
     struct job *last_job;
 };
 
@@ -213,6 +269,8 @@ static void on_event(void *arg, enum targets_event event, struct target *target,
     assert_non_null(target);
     events->added += event == TARGETS_ADDED;
     events->removed += event == TARGETS_REMOVED;
+    if (event == TARGETS_REMOVED)
+        events->ends[target->end]++;
     events->job += event == TARGETS_JOB;
     events->last_job = job;
 }
@@ -224,7 +282,8 @@ static struct targets_outcome sync(struct targets *targets, struct made *made, s
     struct targets_outcome outcome;
     for (; addresses[count]; count++)
         items[count] = target_of(made, addresses[count]);
-    targets_sync(targets, &(struct targets_list){made->source.job, items, count, max}, &outcome);
+    const struct targets_list list = {.job = made->source.job, .items = items, .count = count, .count_max = max};
+    targets_sync(targets, &list, &outcome);
     for (size_t i = 0; i < count; i++)
         target_unref(items[i]);
     return outcome;
@@ -259,8 +318,48 @@ static void test_sync(void **state)
     assert_int_equal(targets_count(targets), 1);
     assert_int_equal(targets_counts(targets)->now[TARGET_PENDING], 1);
     assert_int_equal(targets_counts(targets)->now[TARGET_ENDED], 3);
+    assert_int_equal(events.ends[TARGET_END_REMOVED], 1);
+    assert_int_equal(events.ends[TARGET_END_JOB], 2);
     unmake(&made);
     unmake(&other);
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* Who is listed and not among the targets any more has other labels, or is dropped by a rule. */
+static void test_why_it_ended(void **state)
+{
+    (void)state;
+    struct made made, relabeled;
+    struct events events = {0};
+    load("- {job_name: node}");
+    make(0, &made);
+    struct target *unchanged = target_of(&made, "d:1");
+    CLEANUP(targets_freep) struct targets *targets = targets_new(on_event, &events);
+    sync(targets, &made, 9, LIST("a:1", "b:1", "c:1", "d:1"));
+    /* a is gone, b is dropped now, c is scraped at other times, d is past the limit. */
+    uint64_t found[] = {str_hash(STR("b:1")), str_hash(STR("c:1")), str_hash(STR("d:1"))};
+    qsort(found, ARRAY_LEN(found), sizeof(found[0]), compare_hashes);
+    load("- {job_name: node, scrape_interval: 30s}");
+    make(0, &relabeled);
+    struct target *items[] = {target_of(&relabeled, "c:1"), unchanged};
+    struct targets_outcome outcome;
+    const struct targets_list list = {
+        .job = relabeled.source.job, .items = items, .count = 2, .count_max = 0, .found = found, .found_count = 3};
+    targets_sync(targets, &list, &outcome);
+    assert_int_equal(outcome.removed, 4);
+    assert_int_equal(outcome.over_limit, 2);
+    assert_int_equal(events.ends[TARGET_END_REMOVED], 1);
+    assert_int_equal(events.ends[TARGET_END_RELABELED], 2);
+    assert_int_equal(events.ends[TARGET_END_LIMIT], 1);
+    target_unref(items[0]);
+    target_unref(items[1]);
+    unmake(&made);
+    unmake(&relabeled);
 }
 
 /* Past the limit those that are scraped already stay. */
@@ -282,6 +381,7 @@ static void test_limit(void **state)
     assert_int_equal(outcome.removed, 1);
     outcome = sync(targets, &made, 1, LIST("a:1", "d:1"));
     assert_int_equal(outcome.removed, 1);
+    assert_int_equal(events.ends[TARGET_END_LIMIT], 1);
     assert_int_equal(outcome.over_limit, 1);
     assert_int_equal(targets_count(targets), 1);
     unmake(&made);
@@ -326,7 +426,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    secondary_config_free(config);
+    secondary_config_unref(config);
     tls_store_free(tls);
     file_system_free(fs);
     return 0;
@@ -335,9 +435,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_params),   cmocka_unit_test(test_group_labels),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_identity), cmocka_unit_test(test_sync),
-        cmocka_unit_test(test_limit),    cmocka_unit_test(test_states),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_params),
+        cmocka_unit_test(test_group_labels), cmocka_unit_test(test_labels_before_rules),
+        cmocka_unit_test(test_many_labels),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_identity),     cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_why_it_ended), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_states),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
