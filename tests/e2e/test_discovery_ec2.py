@@ -9,7 +9,7 @@ import pytest
 
 from fakes import ec2_world, sigv4
 from fakes.ec2 import ACCESS_KEY, FAULTS, ROLE_ARN, SECRET_KEY, Ec2
-from harness import fetch, program, run, wait_until
+from harness import fetch, wait_until
 from judges import discovered, start_prometheus, start_vmagent
 
 PORT = 9100
@@ -230,15 +230,6 @@ def test_all_say_the_same(federation, fake, start):
     own = wait_targets(secondary, expected(fake, FILTERS))
     for name in JUDGES:
         wait_targets(start_judge(name, federation, **section(fake, filters=FILTERS)), own, JUDGES_LACK[name])
-
-
-def test_discover_command(federation, fake, start):
-    secondary = start()
-    wait_well(secondary)
-    code, out, err = run([program("tributary"), "discover", "--config", secondary.config_path])
-    assert code == 0, err
-    for labels in expected(fake).values():
-        assert labels["__address__"] in out and labels["__meta_ec2_instance_id"] in out
 
 
 def test_throttling(fake, start):
