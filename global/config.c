@@ -513,7 +513,7 @@ const struct conf_table global_config_table = {
 int global_config_load(struct file_system *fs, const char *path, struct global_config **ret_config, char **ret_errors)
 {
     void *object = NULL;
-    int r = conf_object_load(fs, path, &global_config_table, &object, ret_errors);
+    int r = conf_object_load(&(struct conf_object_source){fs, path, NULL}, &global_config_table, &object, ret_errors);
     if (r < 0)
         return r;
     *ret_config = object;
@@ -522,7 +522,7 @@ int global_config_load(struct file_system *fs, const char *path, struct global_c
 
 void global_config_free(struct global_config *config)
 {
-    conf_object_free(config);
+    conf_object_unref(config);
 }
 
 struct retention *global_config_retention(const struct global_config *config)

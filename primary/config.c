@@ -242,7 +242,7 @@ const struct conf_table primary_config_table = {
 int primary_config_load(struct file_system *fs, const char *path, struct primary_config **ret_config, char **ret_errors)
 {
     void *object = NULL;
-    int r = conf_object_load(fs, path, &primary_config_table, &object, ret_errors);
+    int r = conf_object_load(&(struct conf_object_source){fs, path, NULL}, &primary_config_table, &object, ret_errors);
     if (r < 0)
         return r;
     *ret_config = object;
@@ -251,5 +251,5 @@ int primary_config_load(struct file_system *fs, const char *path, struct primary
 
 void primary_config_free(struct primary_config *config)
 {
-    conf_object_free(config);
+    conf_object_unref(config);
 }

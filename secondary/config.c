@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "base/conf_object.h"
+#include "config_discovery.h"
 #include "config_scrape.h"
 #include "config_windows.h"
 
@@ -226,6 +227,13 @@ const struct conf_table secondary_config_table = {
              .offset = FIELD(data_dir),
              .required = true,
              .help = "Directory of the spool and of the identity; made if absent; one process each."},
+            {.name = "plugin_dir",
+             .type = CONF_CUSTOM,
+             .offset = FIELD(plugin_dir),
+             .custom = discovery_config_fill_dir,
+             .names = (const char *const[]){"path", NULL},
+             .help = "Directory of discovery plugins, NAME.so each; default lib/tributary/discovery beside the "
+                     "program's bin."},
             {.name = "workers",
              .type = CONF_INT,
              .offset = FIELD(workers),
@@ -260,9 +268,6 @@ const struct conf_table secondary_config_table = {
              .max = JOBS_MAX,
              .table = &scrape_config_table,
              .help = "What is scraped, as in prometheus.yml."},
-            {.name = "plugin_dir",
-             .type = CONF_REFUSED,
-             .help = "comes with the discovery plugins, not in this version"},
             {.name = "rule_files",
              .type = CONF_REFUSED,
              .help = "rules belong to the global service, which sees all datacenters: its rules database comes in a "
@@ -291,18 +296,25 @@ const struct conf_table secondary_config_table = {
         },
 };
 
-int secondary_config_load(struct file_system *fs, const char *path, struct secondary_config **ret_config,
-                          char **ret_errors)
+int secondary_config_load(struct file_system *fs, const char *path, struct plugins *plugins,
+                          struct secondary_config **ret_config, char **ret_errors)
 {
     void *object = NULL;
-    int r = conf_object_load(fs, path, &secondary_config_table, &object, ret_errors);
+    const struct conf_object_source source = {.fs = fs, .path = path, .context = plugins};
+    int r = conf_object_load(&source, &secondary_config_table, &object, ret_errors);
     if (r < 0)
         return r;
     *ret_config = object;
+    (*ret_config)->plugins = plugins;
     return 0;
 }
 
-void secondary_config_free(struct secondary_config *config)
+struct secondary_config *secondary_config_ref(struct secondary_config *config)
 {
-    conf_object_free(config);
+    return conf_object_ref(config);
+}
+
+void secondary_config_unref(struct secondary_config *config)
+{
+    conf_object_unref(config);
 }

@@ -5,6 +5,7 @@
 #include "metric/relabel.h"
 #include "net/http_client.h"
 #include "target/access.h"
+#include "target/plugin_load.h"
 #include "window_rules.h"
 
 enum scrape_scheme { SCRAPE_HTTP, SCRAPE_HTTPS };
@@ -14,9 +15,12 @@ struct static_config {
     struct conf_string_map labels; /* names checked */
 };
 
-struct file_sd_config {
-    struct conf_strings files; /* patterns: absolute or as seen from the working directory, * in the last part only */
-    int64_t refresh_interval_ms;
+/* One section of NAME_sd_configs. */
+struct sd_section {
+    const struct discovery_plugin *plugin;
+    const char *text; /* the section as conf_print says it: equal texts are equal sections */
+    size_t index;     /* among the job's sections of this plugin */
+    uint32_t line;    /* in the configuration's file */
 };
 
 struct scrape_param {
@@ -38,7 +42,7 @@ struct scrape_config {
     bool honor_labels;
     bool honor_timestamps;
     struct conf_list static_configs;         /* struct static_config */
-    struct conf_list file_sd_configs;        /* struct file_sd_config */
+    struct conf_list discovery;              /* struct sd_section */
     struct conf_list relabel_configs;        /* struct relabel_config: valid, relabel_new takes them */
     struct conf_list metric_relabel_configs; /* struct relabel_config */
     uint64_t body_bytes_max;
@@ -70,7 +74,8 @@ struct secondary_config {
     const char *secondary;
     const char *listen;
     const char *data_dir;
-    int64_t workers; /* 0: one per core */
+    const char *plugin_dir; /* NULL: where the program's installation has them */
+    int64_t workers;        /* 0: one per core */
     struct {
         struct conf_strings urls; /* in order of preference */
         const char *bearer_token_file;
@@ -86,13 +91,16 @@ struct secondary_config {
         int64_t scrape_timeout_ms;
     } global;
     struct conf_list scrape_configs; /* struct scrape_config */
+    struct plugins *plugins;         /* as given to secondary_config_load: for the next reading */
 };
 
 extern const struct conf_table secondary_config_table;
 
-/* 0 and a configuration to be freed with secondary_config_free; or a negative errno and *ret_errors (mem_free it): all
- * that is wrong, a line each, FILE:LINE:COLUMN first. */
-MUST_CHECK int secondary_config_load(struct file_system *fs, const char *path, struct secondary_config **ret_config,
-                                     char **ret_errors);
-void secondary_config_free(struct secondary_config *config); /* NULL allowed */
-DEFINE_CLEANUP(struct secondary_config *, secondary_config_free)
+/* 0 and a configuration, one reference of it; or a negative errno and *ret_errors (mem_free it): all that is wrong, a
+ * line each, FILE:LINE:COLUMN first. plugins must outlive the configuration; NULL: discovery has none. */
+MUST_CHECK int secondary_config_load(struct file_system *fs, const char *path, struct plugins *plugins,
+                                     struct secondary_config **ret_config, char **ret_errors);
+/* Counted references, from any thread. */
+struct secondary_config *secondary_config_ref(struct secondary_config *config);
+void secondary_config_unref(struct secondary_config *config); /* NULL allowed */
+DEFINE_CLEANUP(struct secondary_config *, secondary_config_unref)

@@ -1,5 +1,7 @@
 #include "config_scrape.h"
 
+#include "config_discovery.h"
+
 #include "base/map.h"
 #include "metric/labels.h"
 
@@ -16,19 +18,7 @@
 #define PARAMS_MAX         100
 #define RELABEL_RULES_MAX  1000
 #define MODULUS_MAX        (1LL << 53)
-#define REFRESH_MIN_MS     1000LL
-#define REFRESH_MAX_MS     (24 * 3600000LL)
 
-#define LATER(name_text)                                                                                               \
-    {                                                                                                                  \
-        .name = name_text, .type = CONF_REFUSED,                                                                       \
-        .help = "comes with the discovery plugins, not in this version; use file_sd_configs"                           \
-    }
-#define NO_SD(name_text)                                                                                               \
-    {                                                                                                                  \
-        .name = name_text, .type = CONF_REFUSED,                                                                       \
-        .help = "not supported; write the targets to files for file_sd_configs"                                        \
-    }
 #define REFUSED(name_text, reason)                                                                                     \
     {                                                                                                                  \
         .name = name_text, .type = CONF_REFUSED, .help = reason                                                        \
@@ -63,59 +53,6 @@ static const struct conf_table static_config_table = {
              .type = CONF_STRING_MAP,
              .offset = offsetof(struct static_config, labels),
              .help = "Labels that all of them get."},
-            {0},
-        },
-};
-
-/* As Prometheus: a * in the last part of the path only, and an ending that says the format. */
-static bool is_file_pattern(const char *pattern)
-{
-    static const char *const endings[] = {".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"};
-    const char *star = strchr(pattern, '*');
-    if (star && (strchr(star, '/') || strchr(star + 1, '*')))
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(endings); i++)
-        if (str_ends_with(str_from(pattern), str_from(endings[i])))
-            return true;
-    return false;
-}
-
-static void check_file_sd(struct conf *conf, const struct conf_node *node, void *object)
-{
-    struct file_sd_config *config = object;
-    const struct conf_node *files = conf_child(node, "files");
-    for (size_t i = 0; i < config->files.count; i++) {
-        if (is_file_pattern(config->files.items[i]))
-            config->files.items[i] = conf_path(conf, config->files.items[i]);
-        else
-            conf_error(
-                conf, conf_child_at(files, i),
-                "files: \"%.64s\" is not a pattern that ends with .json, .yml or .yaml and has at most one *, in "
-                "its last part",
-                config->files.items[i]);
-    }
-}
-
-static const struct conf_table file_sd_config_table = {
-    .title = "file_sd_config",
-    .struct_bytes = sizeof(struct file_sd_config),
-    .check = check_file_sd,
-    .options =
-        (const struct conf_option[]){
-            {.name = "files",
-             .type = CONF_STRINGS,
-             .offset = offsetof(struct file_sd_config, files),
-             .required = true,
-             .min = 1,
-             .max = 1000,
-             .help = "Patterns of .json, .yml or .yaml files with target groups; * in the last part."},
-            {.name = "refresh_interval",
-             .type = CONF_DURATION,
-             .offset = offsetof(struct file_sd_config, refresh_interval_ms),
-             .fallback = "5m",
-             .min = REFRESH_MIN_MS,
-             .max = REFRESH_MAX_MS,
-             .help = "How often the files are read again."},
             {0},
         },
 };
@@ -309,11 +246,14 @@ const struct conf_table scrape_config_table = {
              .offset = FIELD(static_configs),
              .table = &static_config_table,
              .help = "Targets written here."},
-            {.name = "file_sd_configs",
-             .type = CONF_LIST,
-             .offset = FIELD(file_sd_configs),
-             .table = &file_sd_config_table,
-             .help = "Targets read from files."},
+            {.name = "*_sd_configs",
+             .type = CONF_CUSTOM,
+             .offset = FIELD(discovery),
+             .custom = discovery_config_fill,
+             .names = (const char *const[]){"list of sections", NULL},
+             .help =
+                 "Targets that the discovery plugin of this name finds: ec2, kubernetes, consul, file, http, dns; see "
+                 "below."},
             {.name = "relabel_configs",
              .type = CONF_LIST,
              .offset = FIELD(relabel_configs),
@@ -369,33 +309,6 @@ const struct conf_table scrape_config_table = {
              .max = TARGETS_MAX,
              .help = "Most targets of the job after relabelling; those past it are left out, counted and logged."},
             ACCESS_OPTIONS(struct scrape_config, access),
-            LATER("kubernetes_sd_configs"),
-            LATER("ec2_sd_configs"),
-            LATER("consul_sd_configs"),
-            LATER("http_sd_configs"),
-            LATER("dns_sd_configs"),
-            NO_SD("azure_sd_configs"),
-            NO_SD("digitalocean_sd_configs"),
-            NO_SD("docker_sd_configs"),
-            NO_SD("dockerswarm_sd_configs"),
-            NO_SD("eureka_sd_configs"),
-            NO_SD("gce_sd_configs"),
-            NO_SD("hetzner_sd_configs"),
-            NO_SD("ionos_sd_configs"),
-            NO_SD("kuma_sd_configs"),
-            NO_SD("lightsail_sd_configs"),
-            NO_SD("linode_sd_configs"),
-            NO_SD("marathon_sd_configs"),
-            NO_SD("nerve_sd_configs"),
-            NO_SD("nomad_sd_configs"),
-            NO_SD("openstack_sd_configs"),
-            NO_SD("ovhcloud_sd_configs"),
-            NO_SD("puppetdb_sd_configs"),
-            NO_SD("scaleway_sd_configs"),
-            NO_SD("serverset_sd_configs"),
-            NO_SD("triton_sd_configs"),
-            NO_SD("uyuni_sd_configs"),
-            NO_SD("vultr_sd_configs"),
             REFUSED("keep_dropped_targets", "not in this version"),
             REFUSED("scrape_protocols", "pages are read in the text format 0.0.4"),
             REFUSED("native_histogram_bucket_limit", "native histograms are not read; classic ones are"),

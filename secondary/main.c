@@ -45,7 +45,7 @@ static int run(const struct daemon_arguments *arguments, struct secondary_config
     char error[512] = "";
     if (secondary_new(&seams, config, arguments->config, error, &secondary) < 0) {
         log_error("%s", error);
-        secondary_config_free(config);
+        secondary_config_unref(config);
         executor_free(executor);
         return DAEMON_FAILED;
     }
@@ -72,18 +72,20 @@ int main(int argc, char **argv)
         return exit_code;
     log_set_level(arguments.log_level);
     struct secondary_config *config = NULL;
+    CLEANUP_FREE char *plugin_dir = plugins_default_dir();
+    CLEANUP(plugins_freep) struct plugins *plugins = plugins_new(plugin_dir);
     CLEANUP_FREE char *errors = NULL;
-    if (secondary_config_load(file_system_real(), arguments.config, &config, &errors) < 0) {
+    if (secondary_config_load(file_system_real(), arguments.config, plugins, &config, &errors) < 0) {
         fputs(errors, stderr);
         return DAEMON_USAGE;
     }
     if (arguments.check_config) {
         printf("%s: fine\n", arguments.config);
-        secondary_config_free(config);
+        secondary_config_unref(config);
         return DAEMON_OK;
     }
     if (!have_descriptors(config)) {
-        secondary_config_free(config);
+        secondary_config_unref(config);
         return DAEMON_FAILED;
     }
     return run(&arguments, config);

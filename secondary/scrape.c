@@ -18,6 +18,7 @@ static enum scrape_failure failure_of(enum http_failure failure)
     case HTTP_TOO_LARGE:
         return SCRAPE_BODY_LIMIT;
     case HTTP_BROKEN:
+    case HTTP_REFUSED:
     case HTTP_CANCELLED:
         break;
     }

@@ -18,6 +18,7 @@
 #define DRAIN_MS                    5000 /* at the end, for what is not sent yet */
 #define DRAIN_POLL_MS               50
 #define WORKERS_MAX                 64
+#define DROPPED_TARGETS_MAX         1000 /* of a job, listed with their labels */
 
 #define CONNECTIONS_PER_ADDRESS_MAX 256 /* of people and of those who scrape us */
 
@@ -42,14 +43,30 @@ static void serve_status(void *context, struct http_exchange *exchange)
     http_exchange_answer(exchange, 200, "application/json", &out);
 }
 
+struct targets_answer {
+    struct secondary *secondary;
+    struct http_exchange *exchange;
+};
+
+static void answer_targets(void *arg, struct listing *listing)
+{
+    struct targets_answer *answer = arg;
+    CLEANUP(buf_done) struct buf out = BUF_INIT(TARGETS_BYTES_MAX);
+    secondary_write_targets(answer->secondary, listing, &out);
+    listing_free(listing);
+    if (out.full)
+        http_exchange_answer_text(answer->exchange, 500, "too many targets to list\n");
+    else
+        http_exchange_answer(answer->exchange, 200, "application/json", &out);
+    mem_free(answer);
+}
+
 static void serve_targets(void *context, struct http_exchange *exchange)
 {
-    CLEANUP(buf_done) struct buf out = BUF_INIT(TARGETS_BYTES_MAX);
-    secondary_write_targets(context, &out);
-    if (out.full)
-        http_exchange_answer_text(exchange, 500, "too many targets to list\n");
-    else
-        http_exchange_answer(exchange, 200, "application/json", &out);
+    struct targets_answer *answer = mem_alloc(sizeof(*answer));
+    *answer = (struct targets_answer){context, exchange};
+    discover_list(answer->secondary->discover, &(struct listing_options){.dropped_max = DROPPED_TARGETS_MAX},
+                  answer_targets, answer);
 }
 
 static const struct http_route routes[] = {
@@ -98,14 +115,19 @@ static void log_found(const struct secondary_job *old, const struct secondary_jo
                  (unsigned long long)job->over_limit);
 }
 
-static void on_discovered(void *arg, const struct discovered *found)
+static void on_discovered(void *arg, const struct finding *found)
 {
     struct secondary *secondary = arg;
     struct secondary_job *job = find_job(secondary, found->job);
     struct targets_outcome outcome;
-    ASSERT(job);
-    const struct targets_list list = {
-        .job = found->job, .items = found->targets, .count = found->count, .count_max = job->targets_max};
+    if (!job)
+        return; /* of a configuration that has been replaced meanwhile */
+    const struct targets_list list = {.job = found->job,
+                                      .items = found->targets,
+                                      .count = found->count,
+                                      .count_max = job->targets_max,
+                                      .found = found->listed,
+                                      .found_count = found->listed_count};
     targets_sync(secondary->targets, &list, &outcome);
     struct secondary_job old = *job;
     job->repeated = outcome.repeated;
@@ -191,7 +213,7 @@ static void apply_config(struct secondary *secondary, struct secondary_config *c
     mem_free(list);
     free_jobs(old_jobs, old_count);
     if (old_config != config)
-        secondary_config_free(old_config);
+        secondary_config_unref(old_config);
 }
 
 /* ---- Parts ---- */
@@ -377,13 +399,14 @@ int secondary_reload(struct secondary *secondary, struct secondary_config *confi
 static int on_reload(struct daemon *daemon, struct buf *errors)
 {
     struct secondary *secondary = CONTAINER_OF(daemon, struct secondary, daemon);
-    CLEANUP(secondary_config_freep) struct secondary_config *config = NULL;
+    CLEANUP(secondary_config_unrefp) struct secondary_config *config = NULL;
     CLEANUP_FREE char *texts = NULL;
     if (!secondary->config_path || secondary->stopped) {
         buf_append_text(errors, secondary->stopped ? "the secondary is stopping\n" : "there is no file to read\n");
         return -EINVAL;
     }
-    int r = secondary_config_load(secondary->seams.fs, secondary->config_path, &config, &texts);
+    int r =
+        secondary_config_load(secondary->seams.fs, secondary->config_path, secondary->config->plugins, &config, &texts);
     if (r < 0) {
         buf_append_text(errors, texts);
         return r;
@@ -540,7 +563,7 @@ void secondary_free(struct secondary *secondary)
     free_jobs(secondary->jobs, secondary->job_count);
     window_rules_unref(secondary->rules);
     tls_store_free(secondary->tls);
-    secondary_config_free(secondary->config);
+    secondary_config_unref(secondary->config);
     mem_free(secondary->config_path);
     mem_free(secondary);
 }

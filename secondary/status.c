@@ -2,6 +2,7 @@
 
 #include "hop/report.h"
 #include "net/metrics.h"
+#include "status_discovery.h"
 #include "status_windows.h"
 
 #include <math.h>
@@ -87,19 +88,7 @@ static void write_job_family(const struct secondary *secondary, const char *name
 
 static void write_discovery(const struct secondary *secondary, struct buf *out)
 {
-    struct discover_stats stats;
-    discover_stats(secondary->discover, &stats);
-    struct metric_row rows[] = {
-        {"tributary_secondary_discovery_files", "Files of targets", METRICS_GAUGE, (double)stats.files},
-        {"tributary_secondary_discovery_files_broken",
-         "Of these: not readable or not understood, their last targets stay", METRICS_GAUGE,
-         (double)stats.files_broken},
-        {"tributary_secondary_discovery_reads_total", "Looks at files of targets", METRICS_COUNTER,
-         (double)stats.reads_total},
-        {"tributary_secondary_discovery_failures_total", "Files that could not be read or understood", METRICS_COUNTER,
-         (double)stats.failures_total},
-    };
-    write_rows(rows, ARRAY_LEN(rows), out);
+    status_discovery_metrics(secondary, out);
     write_job_family(secondary, "tributary_secondary_discovered_targets", "Targets found, by job",
                      offsetof(struct secondary_job, found), out);
     write_job_family(secondary, "tributary_secondary_dropped_targets", "Dropped by relabel_configs, by job",
@@ -192,34 +181,6 @@ void secondary_write_metrics(const struct secondary *secondary, struct buf *out)
 
 /* ---- JSON ---- */
 
-static void write_labels(struct json_writer *json, const char *key, const struct labels *labels)
-{
-    json_key(json, key);
-    json_object(json);
-    for (size_t i = 0; i < labels_count(labels); i++) {
-        json_key_str(json, labels_at(labels, i).name);
-        json_str(json, labels_at(labels, i).value);
-    }
-    json_object_end(json);
-}
-
-static void write_target(struct json_writer *json, const struct target *target)
-{
-    json_object(json);
-    write_labels(json, "labels", target->labels);
-    json_field_text(json, "scrapePool", target->job->name);
-    json_field_text(json, "scrapeUrl", target->url);
-    json_field_text(json, "lastError", target->last_error);
-    status_time_json(json, "lastScrape", atomic_load_explicit(&target->last_scrape_ms, memory_order_relaxed));
-    json_field_double(json, "lastScrapeDuration",
-                      (double)atomic_load_explicit(&target->last_duration_ns, memory_order_relaxed) / 1e9);
-    json_field_uint(json, "lastSamples", atomic_load_explicit(&target->last_samples, memory_order_relaxed));
-    json_field_text(json, "health", target_state_names[target->state]);
-    json_field_double(json, "scrapeInterval", (double)target->interval_ms / 1e3);
-    json_field_double(json, "scrapeTimeout", (double)target->timeout_ms / 1e3);
-    json_object_end(json);
-}
-
 static uint64_t dropped_total(const struct secondary *secondary)
 {
     uint64_t total = 0;
@@ -233,7 +194,7 @@ static void write_target_list(const struct secondary *secondary, size_t count_ma
     size_t at = 0, count = 0;
     json_array(json);
     for (struct target *target; count < count_max && (target = targets_next(secondary->targets, &at)); count++)
-        write_target(json, target);
+        status_target_json(json, target, NULL);
     json_array_end(json);
 }
 
@@ -307,25 +268,7 @@ void secondary_write_status(const struct secondary *secondary, struct buf *out)
     json_key(&json, "upstreams");
     report_upstreams_json(secondary->spool, &upstream, 1, &json);
     write_jobs(secondary, &json);
+    status_discovery_json(secondary, &json);
     write_targets_status(secondary, &json);
-    json_object_end(&json);
-}
-
-void secondary_write_targets(const struct secondary *secondary, struct buf *out)
-{
-    struct json_writer json;
-    json_begin(&json, out);
-    json_object(&json);
-    json_field_text(&json, "status", "success");
-    json_key(&json, "data");
-    json_object(&json);
-    json_key(&json, "activeTargets");
-    write_target_list(secondary, SIZE_MAX, &json);
-    /* Their labels are not kept: there may be many more of them than of the others. */
-    json_key(&json, "droppedTargets");
-    json_array(&json);
-    json_array_end(&json);
-    json_field_uint(&json, "droppedTargetsTotal", dropped_total(secondary));
-    json_object_end(&json);
     json_object_end(&json);
 }

@@ -1,5 +1,6 @@
 #include "target.h"
 
+#include "base/conf.h"
 #include "base/crc.h"
 #include "base/fail.h"
 #include "base/limits.h"
@@ -8,7 +9,10 @@
 #include <stdio.h>
 
 #define RELABEL_BYTES_MAX (1 * MIB) /* of text made by one target's rules */
-#define MARKS_BYTES_MAX   (2 * MIB + LABELS_MAX * (LABEL_NAME_BYTES_MAX + LABEL_VALUE_BYTES_MAX))
+/* Before the rules and while they are at work: each label that was found, copied by as many labelmaps as make sense,
+ * and what a set takes. */
+#define ROOM_OF(label_count) (4 * (label_count) + LABELS_MAX)
+#define MARKS_BYTES_MAX      (2 * MIB + LABELS_MAX * (LABEL_NAME_BYTES_MAX + LABEL_VALUE_BYTES_MAX))
 
 const char *const target_state_names[TARGET_STATE_COUNT] = {"unknown", "up", "down", "ended"};
 
@@ -56,20 +60,25 @@ static void set_default(struct labels_builder *builder, struct str name, struct 
         labels_builder_set(builder, name, value);
 }
 
+static struct str duration_text(int64_t ms, struct arena *arena)
+{
+    char text[64];
+    conf_format_duration(ms, text); /* as Prometheus writes it: rules may read it */
+    return arena_str(arena, str_from(text));
+}
+
 static void set_defaults(struct labels_builder *builder, const struct scrape_config *config, struct arena *arena)
 {
     set_default(builder, STR("job"), str_from(config->job_name));
-    set_default(builder, STR("__scrape_interval__"),
-                str_from(arena_printf(arena, "%lldms", (long long)config->scrape_interval_ms)));
-    set_default(builder, STR("__scrape_timeout__"),
-                str_from(arena_printf(arena, "%lldms", (long long)config->scrape_timeout_ms)));
+    set_default(builder, STR("__scrape_interval__"), duration_text(config->scrape_interval_ms, arena));
+    set_default(builder, STR("__scrape_timeout__"), duration_text(config->scrape_timeout_ms, arena));
     set_default(builder, STR("__metrics_path__"), str_from(config->metrics_path));
     set_default(builder, STR("__scheme__"), config->scheme == SCRAPE_HTTPS ? STR("https") : STR("http"));
     for (size_t i = 0; i < config->params.count; i++) {
         const struct scrape_param *param = &config->params.items[i];
         const char *name = arena_printf(arena, "__param_%s", param->name);
-        if (name && param->values.count > 0)
-            set_default(builder, str_from(name), str_from(param->values.items[0]));
+        if (name && param->values.count > 0) /* not only a default, in Prometheus 2.42 */
+            labels_builder_set(builder, str_from(name), str_from(param->values.items[0]));
     }
 }
 
@@ -232,7 +241,9 @@ static int keep_labels(struct target *target, const struct labels_builder *build
         labels_builder_set(&kept, label.name, label.value);
     }
     target->labels = labels_builder_build(&kept);
-    return target->labels ? 0 : refuse(ret_error, "too many labels", STR_NULL);
+    if (target->labels)
+        return 0;
+    return error_text(-EINVAL, ret_error, "more than %d labels are left by relabel_configs", LABELS_MAX);
 }
 
 static uint64_t key_of(const struct target *target)
@@ -266,25 +277,39 @@ static int fill_target(struct target *target, const struct target_source *source
     return r;
 }
 
-int target_make(const struct target_source *source, const struct target_found *found, struct target **ret_target,
-                char ret_error[static 256])
+void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
+                          struct labels_builder *ret_builder)
+{
+    size_t room = ROOM_OF(found->label_count);
+    struct label *items = arena_alloc(arena, room * sizeof(*items));
+    ASSERT(items);
+    labels_builder_init_room(ret_builder, items, room);
+    for (size_t i = 0; i < found->label_count; i++)
+        labels_builder_set(ret_builder, found->labels[i].name, found->labels[i].value);
+    labels_builder_set(ret_builder, STR("__address__"), found->address);
+    set_defaults(ret_builder, config, arena);
+}
+
+uint64_t target_found_hash(struct str address)
+{
+    return str_hash(address);
+}
+
+int target_make(const struct target_source *source, const struct target_found *found, char ret_error[static 256],
+                struct target **ret_target, size_t *ret_rule)
 {
     CLEANUP(arena_done) struct arena arena;
     struct labels_builder builder;
-    arena_init(&arena, RELABEL_BYTES_MAX);
-    labels_builder_init(&builder, NULL);
-    for (size_t i = 0; i < found->label_count; i++)
-        labels_builder_set(&builder, found->labels[i].name, found->labels[i].value);
-    labels_builder_set(&builder, STR("__address__"), found->address);
-    set_defaults(&builder, source->config, &arena);
-    if (source->relabel && !relabel_apply(source->relabel, &builder, &arena, NULL))
+    arena_init(&arena, RELABEL_BYTES_MAX + ROOM_OF(found->label_count) * sizeof(struct label));
+    target_labels_before(source->config, found, &arena, &builder);
+    if (source->relabel && !relabel_apply(source->relabel, &builder, &arena, ret_rule))
         return 0;
     if (builder.overflow)
         return refuse(ret_error, "too many labels, or relabel_configs made too much text", found->address);
     CLEANUP(target_unrefp) struct target *target = mem_zalloc(sizeof(*target));
     atomic_init(&target->references, 1);
     target->job = job_ref(source->job);
-    target->found_hash = str_hash(found->address);
+    target->found_hash = target_found_hash(found->address);
     int r = fill_target(target, source, &builder, &arena, ret_error);
     if (r < 0)
         return r;

@@ -28,7 +28,7 @@ struct target {
     /* The main loop's own. */
     enum target_state state;
     char last_error[160];
-    uint64_t found_hash;  /* str_hash of the address that discovery found, before any rule */
+    uint64_t found_hash;  /* target_found_hash of the address that discovery found, before any rule */
     uint64_t round;       /* of targets_sync, to find who is gone */
     uint64_t limit_round; /* the round that had no room for it */
     enum target_end end;  /* TARGET_ENDED: why */
@@ -62,7 +62,14 @@ struct target_found { /* by discovery */
     size_t label_count;
 };
 
+/* What relabel_configs begin with: the group's labels, the address, and the job's defaults. The builder's room and made
+ * texts are the arena's, which must have room for some 150 bytes per label that was found, and 8 KiB. */
+void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
+                          struct labels_builder *ret_builder);
+/* Of an address as discovery lists it. */
+uint64_t target_found_hash(struct str address);
+
 /* The target of an address: defaults by the job, relabel_configs, then what is left without the labels that begin with
- * __. 1 and a target; 0: dropped by a rule; -EINVAL and the reason. */
+ * __. 1 and a target; 0: dropped by the rule of index *ret_rule (which may be NULL); -EINVAL and the reason. */
 MUST_CHECK int target_make(const struct target_source *source, const struct target_found *found,
-                           struct target **ret_target, char ret_error[static 256]);
+                           char ret_error[static 256], struct target **ret_target, size_t *ret_rule);

@@ -170,6 +170,11 @@ void targets_report(struct targets *targets, struct target *target, bool up, con
     target_set_state(target, up ? TARGET_UP : TARGET_DOWN, &targets->counts);
 }
 
+struct target *targets_find(const struct targets *targets, const struct target *target)
+{
+    return find(targets, target);
+}
+
 size_t targets_count(const struct targets *targets)
 {
     return targets->by_key.count;

@@ -32,6 +32,8 @@ struct targets_list { /* of one job, borrowed */
 void targets_sync(struct targets *targets, const struct targets_list *list, struct targets_outcome *ret_outcome);
 /* Only the jobs named remain; the targets of the others end. */
 void targets_keep_jobs(struct targets *targets, struct job *const *jobs, size_t count);
+/* The live one that is equal to it; NULL: there is none. */
+struct target *targets_find(const struct targets *targets, const struct target *target);
 /* What a worker says of a target's last scrape. Of one that has ended: nothing happens. */
 void targets_report(struct targets *targets, struct target *target, bool up, const char *error);
 

@@ -18,6 +18,8 @@
 #define WORLD_START_MS  INT64_C(1700000040000) /* a whole minute */
 #define WORLD_EXPORTERS 512
 
+extern const struct discovery_plugin discovery_file;
+
 enum exporter_mode { EXPORTER_ANSWERS, EXPORTER_HANGS, EXPORTER_FAILS };
 
 struct exporter {
@@ -40,6 +42,7 @@ struct world {
     struct random random;
     struct seams seams;
     struct tls_store *tls;
+    struct plugins *plugins; /* file; tests add theirs */
     struct exporter *exporters[WORLD_EXPORTERS];
     size_t exporter_count;
     struct http_exchange *held[WORLD_EXPORTERS]; /* of exporters that hang */
@@ -55,6 +58,8 @@ static inline void world_init(struct world *world)
     world->fs = file_system_memory_new(0);
     world->executor = executor_inline_new();
     world->tls = tls_store_new();
+    world->plugins = plugins_new(NULL);
+    plugins_add(world->plugins, &discovery_file);
     random_seed(&world->random, 7);
     world->seams = (struct seams){world->loop, world->fs, world->executor, world->network, &world->random};
 }
@@ -80,6 +85,7 @@ static inline void world_done(struct world *world)
     network_free(world->network);
     loop_free(world->loop);
     tls_store_free(world->tls);
+    plugins_free(world->plugins);
     file_system_free(world->fs);
     clock_free(world->clock);
 }
@@ -138,7 +144,7 @@ static inline struct secondary_config *world_config(struct world *world, const c
     struct secondary_config *config = NULL;
     char *errors = NULL;
     world_write(world, "/etc-tributary.yaml", text);
-    if (secondary_config_load(world->fs, "/etc-tributary.yaml", &config, &errors) < 0)
+    if (secondary_config_load(world->fs, "/etc-tributary.yaml", world->plugins, &config, &errors) < 0)
         fail_msg("%s", errors);
     return config;
 }
@@ -154,7 +160,7 @@ static inline struct target *world_target(struct world *world, const struct seco
     const struct target_found found = {.address = str_from(address)};
     if (job_new(world->fs, source.config, world->tls, error, &source.job) < 0)
         fail_msg("%s", error);
-    if (target_make(&source, &found, &target, error) != 1)
+    if (target_make(&source, &found, error, &target, NULL) != 1)
         fail_msg("%s", error);
     job_unref(source.job);
     return target;

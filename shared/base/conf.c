@@ -177,6 +177,11 @@ struct arena *conf_arena(struct conf *conf)
     return conf->arena;
 }
 
+void *conf_context(const struct conf *conf)
+{
+    return conf->context;
+}
+
 void *conf_take(struct conf *conf, const struct conf_node *node, size_t count, size_t size)
 {
     void *room = arena_array(conf->arena, MAX(count, 1), size);
@@ -209,6 +214,7 @@ static struct conf *conf_new(const struct conf_source *source, struct arena *are
     conf->fs = source->fs;
     conf->name = mem_strdup(source->name);
     conf->base_dir = mem_strdup(source->base_dir ? source->base_dir : "");
+    conf->context = source->context;
     conf->arena = arena;
     arena_init(&conf->nodes, 0);
     return conf;

@@ -34,7 +34,9 @@ enum conf_type {
     CONF_STRING_MAP, /* struct conf_string_map, order kept */
     CONF_SECTION,    /* a struct inside, by `table` */
     CONF_LIST,       /* struct conf_list of structs, by `table`, min..max of them; item i is child i of the node */
-    CONF_CUSTOM, /* by `custom`, which gets the node (NULL: absent); names[0] is the type's word in the documentation */
+    /* By `custom`, which gets the node (NULL: absent); names[0] is the type's word in the documentation. A name that
+     * begins with * stands for all keys that end so and are of no other option: custom gets the map they are in. */
+    CONF_CUSTOM,
     CONF_REFUSED /* a key of prometheus.yml that means nothing here: an error that gives `help` as the reason */
 };
 
@@ -97,6 +99,7 @@ struct conf_source {
     struct str text;
     const char *name;     /* of the file, for errors */
     const char *base_dir; /* where relative paths start; NULL: the working directory */
+    void *context;        /* for custom fields: conf_context */
 };
 
 /* Fills object (zeroed first, then defaults). Returns 0, or -EINVAL when there were errors; ret_conf is set in both
@@ -126,10 +129,15 @@ bool conf_failed(const struct conf_node *node); /* an error was reported here: i
 void conf_format_duration(int64_t ms, char ret_text[static 64]);  /* as a person writes it: 1h30m */
 void conf_format_bytes(uint64_t bytes, char ret_text[static 32]); /* 4GiB, in the largest unit that says it exactly */
 struct arena *conf_arena(struct conf *conf);
+void *conf_context(const struct conf *conf);
 /* The path as CONF_PATH gives it, in the arena. */
 const char *conf_path(struct conf *conf, const char *path);
 /* Fills object from a node by a table, as conf_load_text does for the whole file. */
 void conf_fill(struct conf *conf, const struct conf_node *node, const struct conf_table *table, void *object);
+
+/* The same for a list of structs by option->table (a CONF_LIST). */
+void conf_fill_list(struct conf *conf, const struct conf_option *option, const struct conf_node *node, void *field);
+bool conf_name_fits(const char *option_name, const char *key); /* equal, or by the ending after a * */
 
 /* A list of texts as CONF_STRINGS takes it; name is the key for messages. node NULL: none. */
 void conf_fill_strings(struct conf *conf, const char *name, const struct conf_node *node,

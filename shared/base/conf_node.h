@@ -30,6 +30,7 @@ struct conf {
     struct file_system *fs;
     char *name;
     char *base_dir;
+    void *context;
     struct arena *arena; /* the caller's: what the filled struct points to */
     struct arena nodes;  /* dropped when the reading ends */
     /* The first errors in file order; of the rest only the number. */
@@ -57,8 +58,6 @@ bool conf_errors_wanted(const struct conf *conf);
 void *conf_take(struct conf *conf, const struct conf_node *node, size_t count, size_t size);
 const char *conf_take_text(struct conf *conf, const struct conf_node *node, const char *text);
 
-/* Fills a CONF_LIST's field from a node. */
-void conf_fill_list(struct conf *conf, const struct conf_option *option, const struct conf_node *node, void *field);
 /* Fills a field of a type that is not made of others (not SECTION, LIST, CUSTOM, REFUSED). */
 void conf_value_fill(struct conf *conf, const struct conf_option *option, const struct conf_node *node, void *field);
 const char *conf_type_name(enum conf_type type); /* "a size such as 4GiB" */

@@ -126,9 +126,20 @@ static const struct {
 
 static bool is_shown(const struct conf_option *option, const void *field)
 {
-    if (option->type == CONF_CUSTOM && !option->print)
+    if (option->type == CONF_CUSTOM && (!option->print || option->name[0] == '*'))
         return false;
     return kinds[option->type].print && !(kinds[option->type].is_pointer && !*(const void *const *)field);
+}
+
+/* A section that lacks what it must have was not given: its other keys have their defaults only. */
+static bool was_given(const struct conf_table *table, const void *object)
+{
+    for (const struct conf_option *option = table->options; option->name; option++) {
+        const void *field = (const uint8_t *)object + option->offset;
+        if (option->required && kinds[option->type].is_pointer && !*(const void *const *)field)
+            return false;
+    }
+    return true;
 }
 
 static void print_table(const struct conf_table *table, const void *object, int indent, struct buf *text);
@@ -147,7 +158,7 @@ static void print_table(const struct conf_table *table, const void *object, int 
     for (const struct conf_option *option = table->options; option->name; option++) {
         const void *field = (const uint8_t *)object + option->offset;
         bool is_section = option->type == CONF_SECTION, is_list = option->type == CONF_LIST;
-        if (!is_section && !is_list && !is_shown(option, field))
+        if ((!is_section && !is_list && !is_shown(option, field)) || (is_section && !was_given(option->table, field)))
             continue;
         buf_printf(text, "%*s%s:", indent, "", option->name);
         if (is_section || (is_list && ((const struct conf_list *)field)->count > 0)) {

@@ -50,12 +50,22 @@ const char *conf_nearest(const char *word, const char *const *names, size_t coun
 /* ---- keys of one table --------------------------------------------------------------------------------------------
  */
 
+bool conf_name_fits(const char *option_name, const char *key)
+{
+    return option_name[0] == '*' ? str_ends_with(str_from(key), str_from(option_name + 1))
+                                 : strcmp(option_name, key) == 0;
+}
+
 static const struct conf_option *find_option(const struct conf_table *table, const char *name)
 {
-    for (const struct conf_option *option = table->options; option->name; option++)
+    const struct conf_option *by_ending = NULL;
+    for (const struct conf_option *option = table->options; option->name; option++) {
         if (strcmp(option->name, name) == 0)
             return option;
-    return NULL;
+        if (conf_name_fits(option->name, name))
+            by_ending = option;
+    }
+    return by_ending;
 }
 
 static const char *suggestion(const struct conf_table *table, const char *word)
@@ -63,7 +73,7 @@ static const char *suggestion(const struct conf_table *table, const char *word)
     const char *names[128];
     size_t count = 0;
     for (const struct conf_option *option = table->options; option->name && count < ARRAY_LEN(names); option++)
-        if (option->type != CONF_REFUSED)
+        if (option->type != CONF_REFUSED && option->name[0] != '*')
             names[count++] = option->name;
     return conf_nearest(word, names, count);
 }
@@ -152,7 +162,7 @@ static void fill_option(struct conf *conf, const struct conf_option *option, con
 static void fill_options(struct conf *conf, const struct conf_node *map, const struct conf_table *table, void *object)
 {
     for (const struct conf_option *option = table->options; option->name; option++) {
-        const struct conf_node *node = conf_child(map, option->name);
+        const struct conf_node *node = option->name[0] == '*' ? map : conf_child(map, option->name);
         bool null = conf_node_is_null(node) && !conf_failed(node);
         if (null && option->required && map && node)
             conf_error(conf, node, "%s: a value is required", option->name);

@@ -34,6 +34,14 @@ static size_t content_bytes(const struct labels *labels)
     return entries_bytes(labels->count) + labels->entries[labels->count].name_at;
 }
 
+/* As str_compare; most names differ in their first byte, which needs no call. */
+static int compare_names(struct str a, struct str b)
+{
+    if (a.len > 0 && b.len > 0 && a.ptr[0] != b.ptr[0])
+        return (uint8_t)a.ptr[0] - (uint8_t)b.ptr[0];
+    return str_compare(a, b);
+}
+
 /* Orders the labels by name into `ret_order`; of two with one name the later stays. Returns how many there are. Stable
  * insertion: sets are small and nearly always come in order. */
 static size_t sort_labels(const struct label *labels, size_t count, uint8_t ret_order[static LABELS_MAX])
@@ -42,7 +50,7 @@ static size_t sort_labels(const struct label *labels, size_t count, uint8_t ret_
     for (size_t i = 0; i < count; i++) {
         size_t at = sorted;
         int order = 1;
-        while (at > 0 && (order = str_compare(labels[i].name, labels[ret_order[at - 1]].name)) < 0)
+        while (at > 0 && (order = compare_names(labels[i].name, labels[ret_order[at - 1]].name)) < 0)
             at--;
         if (at > 0 && order == 0) {
             ret_order[at - 1] = (uint8_t)i;
@@ -247,26 +255,46 @@ int labels_print(const struct labels *labels, struct buf *text)
 
 /* ---- Builder ---- */
 
+void labels_builder_init_room(struct labels_builder *builder, struct label *room, size_t capacity)
+{
+    builder->items = room;
+    builder->count = 0;
+    builder->capacity = capacity;
+    builder->overflow = false;
+}
+
 void labels_builder_init(struct labels_builder *builder, const struct labels *base)
 {
-    builder->count = 0;
-    builder->overflow = false;
+    labels_builder_init_room(builder, builder->own, LABELS_MAX);
     for (size_t i = 0; base && i < base->count; i++)
         builder->items[builder->count++] = labels_at(base, i);
 }
 
-static size_t builder_find(const struct labels_builder *builder, struct str name)
+/* Where the name stands or is to stand. */
+static size_t builder_find(const struct labels_builder *builder, struct str name, bool *ret_found)
 {
-    size_t at = 0;
-    while (at < builder->count && !str_equal(builder->items[at].name, name))
-        at++;
-    return at;
+    size_t first = 0, end = builder->count;
+    *ret_found = false;
+    while (first < end) {
+        size_t middle = (first + end) / 2;
+        int order = compare_names(builder->items[middle].name, name);
+        if (order == 0) {
+            *ret_found = true;
+            return middle;
+        }
+        if (order < 0)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first;
 }
 
 struct str labels_builder_get(const struct labels_builder *builder, struct str name)
 {
-    size_t at = builder_find(builder, name);
-    return at < builder->count ? builder->items[at].value : STR_NULL;
+    bool found;
+    size_t at = builder_find(builder, name, &found);
+    return found ? builder->items[at].value : STR_NULL;
 }
 
 void labels_builder_set(struct labels_builder *builder, struct str name, struct str value)
@@ -275,29 +303,32 @@ void labels_builder_set(struct labels_builder *builder, struct str name, struct 
         labels_builder_delete(builder, name);
         return;
     }
-    size_t at = builder_find(builder, name);
-    if (at == LABELS_MAX) {
+    bool found = false;
+    size_t at = builder->count;
+    if (at > 0 && compare_names(builder->items[at - 1].name, name) >= 0)
+        at = builder_find(builder, name, &found);
+    if (!found && builder->count == builder->capacity) {
         builder->overflow = true;
         return;
     }
+    if (!found)
+        memmove(&builder->items[at + 1], &builder->items[at], (builder->count++ - at) * sizeof(builder->items[0]));
     builder->items[at] = (struct label){name, value};
-    if (at == builder->count)
-        builder->count++;
 }
 
 void labels_builder_delete(struct labels_builder *builder, struct str name)
 {
-    size_t at = builder_find(builder, name);
-    if (at == builder->count)
+    bool found;
+    size_t at = builder_find(builder, name, &found);
+    if (!found)
         return;
-    /* Order is kept: relabelling goes over the labels in it. */
-    memmove(&builder->items[at], &builder->items[at + 1], (builder->count - at - 1) * sizeof(builder->items[0]));
     builder->count--;
+    memmove(&builder->items[at], &builder->items[at + 1], (builder->count - at) * sizeof(builder->items[0]));
 }
 
 struct labels *labels_builder_build(struct labels_builder *builder)
 {
-    return builder->overflow ? NULL : labels_new(builder->items, builder->count);
+    return builder->overflow || builder->count > LABELS_MAX ? NULL : labels_new(builder->items, builder->count);
 }
 
 /* ---- Wire ---- */

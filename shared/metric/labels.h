@@ -38,17 +38,21 @@ size_t labels_bytes(const struct labels *labels); /* memory of the block */
 /* name{a="b",c="d"} with Go's quoting, as Prometheus prints a metric; {} for the empty set. */
 int labels_print(const struct labels *labels, struct buf *text);
 
-/* Collects changes on a base set, then builds. On the stack, no allocation; views must outlive it. */
+/* Collects changes on a base set, then builds. On the stack, no allocation; views must outlive it. Not to be copied. */
 struct labels_builder {
-    struct label items[LABELS_MAX];
-    size_t count;
-    bool overflow; /* more than LABELS_MAX were set: labels_builder_build gives NULL */
+    struct label *items; /* sorted by name: labels that are set in this order cost one comparison each */
+    size_t count, capacity;
+    bool overflow; /* more were set than there is room for: labels_builder_build gives NULL */
+    struct label own[LABELS_MAX];
 };
 void labels_builder_init(struct labels_builder *builder, const struct labels *base); /* base may be NULL */
+/* Empty, with the owner's room for as many labels: what discovery finds may be more than a set takes. */
+void labels_builder_init_room(struct labels_builder *builder, struct label *room, size_t capacity);
 struct str labels_builder_get(const struct labels_builder *builder, struct str name);
 /* An empty value deletes. */
 void labels_builder_set(struct labels_builder *builder, struct str name, struct str value);
 void labels_builder_delete(struct labels_builder *builder, struct str name);
+/* NULL: overflow, or more than LABELS_MAX are left. */
 struct labels *labels_builder_build(struct labels_builder *builder);
 
 /* Wire form: uvarint count, then name and value each as uvarint length and bytes, sorted by name. */

@@ -386,7 +386,9 @@ static bool apply_replace(const struct rule *rule, struct labels_builder *builde
     if (!expand(&rule->target_expansion, groups, group_count, arena, &target) ||
         !expand(&rule->replacement, groups, group_count, arena, &value))
         return false;
-    if (label_name_is_valid(target))
+    if (value.len == 0)
+        labels_builder_delete(builder, rule->target); /* as it is written: Prometheus expands no groups here */
+    else if (label_name_is_valid(target))
         labels_builder_set(builder, target, value);
     return true;
 }
@@ -416,7 +418,8 @@ static bool apply_case(const struct relabel *relabel, const struct rule *rule, s
         len += utf8_encode(rune, changed + len);
         at += used;
     }
-    labels_builder_set(builder, rule->target, str_of(changed, len));
+    if (label_name_is_valid(rule->target))
+        labels_builder_set(builder, rule->target, str_of(changed, len));
     return true;
 }
 
@@ -436,10 +439,13 @@ static bool apply_hashmod(const struct rule *rule, struct labels_builder *builde
 
 static bool apply_labelmap(const struct rule *rule, struct labels_builder *builder, struct arena *arena)
 {
-    /* Over the labels as they are before the rule; of two that get one name the later stays. */
-    struct label before[LABELS_MAX];
+    /* Over the labels as they are before the rule; of two that get one name the later by its own name stays. */
+    struct label few[LABELS_MAX];
     size_t count = builder->count;
-    memcpy(before, builder->items, count * sizeof(before[0]));
+    struct label *before = count <= LABELS_MAX ? few : arena_alloc(arena, count * sizeof(*before));
+    if (!before)
+        return false;
+    memcpy(before, builder->items, count * sizeof(*before));
     for (size_t i = 0; i < count; i++) {
         struct str groups[REGEX_GROUPS_MAX];
         size_t group_count = 0;
@@ -497,15 +503,20 @@ static bool apply_rule(const struct relabel *relabel, const struct rule *rule, s
     bug(__FILE__, __LINE__, "relabel action");
 }
 
+bool relabel_apply_rule(const struct relabel *relabel, size_t index, struct labels_builder *builder,
+                        struct arena *arena)
+{
+    bool keep = true;
+    ASSERT(index < relabel->count);
+    if (!apply_rule(relabel, &relabel->rules[index], builder, arena, &keep))
+        builder->overflow = true;
+    return keep;
+}
+
 bool relabel_apply(const struct relabel *relabel, struct labels_builder *builder, struct arena *arena, size_t *ret_rule)
 {
-    for (size_t i = 0; i < relabel->count; i++) {
-        bool keep = true;
-        if (!apply_rule(relabel, &relabel->rules[i], builder, arena, &keep)) {
-            builder->overflow = true;
-            return true;
-        }
-        if (keep)
+    for (size_t i = 0; i < relabel->count && !builder->overflow; i++) {
+        if (relabel_apply_rule(relabel, i, builder, arena))
             continue;
         if (ret_rule)
             *ret_rule = i;

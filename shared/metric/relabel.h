@@ -47,3 +47,6 @@ size_t relabel_count(const struct relabel *relabel);
  * groups that is no label name is not set. */
 bool relabel_apply(const struct relabel *relabel, struct labels_builder *builder, struct arena *arena,
                    size_t *ret_rule);
+/* One of them alone, in the same way. */
+bool relabel_apply_rule(const struct relabel *relabel, size_t index, struct labels_builder *builder,
+                        struct arena *arena);

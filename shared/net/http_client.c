@@ -3,11 +3,9 @@
 #include "base/fail.h"
 #include "net/http_call.h"
 #include "net/http_curl.h"
-#include "net/http_gzip.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <strings.h>
 
 #define SHARDS_MAX          100u
 #define CONNECTIONS_DEFAULT 64u
@@ -15,9 +13,9 @@
 #define TELLS_PER_TURN_MAX  256u /* ended calls told before the loop turns to others */
 
 static const char *const failure_names[] = {
-    [HTTP_OK] = "ok",         [HTTP_RESOLVE] = "resolve",     [HTTP_CONNECT] = "connect",
-    [HTTP_TLS] = "tls",       [HTTP_TIMEOUT] = "timeout",     [HTTP_TOO_LARGE] = "too_large",
-    [HTTP_BROKEN] = "broken", [HTTP_CANCELLED] = "cancelled",
+    [HTTP_OK] = "ok",         [HTTP_RESOLVE] = "resolve", [HTTP_CONNECT] = "connect",
+    [HTTP_TLS] = "tls",       [HTTP_TIMEOUT] = "timeout", [HTTP_TOO_LARGE] = "too_large",
+    [HTTP_BROKEN] = "broken", [HTTP_REFUSED] = "refused", [HTTP_CANCELLED] = "cancelled",
 };
 
 const char *http_failure_name(enum http_failure failure)
@@ -26,7 +24,7 @@ const char *http_failure_name(enum http_failure failure)
     return failure_names[failure];
 }
 
-static const char *failure_text(enum http_failure failure)
+const char *http_failure_text(enum http_failure failure)
 {
     static const char *const texts[] = {
         [HTTP_OK] = "",
@@ -36,6 +34,7 @@ static const char *failure_text(enum http_failure failure)
         [HTTP_TIMEOUT] = "no answer in time",
         [HTTP_TOO_LARGE] = "answer larger than allowed",
         [HTTP_BROKEN] = "connection broke off",
+        [HTTP_REFUSED] = "refused by its reader",
         [HTTP_CANCELLED] = "cancelled",
     };
     return texts[failure];
@@ -54,39 +53,20 @@ static void unlink_call(struct http_call *call)
     call->previous = call->next = NULL;
 }
 
+static void free_answer(struct http_call *call)
+{
+    buf_done(&call->head_lines);
+    buf_done(&call->response);
+    http_gunzip_free(STEAL(call->gunzip));
+}
+
 static void free_call(struct http_call *call)
 {
     call->client->call_count--;
     loop_timer_stop(&call->timeout);
-    buf_done(&call->response);
+    loop_timer_stop(&call->idle);
+    free_answer(call);
     mem_free(call);
-}
-
-void http_call_restart(struct http_call *call)
-{
-    call->content_type[0] = '\0';
-    call->gzipped = call->strange_encoding = false;
-    call->retry_after_s = -1;
-}
-
-static bool is_name(struct str name, const char *wanted)
-{
-    return name.len == strlen(wanted) && strncasecmp(name.ptr, wanted, name.len) == 0;
-}
-
-void http_call_header(struct http_call *call, struct str name, struct str value)
-{
-    uint64_t seconds = 0;
-    if (is_name(name, "Content-Type")) {
-        snprintf(call->content_type, sizeof(call->content_type), STR_FMT, STR_ARG(value));
-    } else if (is_name(name, "Content-Encoding")) {
-        call->gzipped = is_name(value, "gzip") || is_name(value, "x-gzip");
-        call->strange_encoding = !call->gzipped && value.len > 0 && !is_name(value, "identity");
-    } else if (is_name(name, "Retry-After")) {
-        /* A date instead of seconds is allowed, but no daemon of ours sends one. */
-        if (str_to_u64(value, &seconds) == 0)
-            call->retry_after_s = (int64_t)MIN(seconds, (uint64_t)INT32_MAX);
-    }
 }
 
 void http_call_end(struct http_call *call, enum http_failure failure, const char *reason)
@@ -95,10 +75,11 @@ void http_call_end(struct http_call *call, enum http_failure failure, const char
     ASSERT(!call->ended);
     unlink_call(call);
     loop_timer_stop(&call->timeout);
+    loop_timer_stop(&call->idle);
     call->ended = true;
     call->ended_ns = clock_mono_ns(loop_clock(client->loop));
     call->failure = failure;
-    snprintf(call->reason, sizeof(call->reason), "%s", reason ? reason : failure_text(failure));
+    snprintf(call->reason, sizeof(call->reason), "%s", reason ? reason : http_failure_text(failure));
     call->previous = client->ended_last;
     *(client->ended_last ? &client->ended_last->next : &client->ended) = call;
     client->ended_last = call;
@@ -112,40 +93,21 @@ static void fail_call(struct http_call *call, enum http_failure failure, const c
     snprintf(call->reason, sizeof(call->reason), "%s", reason);
 }
 
-/* Undoes what the answer's encoding says; the call fails where it lies. */
-static void decode_body(struct http_call *call)
-{
-    if (call->failure != HTTP_OK)
-        return;
-    if (call->strange_encoding) {
-        fail_call(call, HTTP_BROKEN, "content encoding that was not asked for");
-        return;
-    }
-    if (!call->gzipped || call->response.len == 0)
-        return;
-    struct buf plain = BUF_INIT(call->response.bytes_max);
-    int error = http_gzip_unpack(buf_view(&call->response), &plain);
-    buf_done(&call->response);
-    call->response = plain;
-    if (error == -EMSGSIZE)
-        fail_call(call, HTTP_TOO_LARGE, failure_text(HTTP_TOO_LARGE));
-    else if (error)
-        fail_call(call, HTTP_BROKEN, "broken gzip");
-}
-
 static void tell_call(struct http_call *call)
 {
-    decode_body(call);
+    if (call->failure == HTTP_OK && !http_call_unpack(call))
+        fail_call(call, call->cut, call->cut_reason);
     bool answered = call->failure == HTTP_OK;
     struct http_result result = {
         .failure = call->failure,
         .reason = call->reason,
         .status = answered ? call->status : 0,
-        .content_type = answered ? str_from(call->content_type) : STR_NULL,
         .retry_after_s = call->retry_after_s,
+        .head = answered ? (struct http_head){call->status, buf_view(&call->head_lines)} : (struct http_head){0},
         .body = answered ? buf_view(&call->response) : STR_NULL,
         .duration_ns = call->ended_ns - call->started_ns,
     };
+    result.content_type = http_result_header(&result, "Content-Type");
     if (answered)
         call->reason[0] = '\0';
     call->telling = true;
@@ -163,7 +125,7 @@ static void tell_ended(void *arg)
         client->freed = &freed;
         tell_call(call);
         if (freed) {
-            buf_done(&call->response);
+            free_answer(call);
             mem_free(call);
             return;
         }
@@ -191,11 +153,9 @@ static void on_wire_end(void *arg, enum wire_end end, const struct wire_response
     http_call_restart(call);
     for (size_t i = 0; i < response->header_count; i++)
         http_call_header(call, str_from(response->headers[i].name), str_from(response->headers[i].value));
-    call->status = response->status;
-    if (buf_append(&call->response, response->body.ptr, response->body.len))
-        http_call_end(call, HTTP_TOO_LARGE, NULL);
-    else
-        http_call_end(call, HTTP_OK, NULL);
+    bool sound = http_call_head_end(call, response->status) &&
+                 (response->body.len == 0 || http_call_body(call, response->body)) && http_call_body_end(call);
+    http_call_end(call, sound ? HTTP_OK : call->cut, sound ? NULL : call->cut_reason);
 }
 
 static void on_simulated_timeout(void *arg)
@@ -298,6 +258,19 @@ static void let_go(struct http_call *call)
         wire_abandon(STEAL(call->wire));
 }
 
+/* A timer that is not moved with each byte: it looks when it is due, and waits for the rest. */
+static void on_idle(void *arg)
+{
+    struct http_call *call = arg;
+    int64_t left_ms = call->touched_ms + call->idle_timeout_ms - clock_mono_ms(loop_clock(call->client->loop));
+    if (left_ms > 0) {
+        loop_timer_start(&call->idle, left_ms, 0);
+        return;
+    }
+    let_go(call);
+    http_call_end(call, HTTP_TIMEOUT, "nothing more came in time");
+}
+
 void http_client_free(struct http_client *client)
 {
     if (!client)
@@ -310,7 +283,7 @@ void http_client_free(struct http_client *client)
         http_call_end(call, HTTP_CANCELLED, NULL);
     }
     for (struct http_call *call = client->ended; call; call = call->next)
-        fail_call(call, HTTP_CANCELLED, failure_text(HTTP_CANCELLED));
+        fail_call(call, HTTP_CANCELLED, http_failure_text(HTTP_CANCELLED));
     bool *freed = STEAL(client->freed);
     tell_ended(client);
     if (freed)
@@ -362,8 +335,13 @@ int http_client_call(struct http_client *client, const struct http_request_spec 
     call->arg = arg;
     call->retry_after_s = -1;
     call->started_ns = clock_mono_ns(loop_clock(client->loop));
+    call->touched_ms = call->started_ns / 1000000;
+    call->idle_timeout_ms = spec->idle_timeout_ms;
+    call->stream = spec->stream;
+    buf_init(&call->head_lines, HTTP_RESPONSE_HEADER_BYTES_MAX);
     buf_init(&call->response, spec->response_bytes_max);
     loop_timer_init(&call->timeout, client->loop, on_simulated_timeout, call);
+    loop_timer_init(&call->idle, client->loop, on_idle, call);
     client->call_count++;
     int error = client->network ? simulate(call, spec, url) : http_curl_start(client->curl, call, spec, url);
     curl_url_cleanup(url);
@@ -371,6 +349,8 @@ int http_client_call(struct http_client *client, const struct http_request_spec 
         free_call(call);
         return error;
     }
+    if (call->idle_timeout_ms > 0)
+        loop_timer_start(&call->idle, call->idle_timeout_ms, 0);
     call->next = client->active;
     if (call->next)
         call->next->previous = call;

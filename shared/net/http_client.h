@@ -11,6 +11,7 @@ struct http_call;
 struct http_tls { /* all may be NULL */
     const char *ca_file, *cert_file, *key_file, *server_name;
     bool insecure_skip_verify;
+    const char *ca_pem, *cert_pem, *key_pem; /* the same as text; each instead of its file */
 };
 
 struct http_client_options {
@@ -24,6 +25,23 @@ struct http_header {
     const char *name, *value;
 };
 
+/* Status and headers of an answer; a view. */
+struct http_head {
+    int status;
+    struct str lines; /* "name:value\n" each */
+};
+/* A header's value by its name, in any case; the first of several; STR_NULL: it has none. */
+struct str http_head_get(const struct http_head *head, const char *name);
+
+/* Who reads an answer while it comes. Called with the call's arg, on the loop, from within the transport: neither may
+ * call or cancel anything of the client, nor free it; note it and do it on the loop's next turn. */
+struct http_stream {
+    /* Once, when the headers of the final answer are there, whatever its status. May be NULL. */
+    void (*head)(void *arg, const struct http_head *head);
+    /* The next bytes of the body, unpacked. Negative: enough, the call ends with HTTP_REFUSED. */
+    int (*data)(void *arg, struct str bytes);
+};
+
 struct http_request_spec {
     const char *method; /* "GET", "POST" */
     const char *url;
@@ -33,11 +51,13 @@ struct http_request_spec {
     size_t body_len;
     const char *basic_user; /* with basic_password; or NULL */
     const char *basic_password;
-    const struct http_tls *tls; /* must live as long as the client; NULL: system defaults */
+    const struct http_tls *tls; /* NULL: system defaults */
     unsigned shard;             /* modulo shards */
     int64_t timeout_ms;         /* of the whole exchange */
-    size_t response_bytes_max;  /* after undoing gzip */
+    int64_t idle_timeout_ms;    /* without a byte of an answer, from the call on; 0: none */
+    size_t response_bytes_max;  /* after undoing gzip; of a stream in all */
     bool accept_gzip;
+    const struct http_stream *stream; /* lives as long as the call. NULL: the body is collected for `done` */
 };
 
 enum http_failure {
@@ -48,6 +68,7 @@ enum http_failure {
     HTTP_TIMEOUT,
     HTTP_TOO_LARGE, /* past response_bytes_max */
     HTTP_BROKEN,    /* not HTTP, cut in the middle, bad gzip */
+    HTTP_REFUSED,   /* its stream said no */
     HTTP_CANCELLED
 };
 const char *http_failure_name(enum http_failure failure); /* "connect", ... fixed words for metrics */
@@ -58,9 +79,11 @@ struct http_result {
     int status;
     struct str content_type;
     int64_t retry_after_s; /* -1: none */
-    struct str body;       /* all views are valid during the callback only */
+    struct http_head head; /* of an answer that came whole */
+    struct str body;       /* empty with a stream; all views are valid during the callback only */
     int64_t duration_ns;
 };
+struct str http_result_header(const struct http_result *result, const char *name); /* as http_head_get */
 typedef void http_done_fn(void *arg, const struct http_result *result);
 
 struct http_client *http_client_new(struct loop *loop, struct network *network,
@@ -68,10 +91,11 @@ struct http_client *http_client_new(struct loop *loop, struct network *network,
 void http_client_free(struct http_client *client); /* calls in flight end with HTTP_CANCELLED */
 DEFINE_CLEANUP(struct http_client *, http_client_free)
 
-/* done is called exactly once, never from inside this call. -EINVAL for a URL that is not http(s) or carries a user, a
+/* The spec and all it names but the stream are needed during this call only. done is called exactly once, never from
+ * inside this call. -EINVAL for a URL that is not http(s) or carries a user, a
  * header with a line break or no timeout; -EAGAIN past calls_max or while the client is being freed. ret_call may be
  * NULL. The call lives until done has returned. */
 MUST_CHECK int http_client_call(struct http_client *client, const struct http_request_spec *spec, http_done_fn *done,
                                 void *arg, struct http_call **ret_call);
-/* Ends a call: done is not called any more. From inside its own done it does nothing. */
+/* Ends a call: neither done nor its stream are called any more. From inside its own done it does nothing. */
 void http_call_cancel(struct http_call *call);

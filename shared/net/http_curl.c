@@ -75,28 +75,44 @@ static enum http_failure failure_of(CURLcode code)
 
 /* ---- What libcurl tells of one transfer ---- */
 
+static void touch(struct http_call *call)
+{
+    if (call->idle_timeout_ms > 0)
+        call->touched_ms = clock_mono_ms(loop_clock(call->client->loop));
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
-    return buf_append(&call->response, data, size * count) == 0 ? size * count : 0;
+    touch(call);
+    return http_call_body(call, str_of(data, size * count)) ? size * count : 0;
 }
 
+/* One line, the empty one after them as well; trailers too, which are nothing to us. */
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
     struct str line = str_of(data, size * count);
+    touch(call);
     call->header_bytes += line.len;
     if (call->header_bytes > HTTP_RESPONSE_HEADER_BYTES_MAX)
         return 0;
-    size_t colon = str_find(line, ':');
-    if (str_starts_with(line, STR("HTTP/"))) {
-        http_call_restart(call);
-    } else if (colon < line.len) {
-        struct str value = str_of(line.ptr + colon + 1, line.len - colon - 1);
-        while (value.len > 0 && (value.ptr[value.len - 1] == '\r' || value.ptr[value.len - 1] == '\n'))
-            value.len--;
-        http_call_header(call, str_of(line.ptr, colon), str_trim(value));
+    struct str text = line;
+    while (text.len > 0 && (text.ptr[text.len - 1] == '\r' || text.ptr[text.len - 1] == '\n'))
+        text.len--;
+    size_t colon = str_find(text, ':');
+    if (call->headed)
+        return line.len;
+    if (text.len == 0) {
+        long status = 0;
+        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+        bool interim = status < 200;
+        return interim || http_call_head_end(call, (int)status) ? line.len : 0;
     }
+    if (str_starts_with(text, STR("HTTP/")))
+        http_call_restart(call);
+    else if (colon < text.len)
+        http_call_header(call, str_of(text.ptr, colon), str_trim(str_of(text.ptr + colon + 1, text.len - colon - 1)));
     return line.len;
 }
 
@@ -116,19 +132,15 @@ static void release(struct http_curl *curl, struct http_call *call)
 
 static void transfer_ended(struct http_curl *curl, struct http_call *call, CURLcode code)
 {
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     char reason[HTTP_REASON_BYTES_MAX];
     snprintf(reason, sizeof(reason), "%s", call->reason[0] ? call->reason : curl_easy_strerror(code));
     release(curl, call);
-    if (code == CURLE_WRITE_ERROR && call->response.full) {
-        http_call_end(call, HTTP_TOO_LARGE, NULL);
-    } else if (call->header_bytes > HTTP_RESPONSE_HEADER_BYTES_MAX) {
+    if (call->header_bytes > HTTP_RESPONSE_HEADER_BYTES_MAX)
         http_call_end(call, HTTP_BROKEN, "response header too large");
-    } else {
-        call->status = (int)status;
+    else if (call->cut != HTTP_OK || (code == CURLE_OK && !http_call_body_end(call)))
+        http_call_end(call, call->cut, call->cut_reason);
+    else
         http_call_end(call, failure_of(code), code == CURLE_OK ? NULL : reason);
-    }
 }
 
 static void collect(struct shard *shard)
@@ -261,6 +273,12 @@ void http_curl_drop(struct http_curl *curl, struct http_call *call)
             return code_;                                                                                              \
     } while (0)
 
+#define SET_PEM(option, text)                                                                                          \
+    do {                                                                                                               \
+        struct curl_blob blob_ = {(char *)(uintptr_t)(text), strlen(text), CURL_BLOB_COPY};                            \
+        SET(option, &blob_);                                                                                           \
+    } while (0)
+
 static CURLcode set_common(CURL *easy, struct http_call *call, const struct http_request_spec *spec)
 {
     SET(CURLOPT_PRIVATE, (char *)call);
@@ -359,14 +377,20 @@ static CURLcode set_tls(CURL *easy, struct http_call *call, const struct http_tl
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (!tls)
         return CURLE_OK;
-    if (tls->ca_file) {
+    if (tls->ca_file)
         SET(CURLOPT_CAINFO, tls->ca_file);
+    if (tls->ca_pem)
+        SET_PEM(CURLOPT_CAINFO_BLOB, tls->ca_pem);
+    if (tls->ca_file || tls->ca_pem)
         SET(CURLOPT_CAPATH, NULL); /* this authority and no other */
-    }
     if (tls->cert_file)
         SET(CURLOPT_SSLCERT, tls->cert_file);
+    if (tls->cert_pem)
+        SET_PEM(CURLOPT_SSLCERT_BLOB, tls->cert_pem);
     if (tls->key_file)
         SET(CURLOPT_SSLKEY, tls->key_file);
+    if (tls->key_pem)
+        SET_PEM(CURLOPT_SSLKEY_BLOB, tls->key_pem);
     if (tls->insecure_skip_verify) {
         SET(CURLOPT_SSL_VERIFYPEER, 0L);
         SET(CURLOPT_SSL_VERIFYHOST, 0L);

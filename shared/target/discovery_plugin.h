@@ -73,6 +73,7 @@ struct discovery_end { /* how an exchange ended; views during the call */
     struct str error_body; /* the beginning of the body of an answer that was not 2xx */
     bool not_modified;     /* `conditional`: all is as the last time that verdict DISCOVERY_DONE was given */
     bool reader_refused;   /* `data` said no */
+    int64_t took_ms;       /* from its sending on */
 };
 
 enum discovery_verdict {

@@ -176,7 +176,7 @@ static void start(struct sim *sim, struct machine *machine)
             primary_start(machine->primary);
     } else {
         struct secondary_config *config = NULL;
-        assert_int_equal(secondary_config_load(machine->fs, "/config.yaml", &config, &texts), 0);
+        assert_int_equal(secondary_config_load(machine->fs, "/config.yaml", NULL, &config, &texts), 0);
         result = secondary_new(&machine->seams, config, NULL, error, &machine->secondary);
         if (result == 0)
             secondary_start(machine->secondary);

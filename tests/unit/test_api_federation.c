@@ -192,7 +192,9 @@ static void errors_of_federation_are_plain_text(void **state)
     "\",\"scrapeUrl\":\"\",\"globalUrl\":\"\",\"lastError\":\"" error                                                  \
     "\",\"lastScrape\":\"2015-07-01T20:10:50.781Z\",\"lastScrapeDuration\":" seconds samples ",\"health\":\"" health   \
     "\",\"scrapeInterval\":\"\",\"scrapeTimeout\":\"\"}"
-#define TARGETS(active) SUCCESS("{\"activeTargets\":[" active "],\"droppedTargets\":[]}")
+#define TARGETS_AND(active, ended)                                                                                     \
+    SUCCESS("{\"activeTargets\":[" active "],\"droppedTargets\":[],\"endedTargets\":[" ended "]}")
+#define TARGETS(active) TARGETS_AND(active, "")
 #define GOOD            TARGET("\"instance\":\"a\",\"job\":\"j\"", "j", "", "0.25", ",\"lastSamples\":12", "up")
 #define BAD             TARGET("\"instance\":\"b\",\"job\":\"k\"", "k", "body_limit", "0", "", "down")
 #define LONE            TARGET("\"instance\":\"c\"", "", "", "0", "", "down")
@@ -233,6 +235,45 @@ static void targets_are_what_up_and_its_companions_say(void **state)
     make_api(fixture, 100000, 200);
     expect(fixture, "/api/v1/targets", 422,
            FAILURE("execution", "query needs more than 200 bytes of memory (query.max_memory): " ASK_FOR_LESS));
+}
+
+#define END(instance, pool, reason, time)                                                                              \
+    "{\"labels\":{\"instance\":\"" instance "\",\"job\":\"" pool "\"},\"scrapePool\":\"" pool                          \
+    "\",\"reason\":\"" reason "\",\"ended\":\"2015-07-01T" time "Z\"}"
+
+static void ended_targets_are_those_that_did_not_come_back(void **state)
+{
+    struct fixture *fixture = *state;
+    PUT(fixture, 9000, 1, "up", "instance", "gone", "job", "j");
+    PUT(fixture, 8000, value_stale(), "up", "instance", "gone", "job", "j");
+    PUT(fixture, 8000, 1, "scrape_target_ended", "instance", "gone", "job", "j", "reason", "removed");
+    /* Ended twice: the last word counts; the first was longer ago than what instant queries see. */
+    PUT(fixture, 3600000, 1, "scrape_target_ended", "instance", "twice", "job", "k", "reason", "removed");
+    PUT(fixture, 3500000, 1, "scrape_target_ended", "instance", "twice", "job", "k", "reason", "job");
+    /* Back, under the same labels. */
+    PUT(fixture, 8000, 1, "scrape_target_ended", "instance", "back", "job", "j", "reason", "relabeled");
+    PUT(fixture, 1000, 1, "up", "instance", "back", "job", "j");
+    /* Longer ago than an hour. */
+    PUT(fixture, 3600001, 1, "scrape_target_ended", "instance", "old", "job", "j", "reason", "removed");
+    const char *const ended =
+        TARGETS_AND("", END("gone", "j", "removed", "20:10:43.781") "," END("twice", "k", "job", "19:12:31.781"));
+    expect(fixture, "/api/v1/targets?state=ended", 200, ended);
+    expect(fixture, "/api/v1/targets?state=ended&scrapePool=k", 200,
+           TARGETS_AND("", END("twice", "k", "job", "19:12:31.781")));
+    expect(fixture, "/api/v1/targets?scrapePool=k", 200, TARGETS_AND("", END("twice", "k", "job", "19:12:31.781")));
+    expect(fixture, "/api/v1/targets?state=active&scrapePool=k", 200, TARGETS(""));
+    for (int i = 0; i < 1001; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "i%d", i);
+        PUT(fixture, 100 + i, 1, "scrape_target_ended", "instance", name, "reason", "job");
+    }
+    struct http_reply reply;
+    struct http_request_spec spec = world_get(world_url(&fixture->world, "/api/v1/targets?state=ended"));
+    world_fetch(&fixture->world, &spec, &reply);
+    assert_non_null(strstr(reply.body, "\"i999\""));
+    assert_null(strstr(reply.body, "\"i1000\""));
+    assert_null(strstr(reply.body, "\"gone\""));
+    reply_done(&reply);
 }
 
 static void metrics_of_a_target_are_those_it_has_series_of(void **state)
@@ -318,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_old_or_has_ended_is_not_federated, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_of_federation_are_plain_text, setup, teardown),
         cmocka_unit_test_setup_teardown(targets_are_what_up_and_its_companions_say, setup, teardown),
+        cmocka_unit_test_setup_teardown(ended_targets_are_those_that_did_not_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(metrics_of_a_target_are_those_it_has_series_of, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_are_told_as_they_are_in_force, setup, teardown),
         cmocka_unit_test_setup_teardown(there_are_no_rules_alerts_and_exemplars, setup, teardown),

@@ -5,6 +5,7 @@
 #include "global/config.h"
 #include "primary/config.h"
 #include "secondary/config.h"
+#include "target/discovery_plugin.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,14 +18,29 @@
 #define PAGE_BYTES_MAX MIB
 #define END_MARK       "<!-- end -->"
 
+extern const struct discovery_plugin discovery_file, discovery_http, discovery_dns, discovery_ec2, discovery_kubernetes,
+    discovery_consul;
+
 static const struct {
     const char *mark;
     const struct conf_table *table;
+    const struct discovery_plugin *plugin; /* or a plugin's */
 } chapters[] = {
-    {"<!-- table: secondary -->\n", &secondary_config_table},
-    {"<!-- table: primary -->\n", &primary_config_table},
-    {"<!-- table: global -->\n", &global_config_table},
+    {"<!-- table: secondary -->\n", &secondary_config_table, NULL},
+    {"<!-- table: file -->\n", NULL, &discovery_file},
+    {"<!-- table: dns -->\n", NULL, &discovery_dns},
+    {"<!-- table: http -->\n", NULL, &discovery_http},
+    {"<!-- table: ec2 -->\n", NULL, &discovery_ec2},
+    {"<!-- table: kubernetes -->\n", NULL, &discovery_kubernetes},
+    {"<!-- table: consul -->\n", NULL, &discovery_consul},
+    {"<!-- table: primary -->\n", &primary_config_table, NULL},
+    {"<!-- table: global -->\n", &global_config_table, NULL},
 };
+
+static const struct conf_table *table_of(size_t chapter)
+{
+    return chapters[chapter].table ? chapters[chapter].table : chapters[chapter].plugin->config;
+}
 
 /* The page with the table between mark and END_MARK. */
 static void replace_chapter(struct buf *page, const char *mark, const struct conf_table *table)
@@ -57,7 +73,7 @@ static void the_page_is_what_the_tables_say(void **state)
     assert_int_equal(file_read_whole(file_system_real(), PAGE, &page), 0);
     assert_int_equal(buf_append_str(&made, buf_view(&page)), 0);
     for (size_t i = 0; i < ARRAY_LEN(chapters); i++)
-        replace_chapter(&made, chapters[i].mark, chapters[i].table);
+        replace_chapter(&made, chapters[i].mark, table_of(i));
     if (getenv("TRIBUTARY_REWRITE_DOCS")) {
         assert_int_equal(file_write_whole(file_system_real(), PAGE, made.data, made.len), 0);
         return;
@@ -83,7 +99,7 @@ static void every_key_says_what_it_means(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(chapters); i++)
-        expect_help(chapters[i].table);
+        expect_help(table_of(i));
 }
 
 int main(void)

@@ -1,67 +1,11 @@
 /* The client against servers that lie, stall and break off: each fails its own call, by the right name. */
-#include "http_world.h"
+#include "http_liar.h"
 
 #include "base/buf.h"
 #include "net/http_gzip.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-/* A server of one connection: reads a request's header, then says what it was told to. */
-struct liar {
-    int listener;
-    unsigned port;
-    pthread_t thread;
-    const char *answer;
-    size_t answer_len;
-    const char *again; /* said without end until the client leaves */
-    bool silent;       /* keeps the connection open and says no more */
-};
-
-static void *lie(void *arg)
-{
-    struct liar *liar = arg;
-    char request[4096];
-    size_t len = 0;
-    int fd = accept(liar->listener, NULL, NULL);
-    if (fd < 0)
-        return NULL;
-    while (len < sizeof(request) - 1) {
-        ssize_t got = recv(fd, request + len, sizeof(request) - 1 - len, 0);
-        if (got <= 0)
-            break;
-        len += (size_t)got;
-        request[len] = '\0';
-        if (strstr(request, "\r\n\r\n"))
-            break;
-    }
-    if (liar->answer_len > 0)
-        send(fd, liar->answer, liar->answer_len, MSG_NOSIGNAL);
-    while (liar->again && send(fd, liar->again, strlen(liar->again), MSG_NOSIGNAL) > 0)
-        continue;
-    while (liar->silent && recv(fd, request, sizeof(request), 0) > 0)
-        continue;
-    close(fd);
-    return NULL;
-}
-
-static void liar_start(struct liar *liar)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t len = sizeof(address);
-    liar->listener = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(liar->listener >= 0);
-    assert_int_equal(bind(liar->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(liar->listener, 8), 0);
-    assert_int_equal(getsockname(liar->listener, (struct sockaddr *)&address, &len), 0);
-    liar->port = ntohs(address.sin_port);
-    assert_int_equal(pthread_create(&liar->thread, NULL, lie, liar), 0);
-}
 
 static int setup(void **state)
 {
@@ -85,9 +29,7 @@ static void fetch_from(struct http_world *world, struct liar *liar, struct http_
     liar_start(liar);
     spec->url = world_url_at(world, liar->port, "/");
     world_fetch(world, spec, reply);
-    shutdown(liar->listener, SHUT_RDWR);
-    pthread_join(liar->thread, NULL);
-    close(liar->listener);
+    liar_stop(liar);
 }
 
 static void expect_failure(struct http_world *world, const char *answer, enum http_failure failure)
@@ -140,6 +82,25 @@ static void endless_answers_are_cut_off(void **state)
     expect_endless(*state, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "4\r\nbody\r\n", HTTP_TOO_LARGE);
 }
 
+struct headers_seen {
+    struct loop *loop;
+    char text[256];
+};
+
+static void see_headers(void *arg, const struct http_result *result)
+{
+    static const char *const names[] = {"etag", "X-EMPTY", "X-Twice", "X-Interim", "X-Late"};
+    struct headers_seen *seen = arg;
+    size_t len = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct str value = http_result_header(result, names[i]);
+        len += (size_t)snprintf(seen->text + len, sizeof(seen->text) - len, STR_FMT "|",
+                                STR_ARG(value.ptr ? value : STR("none")));
+    }
+    snprintf(seen->text + len, sizeof(seen->text) - len, STR_FMT, STR_ARG(result->body));
+    loop_stop(seen->loop);
+}
+
 static void silence_ends_by_the_deadline(void **state)
 {
     static const char *const starts[] = {"", "HTTP/1.1 200 OK\r\nContent-", "HTTP/1.1 200 OK\r\n\r\nand then"};
@@ -158,9 +119,7 @@ static void nobody_listening_is_a_connect_failure(void **state)
 {
     struct liar liar = {0};
     liar_start(&liar);
-    shutdown(liar.listener, SHUT_RDWR);
-    pthread_join(liar.thread, NULL);
-    close(liar.listener);
+    liar_stop(&liar);
     struct http_request_spec spec = world_get(world_url_at(*state, liar.port, "/"));
     struct http_reply reply;
     world_fetch(*state, &spec, &reply);
@@ -181,9 +140,7 @@ static void plain_http_at_an_https_url_is_a_tls_failure(void **state)
     world_fetch(world, &spec, &reply);
     assert_true(reply.failure == HTTP_TLS || reply.failure == HTTP_TIMEOUT);
     reply_done(&reply);
-    shutdown(liar.listener, SHUT_RDWR);
-    pthread_join(liar.thread, NULL);
-    close(liar.listener);
+    liar_stop(&liar);
 }
 
 /* 64 MiB of zeros in some 64 KiB: stopped at the caller's ceiling. */
@@ -216,6 +173,49 @@ static void status_type_and_retry_after_are_told(void **state)
     assert_string_equal(reply.content_type, "application/json");
     assert_string_equal(reply.body, "{}");
     reply_done(&reply);
+}
+
+static void any_header_is_told_by_its_name(void **state)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\nX-Interim: 1\r\n\r\n"
+                               "HTTP/1.1 200 Fine\r\nETag:  \"a:b\" \r\nX-Empty:\r\nX-Twice: 1\r\n"
+                               "x-twice: 2\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
+                               "2\r\nab\r\n0\r\nX-Late: 1\r\nContent-Encoding: gzip\r\n\r\n";
+    struct liar liar = {.answer = text, .answer_len = sizeof(text) - 1};
+    liar_start(&liar);
+    struct http_world *world = *state;
+    struct http_request_spec spec = world_get(world_url_at(world, liar.port, "/"));
+    struct headers_seen seen = {.loop = world->loop};
+    assert_int_equal(http_client_call(world->client, &spec, see_headers, &seen, NULL), 0);
+    loop_run(world->loop);
+    assert_string_equal(seen.text, "\"a:b\"||1|none|none|ab");
+    liar_stop(&liar);
+}
+
+static void retry_after_may_be_a_date(void **state)
+{
+    static const struct {
+        const char *value;
+        int64_t least_s, most_s;
+    } cases[] = {
+        {"Fri, 31 Dec 9999 23:59:59 GMT", INT32_MAX, INT32_MAX},
+        {"Sun, 06 Nov 1994 08:49:37 GMT", 0, 0},
+        {"some day", -1, -1},
+        {"-5", -1, -1},
+        {"99999999999999999999999999", -1, -1},
+        {"9999999999", INT32_MAX, INT32_MAX},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[256];
+        int len = snprintf(text, sizeof(text), "HTTP/1.1 503 Busy\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n",
+                           cases[i].value);
+        struct liar liar = {.answer = text, .answer_len = (size_t)len};
+        struct http_request_spec spec = world_get("");
+        struct http_reply reply;
+        fetch_from(*state, &liar, &spec, &reply);
+        assert_in_range(reply.retry_after_s + 1, cases[i].least_s + 1, cases[i].most_s + 1);
+        reply_done(&reply);
+    }
 }
 
 static void redirects_are_not_followed(void **state)
@@ -280,6 +280,8 @@ int main(void)
         WITH_WORLD(plain_http_at_an_https_url_is_a_tls_failure),
         WITH_WORLD(a_gzip_bomb_stops_at_the_ceiling),
         WITH_WORLD(status_type_and_retry_after_are_told),
+        WITH_WORLD(any_header_is_told_by_its_name),
+        WITH_WORLD(retry_after_may_be_a_date),
         WITH_WORLD(redirects_are_not_followed),
         cmocka_unit_test(gzip_goes_both_ways_and_says_what_is_wrong),
         cmocka_unit_test(accept_encoding_is_read_with_its_weights),

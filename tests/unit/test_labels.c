@@ -166,6 +166,37 @@ static void builder_takes_so_many_and_no_more(void **state)
     assert_null(labels_builder_build(&builder));
 }
 
+/* Against a plain array: what was set last of each name, sorted. */
+static void builder_is_a_sorted_map(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"", "a", "aa", "ab", "b", "ba", "c", "__name__", "\xc3\xa9", "zz", "z"};
+    static const char *const values[] = {"", "1", "2"};
+    struct random random;
+    random_seed(&random, 2);
+    for (int round = 0; round < 2000; round++) {
+        struct label room[6];
+        const char *model[ARRAY_LEN(names)] = {NULL};
+        struct labels_builder builder;
+        size_t set = 0;
+        labels_builder_init_room(&builder, room, ARRAY_LEN(room));
+        for (uint64_t i = random_below(&random, 30); i > 0; i--) {
+            size_t name = random_below(&random, ARRAY_LEN(names));
+            const char *value = values[random_below(&random, ARRAY_LEN(values))];
+            set += (value[0] != 0) - (model[name] != NULL);
+            if (set > ARRAY_LEN(room))
+                break;
+            model[name] = value[0] ? value : NULL;
+            labels_builder_set(&builder, str_from(names[name]), str_from(value));
+        }
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            assert_true(str_equal(labels_builder_get(&builder, str_from(names[i])), str_from(model[i])));
+        for (size_t i = 1; i < builder.count; i++)
+            assert_true(str_compare(builder.items[i - 1].name, builder.items[i].name) < 0);
+        assert_false(builder.overflow);
+    }
+}
+
 static void wire_form_gives_the_set_back(void **state)
 {
     (void)state;
@@ -261,6 +292,7 @@ int main(void)
         cmocka_unit_test(prints_as_go_quotes),
         cmocka_unit_test(builder_changes_a_base),
         cmocka_unit_test(builder_takes_so_many_and_no_more),
+        cmocka_unit_test(builder_is_a_sorted_map),
         cmocka_unit_test(wire_form_gives_the_set_back),
         cmocka_unit_test(malformed_wire_forms_are_refused),
         cmocka_unit_test(names_are_checked),

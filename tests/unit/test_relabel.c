@@ -1,6 +1,6 @@
 /* Relabelling: every action as Prometheus 2.42 does it, and the rules for its configuration. The expected results of
  * the tables agree with `promtool check service-discovery` of that version. */
-#include "metric/relabel.h"
+#include "metric/relabel_trace.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -137,6 +137,9 @@ static void target_labels_expand_too(void **state)
           {SOURCES("a"), .target_label = "${1}_x", .replacement = "1"});
     /* What is no label name is not set. */
     CHECK(ALL, {SOURCES("n"), .target_label = "${1}_x", .replacement = "1"});
+    CHECK(ALL, {SOURCES("n"), .target_label = "x${1}", .action = RELABEL_UPPERCASE});
+    /* An empty text deletes what the target label is as it is written, which groups are not. */
+    CHECK(ALL, {SOURCES("meta_x"), .regex = "one", .target_label = "a${1}", .replacement = ""});
 }
 
 static void keep_and_drop(void **state)
@@ -190,6 +193,9 @@ static void labelmap(void **state)
           {.regex = "meta_(.+)", .replacement = "t_${1}", .action = RELABEL_LABELMAP});
     CHECK("{a=\"foo\",all=\"host:9100\",b=\"bar\",c=\"foo\"," REST "}",
           {.replacement = "all", .action = RELABEL_LABELMAP}); /* of many the last stays */
+    /* The last by name, not the one that was set last. */
+    CHECK("{a=\"foo\",all=\"host:9100\",b=\"new\",c=\"foo\"," REST "}", {.target_label = "b", .replacement = "new"},
+          {.regex = "[abn]", .replacement = "all", .action = RELABEL_LABELMAP});
 }
 
 static void labeldrop_and_labelkeep(void **state)
@@ -294,6 +300,105 @@ static void names_of_actions_are_in_order(void **state)
     assert_null(relabel_action_names[RELABEL_UPPERCASE + 1]);
 }
 
+/* ---- Each rule by itself ---- */
+
+static void print_step(void *arg, const struct relabel_step *step)
+{
+    struct buf *text = arg;
+    buf_printf(text, "%zu%s", step->rule, step->dropped ? " drops" : "");
+    for (size_t i = 0; i < step->change_count; i++)
+        buf_printf(text, " " STR_FMT ":" STR_FMT ">" STR_FMT, STR_ARG(step->changes[i].name),
+                   STR_ARG(step->changes[i].before), STR_ARG(step->changes[i].after));
+    buf_append_byte(text, '\n');
+}
+
+static void a_trace_tells_what_each_rule_does(void **state)
+{
+    (void)state;
+    const struct relabel_config configs[] = {
+        {.target_label = "b", .replacement = "new"},
+        {.target_label = "b", .replacement = "new"},
+        {.regex = "m(.*)", .replacement = "z$1", .action = RELABEL_LABELMAP},
+        {.regex = "[bm].*", .action = RELABEL_LABELDROP},
+        {SOURCES("z"), .regex = "2", .action = RELABEL_DROP},
+        {.target_label = "b", .replacement = "late"},
+    };
+    CLEANUP(relabel_freep) struct relabel *relabel = NULL;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1 << 16);
+    CLEANUP(arena_done) struct arena arena;
+    char error[256];
+    size_t index;
+    assert_int_equal(relabel_new(configs, ARRAY_LEN(configs), error, &index, &relabel), 0);
+    const struct label items[] = {{STR("b"), STR("1")}, {STR("m"), STR("2")}, {STR("z"), STR("3")}};
+    CLEANUP(labels_unrefp) struct labels *labels = labels_new(items, ARRAY_LEN(items));
+    struct labels_builder builder;
+    arena_init(&arena, 0);
+    labels_builder_init(&builder, labels);
+    assert_false(relabel_trace(relabel, &builder, &arena, print_step, &text));
+    buf_append_byte(&text, 0);
+    assert_string_equal((char *)text.data, "0 b:1>new\n1\n2 z:3>2\n3 b:new> m:2>\n4 drops\n");
+    buf_reset(&text);
+    for (size_t i = 0; i < ARRAY_LEN(configs); i++)
+        relabel_config_print(&configs[i], &text);
+    relabel_config_print(&(struct relabel_config){SOURCES("a", "b"), .separator = "\n", .target_label = "c",
+                                                  .modulus = 7, .action = RELABEL_HASHMOD},
+                         &text);
+    buf_append_byte(&text, 0);
+    assert_string_equal(
+        (char *)text.data,
+        "{target_label: \"b\", replacement: \"new\"}{target_label: \"b\", replacement: \"new\"}"
+        "{regex: \"m(.*)\", replacement: \"z$1\", action: labelmap}"
+        "{regex: \"[bm].*\", action: labeldrop}{source_labels: [z], regex: \"2\", action: drop}"
+        "{target_label: \"b\", replacement: \"late\"}"
+        "{source_labels: [a, b], separator: \"\\n\", modulus: 7, target_label: \"c\", action: hashmod}");
+}
+
+static void a_trace_in_a_full_arena_builds_nothing(void **state)
+{
+    (void)state;
+    const struct relabel_config config = {.target_label = "b", .replacement = "new"};
+    CLEANUP(relabel_freep) struct relabel *relabel = NULL;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(1 << 16);
+    char error[256];
+    size_t index;
+    assert_int_equal(relabel_new(&config, 1, error, &index, &relabel), 0);
+    for (size_t bytes = 1; bytes < 400; bytes += 16) {
+        CLEANUP(arena_done) struct arena arena;
+        struct labels_builder builder;
+        arena_init(&arena, bytes);
+        labels_builder_init(&builder, NULL);
+        labels_builder_set(&builder, STR("a"), STR("1"));
+        assert_true(relabel_trace(relabel, &builder, &arena, print_step, &text));
+        CLEANUP(labels_unrefp) struct labels *built = labels_builder_build(&builder);
+        assert_true(!built == builder.overflow);
+    }
+}
+
+/* Labels of Kubernetes' objects: many hundred before the rules, few behind them. */
+static void more_labels_than_a_set_takes(void **state)
+{
+    (void)state;
+    const struct relabel_config configs[] = {{.regex = "__meta_(l1..)", .action = RELABEL_LABELMAP},
+                                             {.regex = "__.*", .action = RELABEL_LABELDROP}};
+    CLEANUP(relabel_freep) struct relabel *relabel = NULL;
+    CLEANUP(arena_done) struct arena arena;
+    char error[256];
+    size_t index;
+    arena_init(&arena, 0);
+    assert_int_equal(relabel_new(configs, 2, error, &index, &relabel), 0);
+    struct label *room = arena_array(&arena, 1100, sizeof(*room));
+    struct labels_builder builder;
+    labels_builder_init_room(&builder, room, 1100);
+    for (int i = 999; i >= 0; i--)
+        labels_builder_set(&builder, str_from(arena_printf(&arena, "__meta_l%03d", i)), STR("v"));
+    assert_int_equal(builder.count, 1000);
+    assert_null(labels_builder_build(&builder));
+    assert_true(relabel_apply(relabel, &builder, &arena, NULL));
+    CLEANUP(labels_unrefp) struct labels *built = labels_builder_build(&builder);
+    assert_int_equal(labels_count(built), 100);
+    assert_true(str_equal(labels_at(built, 99).name, STR("l199")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +415,9 @@ int main(void)
         cmocka_unit_test(impossible_rules_are_refused),
         cmocka_unit_test(a_full_arena_builds_nothing),
         cmocka_unit_test(names_of_actions_are_in_order),
+        cmocka_unit_test(a_trace_tells_what_each_rule_does),
+        cmocka_unit_test(a_trace_in_a_full_arena_builds_nothing),
+        cmocka_unit_test(more_labels_than_a_set_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

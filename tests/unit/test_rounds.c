@@ -74,7 +74,7 @@ static struct table *table_new(const char *times)
 static void table_free(struct table *table)
 {
     rounds_free(table->rounds);
-    secondary_config_free(table->config);
+    secondary_config_unref(table->config);
     world_done(&table->world);
     mem_free(table);
 }
@@ -398,7 +398,7 @@ static void test_new_secret(void **state)
     assert_int_equal(job_new(table->world.fs, config->scrape_configs.items, table->world.tls, error, &job), 0);
     rounds_set_job(table->rounds, target, job);
     job_unref(job);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     loop_advance(table->world.loop, R_MS);
     assert_string_equal(exporter->authorization, "Token secret");
     target_unref(target);

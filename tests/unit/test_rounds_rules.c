@@ -64,7 +64,7 @@ static void table_free(struct table *table)
     rig_clear(&table->rig);
     assert_int_equal(layout_table_held(table->rig.table), 0);
     layout_table_free(table->rig.table);
-    secondary_config_free(table->config);
+    secondary_config_unref(table->config);
     world_done(&table->world);
     mem_free(table);
 }
@@ -82,7 +82,7 @@ static bool change_after(struct table *table, const char *rules, int64_t not_bef
     struct secondary_config *config = world_config(&table->world, text);
     CLEANUP(window_rules_unrefp) struct window_rules *made = windows_config_rules(&config->windows);
     bool set = rounds_set_rules(table->rounds, made, not_before_ms);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     return set;
 }
 

@@ -569,7 +569,7 @@ static void test_threads(void **state)
     struct secondary_config *config;
     char *errors = NULL;
     assert_int_equal(file_write_whole(file_system_real(), path, text, strlen(text)), 0);
-    if (secondary_config_load(file_system_real(), path, &config, &errors) < 0)
+    if (secondary_config_load(file_system_real(), path, NULL, &config, &errors) < 0)
         fail_msg("%s", errors);
     if (secondary_new(&seams, config, path, error, &threaded.secondary) < 0)
         fail_msg("%s", error);

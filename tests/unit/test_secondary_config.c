@@ -12,26 +12,31 @@
 #define HEAD "datacenter: dc1\nsecondary: rack-7\ndata_dir: /var/lib/t\nprimary: {urls: [http://127.0.0.1:9411]}\n"
 #define JOB  HEAD "scrape_configs:\n- job_name: a\n"
 
+extern const struct discovery_plugin discovery_file;
+
 struct reading {
     struct file_system *fs;
+    struct plugins *plugins;
     struct secondary_config *config;
     char *errors;
 };
 
 static void reading_done(struct reading *reading)
 {
-    secondary_config_free(reading->config);
+    secondary_config_unref(reading->config);
     mem_free(reading->errors);
+    plugins_free(reading->plugins);
     file_system_free(reading->fs);
 }
 
 static struct reading read_text(const char *text)
 {
-    struct reading reading = {.fs = file_system_memory_new(0)};
+    struct reading reading = {.fs = file_system_memory_new(0), .plugins = plugins_new(NULL)};
+    plugins_add(reading.plugins, &discovery_file);
     assert_int_equal(file_make_dirs(reading.fs, "/etc/t"), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/secret", "x\n", 2), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/c.yaml", text, strlen(text)), 0);
-    int r = secondary_config_load(reading.fs, "/etc/t/c.yaml", &reading.config, &reading.errors);
+    int r = secondary_config_load(reading.fs, "/etc/t/c.yaml", reading.plugins, &reading.config, &reading.errors);
     assert_int_equal(r, reading.errors ? -EINVAL : 0);
     return reading;
 }
@@ -59,11 +64,11 @@ static void the_example_loads(void **state)
     (void)state;
     struct secondary_config *config = NULL;
     char *errors = NULL;
-    if (secondary_config_load(file_system_real(), SOURCE_DIR "/conf/secondary.yaml", &config, &errors) < 0)
+    if (secondary_config_load(file_system_real(), SOURCE_DIR "/conf/secondary.yaml", NULL, &config, &errors) < 0)
         fail_msg("%s", errors);
     assert_string_equal(config->datacenter, "dc1");
     assert_int_equal(config->scrape_configs.count, 2);
-    secondary_config_free(config);
+    secondary_config_unref(config);
 }
 
 static void defaults_are_those_of_the_design(void **state)
@@ -142,10 +147,11 @@ static void a_scrape_config_of_prometheus_is_understood(void **state)
     assert_string_equal(group[0].targets.items[0], "https://example.com/");
     assert_string_equal(group[0].labels.items[0].value, "x");
     assert_int_equal(group[1].targets.count, 0);
-    const struct file_sd_config *files = job[0].file_sd_configs.items;
-    assert_string_equal(files->files.items[0], "/etc/t/targets/*.json");
-    assert_string_equal(files->files.items[1], "/abs/one.yml");
-    assert_int_equal(files->refresh_interval_ms, 30000);
+    const struct sd_section *files = job[0].discovery.items;
+    assert_int_equal(job[0].discovery.count, 1);
+    assert_ptr_equal(files->plugin, &discovery_file);
+    assert_string_equal(files->text, "files: [\"/etc/t/targets/*.json\", \"/abs/one.yml\"]\nrefresh_interval: 30s\n");
+    assert_int_equal(files->line, 19);
     const struct relabel_config *rules = job[0].relabel_configs.items;
     assert_int_equal(job[0].relabel_configs.count, 2);
     assert_int_equal(rules[0].source_label_count, 1);
@@ -344,12 +350,16 @@ static void what_is_not_here_is_refused_with_its_reason(void **state)
         {HEAD "remote_read: []\n", "answers no queries"},
         {HEAD "storage: {tsdb: {}}\n", "spool"},
         {HEAD "tracing: {}\n", "no traces"},
-        {HEAD "plugin_dir: /x\n", "discovery plugins"},
         {HEAD "global: {external_labels: {a: b}}\n", "`datacenter`"},
         {HEAD "global: {evaluation_interval: 15s}\n", "rules database"},
-        {JOB "  kubernetes_sd_configs: [{role: pod}]\n", "comes with the discovery plugins, not in this version"},
-        {JOB "  ec2_sd_configs: []\n", "comes with the discovery plugins, not in this version"},
-        {JOB "  gce_sd_configs: []\n", "file_sd_configs"},
+        {JOB "  gce_sd_configs: []\n",
+         "c.yaml:7:19: gce_sd_configs: there is no plugin of this name; targets can also"},
+        {HEAD "plugin_dir: /x/y\nscrape_configs:\n- job_name: a\n  gce_sd_configs: [{}]\n",
+         "there is no plugin /x/y/gce.so"},
+        {JOB "  a.b_sd_configs: []\n", "no plugin has such a name"},
+        {JOB "  file_sd_configs: x\n", "expected a list of at most 100 sections"},
+        {JOB "  file_sd_configs: {a: b}\n", "expected a list of at most 100 sections"},
+        {JOB "  file_sd_configs: [x]\n", "expected a map"},
         {JOB "  bearer_token: geheim\n", "authorization.credentials_file"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)

@@ -28,10 +28,10 @@ static void load(const char *jobs)
 {
     char *errors = NULL;
     CLEANUP_FREE char *text = mem_printf("%s%s", HEAD, jobs);
-    secondary_config_free(config);
+    secondary_config_unref(config);
     config = NULL;
     assert_int_equal(file_write_whole(fs, "/c.yaml", text, strlen(text)), 0);
-    if (secondary_config_load(fs, "/c.yaml", &config, &errors) < 0)
+    if (secondary_config_load(fs, "/c.yaml", NULL, &config, &errors) < 0)
         fail_msg("%s", errors);
 }
 
@@ -60,7 +60,7 @@ static struct target *target_of(const struct made *made, const char *address)
     struct target *target = NULL;
     char error[256] = "";
     const struct target_found found = {.address = str_from(address)};
-    if (target_make(&made->source, &found, &target, error) != 1)
+    if (target_make(&made->source, &found, error, &target, NULL) != 1)
         fail_msg("%s: %s", address, error);
     return target;
 }
@@ -108,6 +108,61 @@ static void test_params(void **state)
             "{instance=\"https://example.org/x?y=1\",job=\"probe\"}");
 }
 
+/* As in Prometheus 2.42: a parameter of the job wins over a label of the group, and times are written as people do. */
+static void test_labels_before_rules(void **state)
+{
+    (void)state;
+    struct labels_builder builder;
+    CLEANUP(arena_done) struct arena arena;
+    CLEANUP(buf_done) struct buf text = BUF_INIT(4096);
+    arena_init(&arena, 0);
+    load("- {job_name: probe, scrape_interval: 1m, scrape_timeout: 1500ms, params: {module: [a, b]}, scheme: https}");
+    const struct label labels[] = {{STR("__param_module"), STR("c")}, {STR("__metrics_path__"), STR("/x")}};
+    const struct target_found found = {STR("h1"), labels, ARRAY_LEN(labels)};
+    target_labels_before(config->scrape_configs.items, &found, &arena, &builder);
+    CLEANUP(labels_unrefp) struct labels *before = labels_builder_build(&builder);
+    labels_print(before, &text);
+    buf_append_byte(&text, 0);
+    assert_string_equal((char *)text.data,
+                        "{__address__=\"h1\",__metrics_path__=\"/x\",__param_module=\"a\",__scheme__=\"https\","
+                        "__scrape_interval__=\"1m\",__scrape_timeout__=\"1s500ms\",job=\"probe\"}");
+}
+
+/* Objects of Kubernetes have hundreds of labels; what is left by the rules must fit into a set. */
+static void test_many_labels(void **state)
+{
+    (void)state;
+    static char names[1024][32];
+    static struct label labels[1024];
+    struct made made;
+    struct target *target = NULL;
+    char error[256] = "";
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++) {
+        snprintf(names[i], sizeof(names[i]), "__meta_label_%04zu", i);
+        labels[i] = (struct label){str_from(names[i]), STR("v")};
+    }
+    const struct target_found found = {STR("h1:1"), labels, ARRAY_LEN(labels)};
+    load("- job_name: node\n  relabel_configs:\n  - {action: labelmap, regex: '__meta_(label_01.*)'}\n");
+    make(0, &made);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 1);
+    assert_int_equal(labels_count(target->labels), 102); /* 100, instance, job */
+    target_unref(target);
+    unmake(&made);
+    load("- job_name: node\n  relabel_configs:\n  - {action: labelmap, regex: '__meta_(label_0.*)'}\n");
+    make(0, &made);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
+    assert_string_equal(error, "more than 128 labels are left by relabel_configs");
+    unmake(&made);
+    load("- job_name: node\n  relabel_configs:\n" /* copies of copies: no room */
+         "  - {action: labelmap, regex: '(.+)', replacement: 'a_${1}'}\n"
+         "  - {action: labelmap, regex: '(.+)', replacement: 'b_${1}'}\n"
+         "  - {action: labelmap, regex: '(.+)', replacement: 'c_${1}'}\n");
+    make(0, &made);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
+    assert_non_null(strstr(error, "too many labels"));
+    unmake(&made);
+}
+
 static void test_group_labels(void **state)
 {
     (void)state;
@@ -121,20 +176,20 @@ static void test_group_labels(void **state)
     make(0, &made);
     struct label labels[] = {{STR("job"), STR("mine")}, {STR("__meta_zone"), STR("z1")}, {STR("interval"), STR("30s")}};
     const struct target_found found = {STR("h1:1"), labels, ARRAY_LEN(labels)};
-    assert_int_equal(target_make(&made.source, &found, &target, error), 1);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 1);
     assert_true(str_equal(labels_get(target->labels, STR("job")), STR("mine")));
     assert_true(str_equal(labels_get(target->labels, STR("zone")), STR("z1")));
     assert_null(labels_get(target->labels, STR("__meta_zone")).ptr);
     assert_int_equal(target->interval_ms, 30000);
     target_unref(target);
     labels[0] = (struct label){STR("env"), STR("test")};
-    assert_int_equal(target_make(&made.source, &found, &target, error), 0);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), 0);
     labels[0].value = STR("prod");
     labels[2].value = STR("2m"); /* longer than a window */
-    assert_int_equal(target_make(&made.source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
     assert_non_null(strstr(error, "windows.resolution"));
     labels[2].value = STR("5s"); /* shorter than the timeout */
-    assert_int_equal(target_make(&made.source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made.source, &found, error, &target, NULL), -EINVAL);
     assert_non_null(strstr(error, "__scrape_timeout__"));
     unmake(&made);
 }
@@ -144,7 +199,7 @@ static void is_refused(const struct made *made, const char *address, const char 
     struct target *target = NULL;
     char error[256] = "";
     const struct target_found found = {.address = str_from(address)};
-    assert_int_equal(target_make(&made->source, &found, &target, error), -EINVAL);
+    assert_int_equal(target_make(&made->source, &found, error, &target, NULL), -EINVAL);
     assert_null(target);
     if (!strstr(error, part))
         fail_msg("'%s' does not speak of '%s'", error, part);
@@ -371,7 +426,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    secondary_config_free(config);
+    secondary_config_unref(config);
     tls_store_free(tls);
     file_system_free(fs);
     return 0;
@@ -380,9 +435,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_params),   cmocka_unit_test(test_group_labels),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_identity), cmocka_unit_test(test_sync),
-        cmocka_unit_test(test_why_it_ended), cmocka_unit_test(test_limit),    cmocka_unit_test(test_states),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_params),
+        cmocka_unit_test(test_group_labels), cmocka_unit_test(test_labels_before_rules),
+        cmocka_unit_test(test_many_labels),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_identity),     cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_why_it_ended), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_states),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,6 +1,8 @@
 /* TLS both ways: who is believed, who is refused. Keys and certificates are made anew for each run. */
 #include "http_world.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -208,6 +210,47 @@ static void a_server_that_requires_a_certificate_lets_in_only_its_own(void **sta
     world_done(&world);
 }
 
+static struct http_tls as_text(const struct http_tls *tls, struct buf texts[3])
+{
+    const char *const paths[] = {tls->ca_file, tls->cert_file, tls->key_file};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        texts[i] = BUF_INIT(64 * KIB);
+        if (paths[i])
+            assert_int_equal(file_read_whole(file_system_real(), paths[i], &texts[i]), 0);
+        buf_append_byte(&texts[i], '\0');
+    }
+    return (struct http_tls){.ca_pem = tls->ca_file ? (const char *)texts[0].data : NULL,
+                             .cert_pem = tls->cert_file ? (const char *)texts[1].data : NULL,
+                             .key_pem = tls->key_file ? (const char *)texts[2].data : NULL,
+                             .server_name = tls->server_name};
+}
+
+static void certificates_as_text_are_as_good_as_files(void **state)
+{
+    struct papers *papers = *state;
+    static const struct {
+        int ca, client, status; /* 0: TLS fails */
+    } cases[] = {{CA, CLIENT, 200}, {FOREIGN_CA, CLIENT, 0}, {CA, ISSUED, 403}, {CA, CLIENT, 200}};
+    struct http_world world;
+    start(&world, papers, true);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf texts[3];
+        struct http_reply reply;
+        struct http_tls files = tls_of(papers, cases[i].ca, cases[i].client), tls = as_text(&files, texts);
+        fetch(&world, &tls, "POST", &reply);
+        assert_int_equal(reply.status, cases[i].status);
+        assert_string_equal(http_failure_name(reply.failure), cases[i].status ? "ok" : "tls");
+        reply_done(&reply);
+        for (size_t j = 0; j < ARRAY_LEN(texts); j++)
+            buf_done(&texts[j]);
+    }
+    struct http_tls nonsense = {.ca_pem = "no certificate", .server_name = "tributary.test"};
+    expect_tls_failure(&world, &nonsense);
+    nonsense.ca_pem = ""; /* an empty list believes nobody */
+    expect_tls_failure(&world, &nonsense);
+    world_done(&world);
+}
+
 static void unsound_tls_files_are_refused(void **state)
 {
     struct papers *papers = *state;
@@ -239,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_believes_only_its_authority_and_the_right_name),
         cmocka_unit_test(a_server_that_requires_a_certificate_lets_in_only_its_own),
+        cmocka_unit_test(certificates_as_text_are_as_good_as_files),
         cmocka_unit_test(unsound_tls_files_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -97,7 +97,7 @@ static void load_config(struct world *world)
                    "windows: {resolution: %ds}\nscrape_configs:\n- {job_name: node, scrape_interval: %ds}\n",
                    FLAT_WINDOW_S, world->options->interval_s);
     if (file_write_whole(world->fs, CONFIG_PATH, text, strlen(text)) < 0 ||
-        secondary_config_load(world->fs, CONFIG_PATH, &world->config, &errors) < 0)
+        secondary_config_load(world->fs, CONFIG_PATH, NULL, &world->config, &errors) < 0)
         fatal("%s", errors ? errors : "the configuration cannot be written");
 }
 
@@ -116,7 +116,7 @@ static void add_exporter(struct world *world, struct job *job, uint32_t host)
     exporter->host = host;
     if (http_server_new(world->loop, world->network, NULL, &server, routes, exporter, &exporter->server) < 0)
         fatal("%s: the simulated server does not start", address);
-    if (target_make(&source, &found, &exporter->target, error) != 1)
+    if (target_make(&source, &found, error, &exporter->target, NULL) != 1)
         fatal("%s: %s", address, error);
     rounds_add(world->rounds, exporter->target);
 }
@@ -166,7 +166,7 @@ static void world_stop(struct world *world)
         target_unref(world->exporters[i].target);
     }
     mem_free(world->exporters);
-    secondary_config_free(world->config);
+    secondary_config_unref(world->config);
     loop_settle(world->loop);
     network_free(world->network);
     loop_free(world->loop);

@@ -12,8 +12,10 @@
 
 static int check_secondary(const char *path, char **ret_errors)
 {
-    CLEANUP(secondary_config_freep) struct secondary_config *config = NULL;
-    return secondary_config_load(file_system_real(), path, &config, ret_errors);
+    CLEANUP(secondary_config_unrefp) struct secondary_config *config = NULL;
+    CLEANUP_FREE char *plugin_dir = plugins_default_dir();
+    CLEANUP(plugins_freep) struct plugins *plugins = plugins_new(plugin_dir);
+    return secondary_config_load(file_system_real(), path, plugins, &config, ret_errors);
 }
 
 static int check_primary(const char *path, char **ret_errors)

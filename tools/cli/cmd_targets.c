@@ -16,7 +16,7 @@
 struct targets_view {
     const struct output *output;
     bool down_only;
-    struct table *table;
+    struct table *table, *ended; /* ended: NULL: not asked for */
     size_t total, down;
 };
 
@@ -31,6 +31,9 @@ static const struct table_column columns[] = {
 };
 
 #define SECONDS_CELL 3 /* of those behind STATE */
+
+static const struct table_column ended_columns[] = {
+    {.title = "ENDED"}, {.title = "DATACENTER"}, {.title = "JOB"}, {.title = "INSTANCE"}, {.title = "REASON"}};
 
 static void add_row(struct targets_view *view, bool up, const struct str cells[static ARRAY_LEN(columns) - 1])
 {
@@ -144,6 +147,25 @@ static void number_of(const json_t *object, const char *name, char ret_text[stat
         ret_text[0] = 0;
 }
 
+static enum cli_exit ends_from_list(json_t *json, const char *url, struct targets_view *view)
+{
+    json_t *list = json_object_get(json_object_get(json, "data"), "endedTargets");
+    if (!json_is_array(list)) {
+        cli_error("%s does not tell of targets that have ended: a global does", url);
+        return CLI_FAILED;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *target = json_array_get(list, i);
+        const json_t *labels = json_object_get(target, "labels");
+        table_cell(view->ended, text_of(target, "ended"));
+        table_cell(view->ended, text_of(labels, "datacenter"));
+        table_cell(view->ended, text_of(labels, "job"));
+        table_cell(view->ended, text_of(labels, "instance"));
+        table_cell(view->ended, text_of(target, "reason"));
+    }
+    return CLI_OK;
+}
+
 static int from_list(json_t *json, struct targets_view *view)
 {
     json_t *list = json_object_get(json_object_get(json, "data"), "activeTargets");
@@ -178,9 +200,16 @@ static enum cli_exit collect(const struct remote *remote, const char *matchers, 
         return CLI_FAILED;
     notes_print(json);
     if (from_list(json, view) == 0)
-        return CLI_OK;
+        return view->ended ? ends_from_list(json, remote->url, view) : CLI_OK;
     cli_error("the answer of %s is no list of targets", remote->url);
     return CLI_FAILED;
+}
+
+static void print_ended(const struct targets_view *view)
+{
+    printf("%sEnded within the last hour: %zu\n", table_rows(view->table) > 0 ? "\n" : "", table_rows(view->ended));
+    if (table_rows(view->ended) > 0)
+        table_print(view->ended, view->output, "  ");
 }
 
 static enum cli_exit targets(const struct cli_arguments *arguments)
@@ -191,12 +220,23 @@ static enum cli_exit targets(const struct cli_arguments *arguments)
     if (exit_code != CLI_OK)
         return exit_code;
     CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
-    struct targets_view view = {.output = &output, .down_only = cli_flag(arguments, "down"), .table = table};
-    exit_code = collect(&remote, arguments->word_count > 0 ? arguments->words[0] : "", &view);
+    CLEANUP(table_freep) struct table *ended = table_new(ended_columns, ARRAY_LEN(ended_columns));
+    const char *matchers = arguments->word_count > 0 ? arguments->words[0] : "";
+    struct targets_view view = {.output = &output,
+                                .down_only = cli_flag(arguments, "down"),
+                                .table = table,
+                                .ended = cli_flag(arguments, "ended") ? ended : NULL};
+    if (view.ended && matchers[0]) {
+        cli_error("--ended takes no matchers: query last_over_time(scrape_target_ended%s[1h])", matchers);
+        return CLI_USAGE;
+    }
+    exit_code = collect(&remote, matchers, &view);
     if (exit_code != CLI_OK)
         return exit_code;
     if (table_rows(table) > 0)
         table_print(table, &output, "");
+    if (view.ended)
+        print_ended(&view);
     fflush(stdout);
     fprintf(stderr, "%zu targets, %zu down\n", view.total, view.down);
     return view.down > 0 && cli_flag(arguments, "fail") ? CLI_FAILED : CLI_OK;
@@ -210,11 +250,13 @@ const struct cli_command command_targets = {
             "is down; with matchers a global for up, scrape_duration_seconds and\n"
             "scrape_samples_scraped.\n\n"
             "  tributary targets --down\n"
+            "  tributary targets --ended\n"
             "  tributary targets '{datacenter=\"dc1\",job=\"node\"}'\n"
             "  tributary targets --url 127.0.0.1:9410\n\n"
             "Exit status: 0 answered, 1 the answer is an error (or, with --fail, a target is down),\n"
             "2 usage, 3 no answer.\n",
     .options = (const struct cli_option[]){{"down", 'd', NULL, "only those that do not answer"},
+                                           {"ended", 'e', NULL, "also those that ended within the last hour, and why"},
                                            {"fail", 0, NULL, "exit 1 when a target is down"},
                                            REMOTE_OPTIONS,
                                            {0}},
