@@ -85,9 +85,9 @@ void discover_trace(const struct discover_job *job, const struct listing_item *i
     CLEANUP(arena_done) struct arena arena;
     struct labels_builder builder;
     size_t room = TARGET_LABELS_ROOM(item->before_count);
+    arena_init(&arena, 0);
     if (!job->relabel)
         return;
-    arena_init(&arena, 0);
     labels_builder_init_room(&builder, arena_alloc(&arena, room * sizeof(struct label)), room);
     for (size_t i = 0; i < item->before_count; i++)
         labels_builder_set(&builder, item->before[i].name, item->before[i].value);
