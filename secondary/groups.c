@@ -253,7 +253,8 @@ static void set_current(struct groups *groups, struct group *group)
 {
     struct str source = group_source(group);
     struct group *old = take_out(&groups->current, source);
-    groups->targets += group->target_count - (old ? old->target_count : 0);
+    groups->targets += group->target_count;
+    groups->targets -= old ? old->target_count : 0;
     map_put(&groups->current, str_hash(source), group);
     group_unref(old);
     groups->changes++;
