@@ -31,6 +31,8 @@ static const struct kubernetes_field pod_metadata_fields[] = {
     NAMES, {"uid", NULL}, {"ownerReferences", FIELDS({"kind", NULL}, {"name", NULL}, {"controller", NULL})}, {0}};
 static const struct kubernetes_field container_fields[] = {
     {"name", NULL}, {"image", NULL}, {"ports", PORTS("containerPort")}, {0}};
+static const struct kubernetes_field init_container_fields[] = {
+    {"name", NULL}, {"image", NULL}, {"restartPolicy", NULL}, {"ports", PORTS("containerPort")}, {0}};
 static const struct kubernetes_field container_status_fields[] = {{"name", NULL}, {"containerID", NULL}, {0}};
 static const struct kubernetes_field condition_fields[] = {{"type", NULL}, {"status", NULL}, {0}};
 static const struct kubernetes_field address_fields[] = {
@@ -38,7 +40,7 @@ static const struct kubernetes_field address_fields[] = {
 
 static const struct kubernetes_field pod_fields[] = {
     {"metadata", pod_metadata_fields},
-    {"spec", FIELDS({"nodeName", NULL}, {"containers", container_fields}, {"initContainers", container_fields})},
+    {"spec", FIELDS({"nodeName", NULL}, {"containers", container_fields}, {"initContainers", init_container_fields})},
     {"status",
      FIELDS({"podIP", NULL}, {"hostIP", NULL}, {"phase", NULL}, {"conditions", condition_fields},
             {"containerStatuses", container_status_fields}, {"initContainerStatuses", container_status_fields})},

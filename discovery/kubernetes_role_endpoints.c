@@ -71,6 +71,12 @@ static const struct json_node *port_of_number(struct kubernetes_container contai
     return NULL;
 }
 
+/* Of init containers those that go on running as sidecars count. */
+static bool may_listen(struct kubernetes_container container)
+{
+    return !container.is_init || str_equal(json_get_text(container.at, "restartPolicy"), STR("Always"));
+}
+
 /* Labels of the pod behind the current target, and of its container with this port. */
 static void add_pod(struct build *build, const struct json_node *target_ref, struct str port_number)
 {
@@ -83,7 +89,7 @@ static void add_pod(struct build *build, const struct json_node *target_ref, str
     kubernetes_pod_labels(build->group, pod);
     struct kubernetes_container match = {0};
     KUBERNETES_FOREACH_CONTAINER(container, pod)
-    if (port_of_number(container, port_number))
+    if (may_listen(container) && port_of_number(container, port_number))
         match = container; /* of several the last counts, as in Prometheus */
     if (match.at)
         kubernetes_container_labels(build->group, match, port_of_number(match, port_number));
@@ -100,7 +106,7 @@ static void add_other_ports(struct build *build)
         JSON_FOREACH(port, json_get(container.at, "ports"))
         {
             struct str number = json_scalar(port, "containerPort");
-            if (ip.len == 0 || ports_has(ports, number))
+            if (ip.len == 0 || !may_listen(container) || ports_has(ports, number))
                 continue;
             kubernetes_group_target(build->group, kubernetes_group_address(build->group, ip, number));
             kubernetes_container_labels(build->group, container, port);

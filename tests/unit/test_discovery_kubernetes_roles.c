@@ -357,6 +357,37 @@ static void test_endpoints_node(void **state)
     assert_null(strstr(zone + strlen("__meta_kubernetes_node_label_zone"), "node_label_zone"));
 }
 
+/* Of init containers those that go on beside the others have ports that answer; of two containers with one port the
+ * last is named. */
+static void test_endpoints_containers(void **state)
+{
+    struct plugin_rig *rig = start(state, "role: endpoints\n");
+    kube_list(rig, "/api/v1/endpoints", "9",
+              "{'metadata':{'name':'e','namespace':'s'},'subsets':[{'addresses':[{'ip':'10.0.0.1','targetRef':{'kind':"
+              "'Pod','namespace':'s','name':'p'}}],'ports':[{'port':80}]}]}");
+    kube_list(rig, "/api/v1/pods", "9",
+              "{'metadata':{'name':'p','namespace':'s'},'spec':{'containers':[{'name':'one','ports':[{'containerPort':"
+              "80,'name':'a'}]},{'name':'two','ports':[{'containerPort':80,'name':'b'},{'containerPort':82}]}],"
+              "'initContainers':[{'name':'once','ports':[{'containerPort':83}]},{'name':'beside','restartPolicy':"
+              "'Always','ports':[{'containerPort':84}]}]},'status':{'podIP':'10.0.0.1'}}");
+    kube_list(rig, "/api/v1/services", "9", "");
+    const char *pod = "__meta_kubernetes_pod_ip=\"10.0.0.1\",__meta_kubernetes_pod_name=\"p\","
+                      "__meta_kubernetes_pod_ready=\"unknown\"";
+    const char *endpoints = "__meta_kubernetes_endpoints_name=\"e\",__meta_kubernetes_namespace=\"s\"";
+    CLEANUP_FREE char *expected = mem_printf(
+        "# endpoints/s/e\n"
+        "10.0.0.1:80{__meta_kubernetes_endpoint_address_target_kind=\"Pod\","
+        "__meta_kubernetes_endpoint_address_target_name=\"p\",__meta_kubernetes_endpoint_ready=\"true\",%s,"
+        "__meta_kubernetes_pod_container_init=\"false\",__meta_kubernetes_pod_container_name=\"two\","
+        "__meta_kubernetes_pod_container_port_name=\"b\",__meta_kubernetes_pod_container_port_number=\"80\",%s}\n"
+        "10.0.0.1:82{%s,__meta_kubernetes_pod_container_init=\"false\",__meta_kubernetes_pod_container_name=\"two\","
+        "__meta_kubernetes_pod_container_port_number=\"82\",%s}\n"
+        "10.0.0.1:84{%s,__meta_kubernetes_pod_container_init=\"true\",__meta_kubernetes_pod_container_name="
+        "\"beside\",__meta_kubernetes_pod_container_port_number=\"84\",%s}\n",
+        endpoints, pod, endpoints, pod, endpoints, pod);
+    kube_expect(rig, expected);
+}
+
 /* ---- endpointslice ---- */
 
 #define SLICE                                                                                                          \
@@ -542,6 +573,7 @@ int main(void)
         TEST(test_endpoints),
         TEST(test_endpoints_follow),
         TEST(test_only_what_changed),
+        TEST(test_endpoints_containers),
         TEST(test_endpoints_node),
         TEST(test_endpointslice),
         TEST(test_endpointslice_corners),
