@@ -13,14 +13,9 @@ def add_secondary(federation, scrape_configs, before=()):
     return secondary
 
 
-def sections(secondary):
-    """{(job, sd, index): the section's part of the status}"""
-    return {(each["job"], each["sd"], each["section"]): each for each in secondary.status()["discovery"]}
-
-
 def problem(secondary):
     """Of the only section; None where it has none."""
-    for section in sections(secondary).values():
+    for section in secondary.status()["discovery"]:
         return section.get("problem")
     return None
 
@@ -35,6 +30,11 @@ def section_metrics(secondary):
     return found
 
 
+def wait_problem(secondary, text):
+    """Until the only section has this problem, or (None) none. The daemon's status follows within a second."""
+    wait_until(lambda: problem(secondary) == text, what=f"the problem {text!r}")
+
+
 def wait_up(secondary, up):
-    """Until the only section is well, or is not. The daemon's metrics follow within a second."""
+    """Until the only section is well, or is not."""
     wait_until(lambda: section_metrics(secondary).get("up") == up, what=f"discovery_up {up}")
