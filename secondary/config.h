@@ -51,6 +51,7 @@ struct scrape_config {
     int64_t label_name_bytes_max;
     int64_t label_value_bytes_max;
     int64_t targets_max;
+    int64_t dropped_max; /* listed; 0: all */
     struct access access;
 };
 

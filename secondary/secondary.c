@@ -18,7 +18,7 @@
 #define DRAIN_MS                    5000 /* at the end, for what is not sent yet */
 #define DRAIN_POLL_MS               50
 #define WORKERS_MAX                 64
-#define DROPPED_TARGETS_MAX         1000 /* of a job, listed with their labels */
+#define DROPPED_TARGETS_MAX         100000 /* of a job, listed with their labels, where keep_dropped_targets is 0 */
 
 #define CONNECTIONS_PER_ADDRESS_MAX 256 /* of people and of those who scrape us */
 

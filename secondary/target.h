@@ -62,6 +62,9 @@ struct target_found { /* by discovery */
     size_t label_count;
 };
 
+/* Of labels, before the rules and while they are at work: each that was found, copied by as many labelmaps as make
+ * sense, and what a set takes. */
+#define TARGET_LABELS_ROOM(found_count) (4 * (found_count) + LABELS_MAX)
 /* What relabel_configs begin with: the group's labels, the address, and the job's defaults. The builder's room and made
  * texts are the arena's, which must have room for some 150 bytes per label that was found, and 8 KiB. */
 void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
