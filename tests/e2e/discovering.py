@@ -1,0 +1,37 @@
+"""A secondary that discovers, alone: what it has found, and what its sections say of themselves. With judges.py."""
+import re
+
+from harness import wait_until
+
+
+def add_secondary(federation, scrape_configs, before=()):
+    """Not started. The primary it sends to is none. `before`: what stands in front of its command."""
+    secondary = federation.add_secondary(federation.add_primary(), 1, scrape_configs)
+    federation.processes.remove(federation.processes[0])  # the primary: nobody starts it
+    secondary.command = [*before, *secondary.command]
+    return secondary
+
+
+def sections(secondary):
+    """{(job, sd, index): the section's part of the status}"""
+    return {(each["job"], each["sd"], each["section"]): each for each in secondary.status()["discovery"]}
+
+
+def only_section(secondary):
+    (section,) = sections(secondary).values()
+    return section
+
+
+def section_metrics(secondary):
+    """{name without its prefix: value} of the only section."""
+    found = {}
+    for key, value in secondary.metrics().items():
+        match = re.fullmatch(r"tributary_secondary_discovery_(\w+)\{.*\}", key)
+        if match:
+            found[match.group(1)] = value
+    return found
+
+
+def wait_up(secondary, up):
+    """Until the only section is well, or is not. The daemon's metrics follow within a second."""
+    wait_until(lambda: section_metrics(secondary).get("up") == up, what=f"discovery_up {up}")
