@@ -13,6 +13,16 @@ def add_secondary(federation, scrape_configs, before=()):
     return secondary
 
 
+def sections(secondary):
+    """{(job, sd, index): the section's part of the status}"""
+    return {(each["job"], each["sd"], each["section"]): each for each in secondary.status()["discovery"]}
+
+
+def only_section(secondary):
+    (section,) = sections(secondary).values()
+    return section
+
+
 def problem(secondary):
     """Of the only section; None where it has none."""
     for section in secondary.status()["discovery"]:
