@@ -238,6 +238,16 @@ static void service_answered(void *owner, bool changed)
     service_is_read(service, service->query.pause_ms);
 }
 
+/* Consul answers a token that may not see instances without them, not with an error. */
+static int service_whole(void *owner, bool filtered, char ret_reason[static 256])
+{
+    const struct service *service = owner;
+    if (!filtered || service->answer.count > 0 || service->node_count == 0)
+        return 0;
+    return error_text(-EACCES, ret_reason,
+                      "no instances but ones that the token's policy hides (it needs service:read and node:read)");
+}
+
 /* Its targets stay as they were, and the others need not wait for it. */
 static void service_refused(void *owner)
 {
@@ -253,6 +263,7 @@ static const struct consul_question service_question = {
     .shape = JSON_ELEMENTS,
     .begin = service_begin,
     .item = service_item,
+    .whole = service_whole,
     .answered = service_answered,
     .refused = service_refused,
 };

@@ -195,11 +195,17 @@ static enum discovery_verdict query_end(void *arg, const struct discovery_end *e
     int r = query_check(query, end);
     json_items_free(STEAL(query->items));
     set_failing(query, r < 0);
-    if (r < 0 && (r != -EMSGSIZE || !query->question->refused))
+    bool is_refused = r == -EMSGSIZE && query->question->refused;
+    if (r < 0 && !is_refused && !query->waits)
         return DISCOVERY_RETRY;
     query->call = NULL;
     if (r < 0) {
-        query->question->refused(query->owner);
+        /* Asked the same, Consul would keep it waiting after it is well again, or for ever after a restored snapshot.
+         */
+        if (is_refused)
+            query->question->refused(query->owner);
+        else
+            consul_query_ask(query, false, PAUSE_MIN_MS);
         return DISCOVERY_DROP;
     }
     /* Going backwards, as after a restored snapshot, it says nothing any more: the next question does not wait. */

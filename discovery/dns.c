@@ -12,7 +12,7 @@
 #define REFRESH_MIN_MS 1000LL
 #define REFRESH_MAX_MS (24 * 3600000LL)
 #define SPREAD_DIVISOR 10 /* names asked together drift apart: each comes up to a tenth of the interval early */
-#define TARGET_LABELS  3
+#define TARGET_LABELS  2
 
 /* ---- Configuration ---- */
 

@@ -141,7 +141,7 @@ void status_target_json(struct json_writer *json, const struct target *target, c
     write_labels(json, "labels", target->labels);
     json_field_text(json, "scrapePool", target->job->name);
     json_field_text(json, "scrapeUrl", target->url);
-    json_field_text(json, "lastError", target->last_error);
+    json_field_text(json, "lastError", target->last_error ? target->last_error : "");
     status_time_json(json, "lastScrape", atomic_load_explicit(&target->last_scrape_ms, memory_order_relaxed));
     json_field_double(json, "lastScrapeDuration",
                       (double)atomic_load_explicit(&target->last_duration_ns, memory_order_relaxed) / 1e9);

@@ -39,6 +39,7 @@ void target_unref(struct target *target)
     job_unref(target->job);
     mem_free(target->url);
     mem_free(target->address);
+    mem_free(target->last_error);
     mem_free(target);
 }
 

@@ -27,7 +27,7 @@ struct target {
 
     /* The main loop's own. */
     enum target_state state;
-    char last_error[160];
+    char *last_error;     /* of its last scrape; NULL: none */
     uint64_t found_hash;  /* target_found_hash of the address that discovery found, before any rule */
     uint64_t round;       /* of targets_sync, to find who is gone */
     uint64_t limit_round; /* the round that had no room for it */

@@ -18,9 +18,14 @@ def sections(secondary):
     return {(each["job"], each["sd"], each["section"]): each for each in secondary.status()["discovery"]}
 
 
+def only_section(secondary):
+    (section,) = sections(secondary).values()
+    return section
+
+
 def problem(secondary):
     """Of the only section; None where it has none."""
-    for section in sections(secondary).values():
+    for section in secondary.status()["discovery"]:
         return section.get("problem")
     return None
 
@@ -35,6 +40,11 @@ def section_metrics(secondary):
     return found
 
 
+def wait_problem(secondary, text):
+    """Until the only section has this problem, or (None) none. The daemon's status follows within a second."""
+    wait_until(lambda: problem(secondary) == text, what=f"the problem {text!r}")
+
+
 def wait_up(secondary, up):
-    """Until the only section is well, or is not. The daemon's metrics follow within a second."""
+    """Until the only section is well, or is not."""
     wait_until(lambda: section_metrics(secondary).get("up") == up, what=f"discovery_up {up}")

@@ -314,9 +314,10 @@ static void test_no_leader(void **state)
     const struct discovery_header headers[] = {{"X-Consul-Index", "5"}, {"X-Consul-KnownLeader", "false"}, {NULL}};
     (void)state;
     start_listed(&rig);
-    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{}")), DISCOVERY_RETRY);
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{}")), DISCOVERY_DROP);
     expect_problem(&rig, "knows no leader");
-    assert_int_equal(rig_answer_with(&rig, asked(&rig, "/service/a"), 200, headers, STR("[]")), DISCOVERY_RETRY);
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{}")), DISCOVERY_RETRY);
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "/service/a"), 200, headers, STR("[]")), DISCOVERY_DROP);
     expect_targets(&rig, LISTED);
     /* One that has not gone back is taken: stale reads are for times without a leader. */
     const struct discovery_header newer[] = {{"X-Consul-Index", "30"}, {"X-Consul-KnownLeader", "false"}, {NULL}};
@@ -407,9 +408,10 @@ static void test_failures_keep_targets(void **state)
         const struct discovery_header headers[] = {{"X-Consul-Index", "99"}, {NULL}};
         rig.chunk_bytes = pieces[i % ARRAY_LEN(pieces)];
         rig.host.problem[0] = '\0';
+        bool waited = strstr(asked(&rig, cases[at].url)->url, "wait=") != NULL;
         assert_int_equal(
             rig_answer_with(&rig, asked(&rig, cases[at].url), cases[at].status, headers, str_from(cases[at].body)),
-            DISCOVERY_RETRY);
+            waited ? DISCOVERY_DROP : DISCOVERY_RETRY);
         expect_problem(&rig, cases[at].problem);
         expect_problem(&rig, "Consul at localhost:8500");
         expect_targets(&rig, LISTED);
@@ -427,14 +429,22 @@ static void test_no_answer(void **state)
     struct plugin_rig rig;
     (void)state;
     start_listed(&rig);
-    assert_int_equal(rig_fail(asked(&rig, "catalog"), DISCOVERY_BROKEN, "connection refused"), DISCOVERY_RETRY);
+    /* A question that waited is asked anew without, so that what is well again answers at once; then the host's
+     * pauses grow. */
+    assert_int_equal(rig_fail(asked(&rig, "catalog"), DISCOVERY_BROKEN, "connection refused"), DISCOVERY_DROP);
     expect_problem(&rig, "/v1/catalog/services: connection refused");
+    assert_null(strstr(asked(&rig, "catalog")->url, "wait="));
+    assert_int_equal(asked(&rig, "catalog")->request.after_ms, 1000);
+    assert_int_equal(rig_fail(asked(&rig, "catalog"), DISCOVERY_BROKEN, "connection refused"), DISCOVERY_RETRY);
+    answered(&rig, "catalog", "10", "{\"a\":[],\"b\":[]}");
+    assert_string_equal(rig.host.problem, "");
+    assert_non_null(strstr(asked(&rig, "catalog")->url, "index=10&wait=120s"));
     /* Half of an answer: what it said is forgotten. */
     struct discovery_call *call = asked(&rig, "/service/a");
     rig_head(call, 200, (const struct discovery_header[]){{"X-Consul-Index", "50"}, {NULL}});
     assert_int_equal(rig_feed(&rig, call, STR("[" INSTANCE("n7", "7", "passing") ",")), 0);
     assert_int_equal(rig_end(call, &(struct discovery_end){DISCOVERY_BROKEN, .reason = "cut", .status = 200}),
-                     DISCOVERY_RETRY);
+                     DISCOVERY_DROP);
     expect_targets(&rig, LISTED);
     answered(&rig, "/service/a", "50", "[" INSTANCE("n8", "8", "passing") "]");
     expect_targets(&rig, PRINTED("a", "n8", "8", "passing") PRINTED("b", "n2", "2", "passing"));
@@ -497,11 +507,21 @@ static void test_filtered(void **state)
         {"X-Consul-Index", "50"}, {"X-Consul-Results-Filtered-By-ACLs", "true"}, {NULL}};
     (void)state;
     start_listed(&rig);
-    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{}")), DISCOVERY_RETRY);
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{}")), DISCOVERY_DROP);
     expect_problem(&rig, "policy hides");
     expect_targets(&rig, LISTED);
-    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{\"a\":[]}")), DISCOVERY_DONE);
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "catalog"), 200, headers, STR("{\"a\":[],\"c\":[]}")),
+                     DISCOVERY_DONE);
     expect_targets(&rig, PRINTED("a", "n1", "1", "passing"));
+    /* Of a service, too, that had instances; one that never had may have none to be seen. */
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "/service/c"), 200, headers, STR("[]")), DISCOVERY_DONE);
+    assert_int_equal(rig_answer_with(&rig, asked(&rig, "/service/a"), 200, headers, STR("[]")), DISCOVERY_DROP);
+    expect_problem(&rig, "policy hides");
+    expect_targets(&rig, PRINTED("a", "n1", "1", "passing"));
+    assert_int_equal(
+        rig_answer_with(&rig, asked(&rig, "/service/a"), 200, headers, STR("[" INSTANCE("n1", "2", "passing") "]")),
+        DISCOVERY_DONE);
+    expect_targets(&rig, PRINTED("a", "n1", "2", "passing"));
     rig_stop(&rig);
 }
 

@@ -211,7 +211,7 @@ static void test_refused(void **state)
 static void test_memory(void **state)
 {
     struct label labels[60];
-    char names[60][40], values[60][64], error[256], source[32], address[32];
+    char names[60][48], values[60][64], error[256], source[32], address[32];
     (void)state;
     for (int i = 0; i < 20000; i++) {
         for (int j = 0; j < 60; j++) {

@@ -67,9 +67,9 @@ class World:
             self.remove_instance(node, identity)
 
     def populate(self, services, instances=2, seed=1):
-        """Services of all kinds, on a fifth as many nodes."""
+        """Services of all kinds, on fewer nodes."""
         rnd = random.Random(seed)
-        nodes = [f"node-{number}" for number in range(max(3, services // 5))]
+        nodes = [f"node-{number}" for number in range(max(12, services // 5))]
         for number, node in enumerate(nodes):
             address = f"2001:db8::{number + 1:x}" if number % 7 == 3 else f"10.1.{number // 250}.{number % 250 + 1}"
             self.set_node(node, address,
@@ -84,7 +84,7 @@ class World:
                 node, identity = rnd.choice(nodes), f"{name}-{copy}"
                 self.set_instance(node, name, rnd.choice([0, 80, 8080, 65535]), identity,
                                   Tags=rnd.sample(["prod", "v1.0", "with space", "a,b", "édge"], rnd.randint(0, 4)),
-                                  Address=rnd.choice(["", "", f"10.2.0.{copy + 1}", "fe80::1%eth0", "svc.example"]),
+                                  Address=rnd.choice(["", "", f"10.2.0.{copy + 1}", "fe80::1", "svc.example"]),
                                   Meta=rnd.choice([None, {"version": "1", "some-key.x": "\"quoted\"", "empty": ""}]),
                                   **rnd.choice([{}, {}, {"Namespace": "shop", "Partition": "default"}]))
                 for check in range(rnd.randint(0, 2)):

@@ -236,7 +236,7 @@ def corners():
     yield {**endpoints("nobody", "corners", []), "subsets": []}
     yield endpoint_slice("mixed", "corners", [pod_ for pod_ in pods if "podIP" in pod_["status"]], 0)
     named = endpoint_slice("names", "corners", [], 0)
-    named.update(addressType="FQDN", endpoints=[{"addresses": ["a.example", "b.example"], "conditions": {}}])
+    named.update(addressType="FQDN", endpoints=[{"addresses": ["a.example", "b.example"], "conditions": {"ready": True}}])
     yield named
     rules = [{"host": "*.wild.example", "http": {"paths": [{"pathType": "Exact", "path": "/x"}]}},
              {"host": "a.wild.example", "http": {"paths": [{"pathType": "Prefix", "path": "/"}]}},
