@@ -338,6 +338,13 @@ static void checks_answered(void *owner, bool changed)
     ask_next(consul);
 }
 
+/* There are too many to be told of each change: the sweep reads the services, and this is tried when it is round. */
+static void checks_refused(void *owner)
+{
+    struct consul *consul = owner;
+    consul_query_ask(&consul->checks, true, sweep_ms(consul));
+}
+
 static const struct consul_question checks_question = {
     .path = "/v1/health/state/any",
     .selects = true,
@@ -346,6 +353,7 @@ static const struct consul_question checks_question = {
     .begin = checks_begin,
     .item = checks_item,
     .answered = checks_answered,
+    .refused = checks_refused,
 };
 
 /* Watches by service end and the datacenter's begins, or the other way round. What was read stays. */

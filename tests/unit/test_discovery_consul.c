@@ -228,6 +228,23 @@ static void test_services_given(void **state)
     rig_stop(&rig);
 }
 
+/* More of them than are watched, and no catalog to say which there are. */
+static void test_many_services_given(void **state)
+{
+    CLEANUP(buf_done) struct buf yaml = BUF_INIT(4 * KIB);
+    struct plugin_rig rig;
+    (void)state;
+    buf_append_text(&yaml, DC1 "services: [");
+    for (size_t i = 0; i < WATCHES_MAX + 1; i++)
+        buf_printf(&yaml, "s%zu, ", i);
+    buf_append(&yaml, "]\n", 3);
+    start(&rig, (const char *)yaml.data);
+    assert_null(rig_find(&rig, "catalog"));
+    assert_non_null(rig_find(&rig, "/state/any"));
+    assert_int_equal(rig_call_count(&rig), READS_MAX + 1);
+    rig_stop(&rig);
+}
+
 static void refused(const char *yaml, const char *part)
 {
     struct plugin_rig rig;
@@ -724,8 +741,11 @@ static void test_checks_fail(void **state)
     (void)state;
     start(&rig, DC1);
     catalog_of(&rig, 29, "10", "");
-    assert_int_equal(rig_fail(asked(&rig, "/state/any"), DISCOVERY_TOO_LARGE, "more than 512 MiB"), DISCOVERY_RETRY);
+    assert_int_equal(rig_fail(asked(&rig, "/state/any"), DISCOVERY_BROKEN, "cut"), DISCOVERY_RETRY);
+    expect_problem(&rig, "/v1/health/state/any: cut");
+    assert_int_equal(rig_fail(asked(&rig, "/state/any"), DISCOVERY_TOO_LARGE, "more than 512 MiB"), DISCOVERY_DROP);
     expect_problem(&rig, "/v1/health/state/any: more than 512 MiB");
+    assert_int_equal(asked(&rig, "/state/any")->request.after_ms, 300000);
     assert_int_equal(read_due(&rig, NULL), 30);
     assert_int_equal(rig.host.commits, 1);
     assert_int_equal(answer(&rig, "/state/any", "11", "[{\"Node\":\"n\"}]"), DISCOVERY_RETRY);
@@ -801,6 +821,7 @@ int main(void)
         cmocka_unit_test(test_health),
         cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_services_given),
+        cmocka_unit_test(test_many_services_given),
         cmocka_unit_test(test_configuration_refused),
         cmocka_unit_test(test_index),
         cmocka_unit_test(test_pause),
