@@ -12,7 +12,7 @@
 #define REFRESH_MIN_MS 1000LL
 #define REFRESH_MAX_MS (24 * 3600000LL)
 #define SPREAD_DIVISOR 10 /* names asked together drift apart: each comes up to a tenth of the interval early */
-#define TARGET_LABELS  3
+#define TARGET_LABELS  2
 
 /* ---- Configuration ---- */
 
@@ -70,7 +70,7 @@ static const struct conf_table dns_table = {
             {.name = "port",
              .type = CONF_INT,
              .offset = offsetof(struct dns_config, port),
-             .min = 1,
+             .min = 0,
              .max = PORT_MAX,
              .help = "Port of the targets; needed but for SRV records, which have their own."},
             {.name = "refresh_interval",

@@ -196,8 +196,8 @@ static enum discovery_verdict zones_end(void *arg, const struct discovery_end *e
     struct ec2 *ec2 = arg;
     struct ec2_failure failure;
     if (answer_failed(ec2->zones_answer, end, &failure)) {
-        ec2->api->problem(ec2->host, "DescribeAvailabilityZones: %s: __meta_ec2_availability_zone_id is not known",
-                          failure.text);
+        ec2->api->problem(ec2->host, "DescribeAvailabilityZones: %s%s", failure.text,
+                          failure.later ? "" : ": __meta_ec2_availability_zone_id is not known");
         if (failure.later)
             return DISCOVERY_RETRY;
         if (code_is(&failure, codes_denied))

@@ -39,11 +39,14 @@ static void check_config(struct conf *conf, const struct conf_node *node, void *
     if (!config->access_key != !config->secret_key_file && !conf_failed(conf_child(node, "access_key")) &&
         !conf_failed(conf_child(node, "secret_key_file")))
         conf_error(conf, node, "access_key and secret_key_file belong together");
-    if (config->access.basic_auth.username)
-        conf_error(conf, conf_child(node, "basic_auth"), "basic_auth: requests are signed, that is who we are");
-    if (config->access.authorization.credentials_file)
-        conf_error(conf, conf_child(node, "authorization"), "authorization: requests are signed, that is who we are");
 }
+
+/* Keys of Prometheus' http_config that would say who we are. */
+#define SIGNED(key)                                                                                                    \
+    {                                                                                                                  \
+        .name = key, .type = CONF_REFUSED,                                                                             \
+        .help = "requests are signed with the credentials of AWS, which say who we are"                                \
+    }
 
 const struct conf_table ec2_config_table = {
     .title = "ec2_sd_config",
@@ -102,7 +105,12 @@ const struct conf_table ec2_config_table = {
              .table = &filter_table,
              .max = EC2_FILTERS_MAX,
              .help = "What instances must be like, all of it."},
-            ACCESS_OPTIONS(struct ec2_config, access),
+            SIGNED("basic_auth"),
+            SIGNED("authorization"),
+            SIGNED("bearer_token"),
+            SIGNED("bearer_token_file"),
+            SIGNED("oauth2"),
+            ACCESS_CONNECTION_OPTIONS(struct ec2_config, access.tls),
             {0},
         },
 };

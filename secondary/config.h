@@ -18,9 +18,10 @@ struct static_config {
 /* One section of NAME_sd_configs. */
 struct sd_section {
     const struct discovery_plugin *plugin;
-    const char *text; /* the section as conf_print says it: equal texts are equal sections */
-    size_t index;     /* among the job's sections of this plugin */
-    uint32_t line;    /* in the configuration's file */
+    const char *text;     /* the section as conf_print_node says it: equal texts are equal sections */
+    const char *base_dir; /* where its relative paths start */
+    size_t index;         /* among the job's sections of this plugin */
+    uint32_t line;        /* in the configuration's file */
 };
 
 struct scrape_param {
@@ -51,6 +52,7 @@ struct scrape_config {
     int64_t label_name_bytes_max;
     int64_t label_value_bytes_max;
     int64_t targets_max;
+    int64_t dropped_max; /* listed; 0: all */
     struct access access;
 };
 

@@ -20,12 +20,11 @@ void discovery_config_fill_dir(struct conf *conf, const struct conf_node *node, 
         plugins_set_dir(plugins, *dir);
 }
 
-/* What the section says as text: which other sections it is equal to, and what its instance reads its own
- * configuration from. */
-static const char *text_of(struct conf *conf, const struct conf_table *table, const void *object)
+/* The section as text: which others it is equal to, and what its instance reads its own configuration from. */
+static const char *text_of(struct conf *conf, const struct conf_node *node)
 {
     CLEANUP(buf_done) struct buf text = BUF_INIT(SECTION_BYTES_MAX);
-    conf_print(table, object, &text);
+    conf_print_node(node, &text);
     return text.full ? NULL : arena_str(conf_arena(conf), buf_view(&text)).ptr;
 }
 
@@ -38,12 +37,15 @@ static void fill_sections(struct conf *conf, const struct discovery_plugin *plug
     conf_fill_list(conf, &option, node, &list);
     for (size_t i = 0; i < list.count; i++) {
         const struct conf_node *item = conf_child_at(node, i);
-        const char *text =
-            text_of(conf, plugin->config, (const uint8_t *)list.items + i * plugin->config->struct_bytes);
+        const char *text = text_of(conf, item);
         if (!text)
             conf_error(conf, item, "%s: a section of more than %zu KiB", key, SECTION_BYTES_MAX / KIB);
-        ret_sections[i] = (struct sd_section){
-            .plugin = plugin, .text = text ? text : "", .index = i, .line = conf_place_of(conf, item).line};
+        ret_sections[i] =
+            (struct sd_section){.plugin = plugin,
+                                .text = text ? text : "",
+                                .base_dir = arena_str(conf_arena(conf), str_from(conf_base_dir(conf))).ptr,
+                                .index = i,
+                                .line = conf_place_of(conf, item).line};
     }
 }
 

@@ -92,6 +92,9 @@ struct list_message {
 static void take_listing(void *arg)
 {
     struct list_message *message = arg;
+    const struct discover *discover = message->mailbox->discover;
+    if (!discover || discover->stopped)
+        listing_free(STEAL(message->listing));
     message->fn(message->arg, message->listing);
     mailbox_unref(message->mailbox);
     mem_free(message->job);

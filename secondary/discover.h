@@ -33,6 +33,6 @@ void discover_report_free(struct discover_report *report);
 DEFINE_CLEANUP(struct discover_report *, discover_report_free)
 
 /* What was found, as finder_list; told on the main loop, once, never from here; the listing is the callee's. NULL:
- * discovery has stopped. options' texts are copied. */
+ * discovery has stopped, or is no more. options' texts are copied. */
 typedef void discover_list_fn(void *arg, struct listing *listing);
 void discover_list(struct discover *discover, const struct listing_options *options, discover_list_fn *fn, void *arg);

@@ -53,6 +53,7 @@ static struct shared_section *section_for(struct finder *finder, const struct sc
                                                             .plugin = config->plugin,
                                                             .plugin_state = state->state,
                                                             .text = config->text,
+                                                            .base_dir = config->base_dir,
                                                             .job = job->job_name,
                                                             .index = config->index,
                                                             .changed = on_section,

@@ -53,7 +53,7 @@ struct listing_item {
 struct listing_options {
     const char *job;      /* NULL: all */
     bool without_targets; /* only the dropped and the invalid */
-    size_t dropped_max;   /* of one job; by keep_dropped_targets where that is less */
+    size_t dropped_max;   /* of one job; keep_dropped_targets where that is less. SIZE_MAX: all, whatever that says */
 };
 struct listing {
     struct arena arena;

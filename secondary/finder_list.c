@@ -6,7 +6,7 @@ struct list_making {
     struct listing *listing;
     const struct listing_options *options;
     size_t capacity;
-    size_t dropped; /* of the job, listed */
+    size_t dropped, dropped_max; /* of the job, listed */
 };
 
 static void add_item(struct list_making *making, const struct listing_item *item)
@@ -46,7 +46,7 @@ static void list_target(const struct finder_job *job, const struct group_target 
         target_unref(item.target);
         return;
     }
-    if (r == 0 && making->dropped++ >= making->options->dropped_max)
+    if (r == 0 && making->dropped++ >= making->dropped_max)
         return;
     item.job = arena_str(&listing->arena, str_from(item.job)).ptr;
     if (r < 0)
@@ -68,6 +68,12 @@ static void list_groups(const struct finder_job *job, const struct groups *group
     }
 }
 
+static size_t dropped_max(const struct scrape_config *config, const struct listing_options *options)
+{
+    bool all = options->dropped_max == SIZE_MAX || config->dropped_max == 0;
+    return all ? options->dropped_max : MIN(options->dropped_max, (size_t)config->dropped_max);
+}
+
 struct listing *finder_list(const struct finder *finder, const struct listing_options *options)
 {
     struct listing *listing = mem_zalloc(sizeof(*listing));
@@ -78,6 +84,7 @@ struct listing *finder_list(const struct finder *finder, const struct listing_op
         if (options->job && strcmp(job->config->job_name, options->job) != 0)
             continue;
         making.dropped = 0;
+        making.dropped_max = dropped_max(job->config, options);
         list_groups(job, job->statics, &making);
         for (size_t j = 0; j < job->slot_count; j++)
             list_groups(job, finder_slot_groups(&job->slots[j]), &making);

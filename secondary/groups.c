@@ -253,7 +253,8 @@ static void set_current(struct groups *groups, struct group *group)
 {
     struct str source = group_source(group);
     struct group *old = take_out(&groups->current, source);
-    groups->targets += group->target_count - (old ? old->target_count : 0);
+    groups->targets += group->target_count;
+    groups->targets -= old ? old->target_count : 0;
     map_put(&groups->current, str_hash(source), group);
     group_unref(old);
     groups->changes++;
@@ -300,8 +301,10 @@ int groups_put(struct groups *groups, const struct discovery_group *from, char r
     struct group *group = make_group(groups->pool, from);
     group->listing = groups->listings;
     if (groups->listing) {
+        struct group *before = take_out(&groups->staged, from->source);
         groups->staged_targets += group->target_count;
-        group_unref(take_out(&groups->staged, from->source));
+        groups->staged_targets -= before ? before->target_count : 0;
+        group_unref(before);
     }
     if (known && same_content(known, group))
         group_unref(group);

@@ -18,7 +18,7 @@
 #define DRAIN_MS                    5000 /* at the end, for what is not sent yet */
 #define DRAIN_POLL_MS               50
 #define WORKERS_MAX                 64
-#define DROPPED_TARGETS_MAX         1000 /* of a job, listed with their labels */
+#define DROPPED_TARGETS_MAX         100000 /* of a job, listed with their labels, where keep_dropped_targets is 0 */
 
 #define CONNECTIONS_PER_ADDRESS_MAX 256 /* of people and of those who scrape us */
 
@@ -52,12 +52,15 @@ static void answer_targets(void *arg, struct listing *listing)
 {
     struct targets_answer *answer = arg;
     CLEANUP(buf_done) struct buf out = BUF_INIT(TARGETS_BYTES_MAX);
-    secondary_write_targets(answer->secondary, listing, &out);
-    listing_free(listing);
-    if (out.full)
+    if (listing) /* else the secondary is stopping, and may have gone */
+        secondary_write_targets(answer->secondary, listing, &out);
+    if (!listing)
+        http_exchange_answer_text(answer->exchange, 503, "the secondary is stopping\n");
+    else if (out.full)
         http_exchange_answer_text(answer->exchange, 500, "too many targets to list\n");
     else
         http_exchange_answer(answer->exchange, 200, "application/json", &out);
+    listing_free(listing);
     mem_free(answer);
 }
 

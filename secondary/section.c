@@ -193,11 +193,13 @@ static void on_sweep(void *arg)
 }
 
 /* The section's own reading of its text: it lives as long as the instance. */
-static int read_config(struct section *section, char ret_error[static 256])
+static int read_config(struct section *section, const char *base_dir, char ret_error[static 256])
 {
     CLEANUP_FREE char *errors = NULL;
-    const struct conf_source source = {
-        .fs = section->env->seams.fs, .text = str_from(section->text), .name = section->plugin->name};
+    const struct conf_source source = {.fs = section->env->seams.fs,
+                                       .text = str_from(section->text),
+                                       .name = section->plugin->name,
+                                       .base_dir = base_dir};
     int r = conf_object_load_text(&source, section->plugin->config, &section->config, &errors);
     if (r < 0)
         snprintf(ret_error, 256, "%.*s", (int)str_find(str_from(errors), '\n'), errors);
@@ -222,7 +224,7 @@ struct section *section_new(const struct section_options *options)
     loop_timer_init(&section->sweep, options->env->seams.loop, on_sweep, section);
     if (options->plugin->plugin_new && !options->plugin_state)
         snprintf(error, sizeof(error), "plugin %s does not start", options->plugin->name);
-    else if (read_config(section, error) == 0)
+    else if (read_config(section, options->base_dir, error) == 0)
         section->instance = options->plugin->start(options->plugin_state, &api,
                                                    (struct discovery_host *)(void *)section, section->config, error);
     if (!section->instance)

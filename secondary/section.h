@@ -21,11 +21,11 @@ struct section_env {    /* what all sections share; must outlive them */
 struct section_options {
     const struct section_env *env;
     const struct discovery_plugin *plugin;
-    void *plugin_state; /* of its plugin_new */
-    const char *text;   /* of the section, as conf_print says it */
-    const char *job;    /* of the first that has it */
-    size_t index;       /* among that job's sections of this plugin */
-    loop_fn *changed;   /* what it says has become another, or is known for the first time; never from section_new */
+    void *plugin_state;          /* of its plugin_new */
+    const char *text, *base_dir; /* as in struct sd_section */
+    const char *job;             /* of the first that has it */
+    size_t index;                /* among that job's sections of this plugin */
+    loop_fn *changed; /* what it says has become another, or is known for the first time; never from section_new */
     void *arg;
 };
 

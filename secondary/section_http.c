@@ -227,6 +227,11 @@ static int on_data(void *arg, struct str bytes)
 
 static const struct http_stream stream = {.head = on_head, .data = on_data};
 
+static size_t bytes_max_of(const struct discovery_request *request)
+{
+    return request->bytes_max > 0 ? (size_t)MIN(request->bytes_max, (uint64_t)SIZE_MAX) : DISCOVERY_ANSWER_BYTES_MAX;
+}
+
 static enum discovery_failure failure_of(const struct discovery_call *call, enum http_failure failure)
 {
     if (failure == HTTP_OK || call->reader_refused)
@@ -242,10 +247,13 @@ static void on_done(void *arg, const struct http_result *result)
         return;
     if (result->status > 0)
         call->status = result->status;
-    if (call->request.aws && (call->status == 401 || call->status == 403))
-        aws_credentials_forget(call->section->aws); /* maybe revoked: the next try asks for new ones */
+    if (call->request.aws && call->status / 100 == 4)
+        aws_credentials_forget(call->section->aws); /* maybe expired or revoked: the next try asks for new ones */
+    char too_large[64];
+    snprintf(too_large, sizeof(too_large), "its answer has more than %llu bytes",
+             (unsigned long long)bytes_max_of(&call->request));
     call_end(call, &(struct call_end){.failure = failure_of(call, result->failure),
-                                      .reason = result->reason,
+                                      .reason = result->failure == HTTP_TOO_LARGE ? too_large : result->reason,
                                       .retry_after_s = result->retry_after_s});
 }
 
@@ -310,8 +318,7 @@ void call_send_signed(struct discovery_call *call, const struct sigv4_credential
         .basic_password = sending.password,
         .tls = &sending.tls,
         .timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : DISCOVERY_TIMEOUT_MS,
-        .response_bytes_max =
-            request->bytes_max > 0 ? (size_t)MIN(request->bytes_max, (uint64_t)SIZE_MAX) : DISCOVERY_ANSWER_BYTES_MAX,
+        .response_bytes_max = bytes_max_of(request),
         .accept_gzip = true,
         .stream = &stream,
     };

@@ -141,7 +141,7 @@ void status_target_json(struct json_writer *json, const struct target *target, c
     write_labels(json, "labels", target->labels);
     json_field_text(json, "scrapePool", target->job->name);
     json_field_text(json, "scrapeUrl", target->url);
-    json_field_text(json, "lastError", target->last_error);
+    json_field_text(json, "lastError", target->last_error ? target->last_error : "");
     status_time_json(json, "lastScrape", atomic_load_explicit(&target->last_scrape_ms, memory_order_relaxed));
     json_field_double(json, "lastScrapeDuration",
                       (double)atomic_load_explicit(&target->last_duration_ns, memory_order_relaxed) / 1e9);
@@ -154,11 +154,7 @@ void status_target_json(struct json_writer *json, const struct target *target, c
 
 static void write_active(const struct secondary *secondary, const struct listing *listing, struct json_writer *json)
 {
-    size_t at = 0;
-    if (!listing)
-        for (struct target *target; (target = targets_next(secondary->targets, &at));)
-            status_target_json(json, target, NULL);
-    for (size_t i = 0; listing && i < listing->count; i++) {
+    for (size_t i = 0; i < listing->count; i++) {
         const struct listing_item *item = &listing->items[i];
         const struct target *live = item->target ? targets_find(secondary->targets, item->target) : NULL;
         if (live)
@@ -168,7 +164,7 @@ static void write_active(const struct secondary *secondary, const struct listing
 
 static void write_dropped(const struct listing *listing, struct json_writer *json)
 {
-    for (size_t i = 0; listing && i < listing->count; i++) {
+    for (size_t i = 0; i < listing->count; i++) {
         const struct listing_item *item = &listing->items[i];
         if (item->target)
             continue;
@@ -199,7 +195,7 @@ void secondary_write_targets(const struct secondary *secondary, const struct lis
     json_array(&json);
     write_dropped(listing, &json);
     json_array_end(&json);
-    json_field_uint(&json, "droppedTargetsTotal", listing ? listing->dropped_total : 0);
+    json_field_uint(&json, "droppedTargetsTotal", listing->dropped_total);
     json_object_end(&json);
     json_object_end(&json);
 }

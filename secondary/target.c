@@ -9,10 +9,7 @@
 #include <stdio.h>
 
 #define RELABEL_BYTES_MAX (1 * MIB) /* of text made by one target's rules */
-/* Before the rules and while they are at work: each label that was found, copied by as many labelmaps as make sense,
- * and what a set takes. */
-#define ROOM_OF(label_count) (4 * (label_count) + LABELS_MAX)
-#define MARKS_BYTES_MAX      (2 * MIB + LABELS_MAX * (LABEL_NAME_BYTES_MAX + LABEL_VALUE_BYTES_MAX))
+#define MARKS_BYTES_MAX   (2 * MIB + LABELS_MAX * (LABEL_NAME_BYTES_MAX + LABEL_VALUE_BYTES_MAX))
 
 const char *const target_state_names[TARGET_STATE_COUNT] = {"unknown", "up", "down", "ended"};
 
@@ -42,6 +39,7 @@ void target_unref(struct target *target)
     job_unref(target->job);
     mem_free(target->url);
     mem_free(target->address);
+    mem_free(target->last_error);
     mem_free(target);
 }
 
@@ -280,7 +278,7 @@ static int fill_target(struct target *target, const struct target_source *source
 void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,
                           struct labels_builder *ret_builder)
 {
-    size_t room = ROOM_OF(found->label_count);
+    size_t room = TARGET_LABELS_ROOM(found->label_count);
     struct label *items = arena_alloc(arena, room * sizeof(*items));
     ASSERT(items);
     labels_builder_init_room(ret_builder, items, room);
@@ -300,7 +298,7 @@ int target_make(const struct target_source *source, const struct target_found *f
 {
     CLEANUP(arena_done) struct arena arena;
     struct labels_builder builder;
-    arena_init(&arena, RELABEL_BYTES_MAX + ROOM_OF(found->label_count) * sizeof(struct label));
+    arena_init(&arena, RELABEL_BYTES_MAX + TARGET_LABELS_ROOM(found->label_count) * sizeof(struct label));
     target_labels_before(source->config, found, &arena, &builder);
     if (source->relabel && !relabel_apply(source->relabel, &builder, &arena, ret_rule))
         return 0;

@@ -27,7 +27,7 @@ struct target {
 
     /* The main loop's own. */
     enum target_state state;
-    char last_error[160];
+    char *last_error;     /* of its last scrape; NULL: none */
     uint64_t found_hash;  /* target_found_hash of the address that discovery found, before any rule */
     uint64_t round;       /* of targets_sync, to find who is gone */
     uint64_t limit_round; /* the round that had no room for it */
@@ -62,6 +62,9 @@ struct target_found { /* by discovery */
     size_t label_count;
 };
 
+/* Of labels, before the rules and while they are at work: each that was found, copied by as many labelmaps as make
+ * sense, and what a set takes. */
+#define TARGET_LABELS_ROOM(found_count) (4 * (found_count) + LABELS_MAX)
 /* What relabel_configs begin with: the group's labels, the address, and the job's defaults. The builder's room and made
  * texts are the arena's, which must have room for some 150 bytes per label that was found, and 8 KiB. */
 void target_labels_before(const struct scrape_config *config, const struct target_found *found, struct arena *arena,

@@ -166,7 +166,8 @@ void targets_report(struct targets *targets, struct target *target, bool up, con
 {
     if (target->state == TARGET_ENDED)
         return;
-    snprintf(target->last_error, sizeof(target->last_error), "%s", error);
+    mem_free(target->last_error);
+    target->last_error = error[0] ? mem_strdup(error) : NULL;
     target_set_state(target, up ? TARGET_UP : TARGET_DOWN, &targets->counts);
 }
 

@@ -17,20 +17,22 @@ struct liar {
     const struct str *pieces; /* and then these, each after a post of `go` */
     size_t piece_count;
     sem_t go;
-    const char *again; /* said without end until the client leaves */
-    bool silent;       /* keeps the connection open and says no more */
+    const char *again;  /* said without end until the client leaves */
+    bool silent;        /* keeps the connection open and says no more */
+    char request[4096]; /* the header that came */
 };
 
 static void *lie(void *arg)
 {
     struct liar *liar = arg;
-    char request[4096];
+    char *request = liar->request;
     size_t len = 0;
+    char rest[1024];
     int fd = accept(liar->listener, NULL, NULL);
     if (fd < 0)
         return NULL;
-    while (len < sizeof(request) - 1) {
-        ssize_t got = recv(fd, request + len, sizeof(request) - 1 - len, 0);
+    while (len < sizeof(liar->request) - 1) {
+        ssize_t got = recv(fd, request + len, sizeof(liar->request) - 1 - len, 0);
         if (got <= 0)
             break;
         len += (size_t)got;
@@ -46,7 +48,7 @@ static void *lie(void *arg)
     }
     while (liar->again && send(fd, liar->again, strlen(liar->again), MSG_NOSIGNAL) > 0)
         continue;
-    while (liar->silent && recv(fd, request, sizeof(request), 0) > 0)
+    while (liar->silent && recv(fd, rest, sizeof(rest), 0) > 0)
         continue;
     close(fd);
     return NULL;

@@ -177,6 +177,11 @@ struct arena *conf_arena(struct conf *conf)
     return conf->arena;
 }
 
+const char *conf_base_dir(const struct conf *conf)
+{
+    return conf->base_dir;
+}
+
 void *conf_context(const struct conf *conf)
 {
     return conf->context;

@@ -148,5 +148,10 @@ void conf_fill_strings(struct conf *conf, const char *name, const struct conf_no
  * is not shown, and a custom field is shown by its own printer only. */
 void conf_print(const struct conf_table *table, const void *object, struct buf *text);
 
+/* Appends a node as it was given, in one line that conf_load_text reads as the same: what is not in it is not there.
+ * Paths are as they were written: of the directory conf_base_dir. */
+void conf_print_node(const struct conf_node *node, struct buf *text);
+const char *conf_base_dir(const struct conf *conf); /* "": the working directory */
+
 /* Appends the table as Markdown rows (key | type | default | range | meaning), nested tables after it. */
 void conf_describe(const struct conf_table *table, struct buf *text);

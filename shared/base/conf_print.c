@@ -1,5 +1,5 @@
 /* An object as YAML again. Texts are quoted as in JSON, which YAML reads; so nothing in one can begin another value. */
-#include "base/conf.h"
+#include "base/conf_node.h"
 
 #include "base/json_write.h"
 #include "base/regex.h"
@@ -181,4 +181,28 @@ static void print_table(const struct conf_table *table, const void *object, int 
 void conf_print(const struct conf_table *table, const void *object, struct buf *text)
 {
     print_table(table, object, 0, text);
+}
+
+/* Not deeper than a file may be, CONF_DEPTH_MAX. */
+void conf_print_node(const struct conf_node *node, struct buf *text)
+{
+    if (conf_node_is_null(node)) {
+        buf_append_text(text, "null");
+        return;
+    }
+    if (node->kind == CONF_NODE_SCALAR) {
+        append_text(str_from(node->text), text);
+        return;
+    }
+    bool is_map = node->kind == CONF_NODE_MAP;
+    buf_append_byte(text, is_map ? '{' : '[');
+    for (size_t i = 0; i < node->count; i++) {
+        buf_append_text(text, i > 0 ? ", " : "");
+        if (is_map) {
+            append_text(str_from(node->names[i]->text), text);
+            buf_append_text(text, ": ");
+        }
+        conf_print_node(node->items[i], text);
+    }
+    buf_append_byte(text, is_map ? '}' : ']');
 }

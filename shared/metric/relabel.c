@@ -9,10 +9,6 @@
 #include <stdio.h>
 #include <wctype.h>
 
-#define SEPARATOR   ";"
-#define REGEX       "(.*)"
-#define REPLACEMENT "$1"
-
 /* Literals and groups of one replacement text. More is no replacement that anybody means. */
 #define EXPANSION_PARTS_MAX 64
 /* Labels that one rule joins; a set has no more. */
@@ -205,9 +201,9 @@ struct filled {
 static struct filled fill(const struct relabel_config *config)
 {
     return (struct filled){
-        .separator = config->separator ? str_from(config->separator) : STR(SEPARATOR),
-        .regex = config->regex ? str_from(config->regex) : STR(REGEX),
-        .replacement = config->replacement ? str_from(config->replacement) : STR(REPLACEMENT),
+        .separator = config->separator ? str_from(config->separator) : STR(RELABEL_SEPARATOR),
+        .regex = config->regex ? str_from(config->regex) : STR(RELABEL_REGEX),
+        .replacement = config->replacement ? str_from(config->replacement) : STR(RELABEL_REPLACEMENT),
         .target = str_from(config->target_label),
     };
 }
@@ -215,9 +211,9 @@ static struct filled fill(const struct relabel_config *config)
 /* What Prometheus 2.42 checks of one rule (relabel.go, UnmarshalYAML). NULL, or what is wrong. */
 static const char *check_config(const struct relabel_config *config, const struct filled *filled)
 {
-    bool plain_separator = str_equal(filled->separator, STR(SEPARATOR));
-    bool plain_regex = str_equal(filled->regex, STR(REGEX));
-    bool plain_replacement = str_equal(filled->replacement, STR(REPLACEMENT));
+    bool plain_separator = str_equal(filled->separator, STR(RELABEL_SEPARATOR));
+    bool plain_regex = str_equal(filled->regex, STR(RELABEL_REGEX));
+    bool plain_replacement = str_equal(filled->replacement, STR(RELABEL_REPLACEMENT));
     if (config->modulus < 0)
         return "modulus: must not be negative";
     switch ((enum relabel_action)config->action) {

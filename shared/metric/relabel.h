@@ -18,18 +18,21 @@ enum relabel_action {
     RELABEL_UPPERCASE
 };
 extern const char *const relabel_action_names[]; /* by enum, ends with NULL */
+#define RELABEL_SEPARATOR   ";"
+#define RELABEL_REGEX       "(.*)"
+#define RELABEL_REPLACEMENT "$1"
 
 /* As written in the configuration; strings belong to whoever wrote them and must outlive the rules. NULL and 0: not
  * written, the default holds. */
 struct relabel_config {
     const char **source_labels;
     size_t source_label_count;
-    const char *separator; /* ";" */
-    const char *regex;     /* "(.*)" */
+    const char *separator;
+    const char *regex;
     int64_t modulus;
     const char *target_label;
-    const char *replacement; /* "$1" */
-    int action;              /* enum relabel_action */
+    const char *replacement;
+    int action; /* enum relabel_action */
 };
 
 struct relabel; /* compiled rules, immutable, safe from any thread */

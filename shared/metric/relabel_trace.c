@@ -63,9 +63,9 @@ static void begin_field(struct buf *text, const char *name)
     buf_printf(text, "%s%s: ", first ? "" : ", ", name);
 }
 
-static void print_text(struct buf *text, const char *name, const char *value)
+static void print_text(struct buf *text, const char *name, const char *value, const char *fallback)
 {
-    if (!value)
+    if (!value || strcmp(value, fallback) == 0)
         return;
     begin_field(text, name);
     quote_print(str_from(value), text);
@@ -80,14 +80,14 @@ void relabel_config_print(const struct relabel_config *config, struct buf *text)
         buf_printf(text, "%s%s", i > 0 ? ", " : "[", config->source_labels[i]);
     if (config->source_label_count > 0)
         buf_append_byte(text, ']');
-    print_text(text, "separator", config->separator);
-    print_text(text, "regex", config->regex);
+    print_text(text, "separator", config->separator, RELABEL_SEPARATOR);
+    print_text(text, "regex", config->regex, RELABEL_REGEX);
     if (config->modulus > 0) {
         begin_field(text, "modulus");
         buf_printf(text, "%lld", (long long)config->modulus);
     }
-    print_text(text, "target_label", config->target_label);
-    print_text(text, "replacement", config->replacement);
+    print_text(text, "target_label", config->target_label, "");
+    print_text(text, "replacement", config->replacement, RELABEL_REPLACEMENT);
     if (config->action != RELABEL_REPLACE) {
         begin_field(text, "action");
         buf_append_text(text, relabel_action_names[config->action]);

@@ -19,6 +19,6 @@ typedef void relabel_trace_fn(void *arg, const struct relabel_step *step);
 bool relabel_trace(const struct relabel *relabel, struct labels_builder *builder, struct arena *arena,
                    relabel_trace_fn *fn, void *arg);
 
-/* The rule as a configuration has it, without what was not written: {source_labels: [a], regex: "x", action: drop}.
+/* The rule as a configuration has it, without what is a default: {source_labels: [a], regex: "x", action: drop}.
  * Into a buf with room for it. */
 void relabel_config_print(const struct relabel_config *config, struct buf *text);

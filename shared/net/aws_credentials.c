@@ -194,7 +194,7 @@ static void call_sts(struct aws_credentials *credentials, const struct sigv4_hea
     struct http_header headers[1 + ARRAY_LEN(signature->headers)] = {
         {"Content-Type", "application/x-www-form-urlencoded; charset=utf-8"}};
     size_t count = 1;
-    for (size_t i = 0; signature && i < signature->count; i++)
+    for (size_t i = 0; i < signature->count; i++)
         headers[count++] = signature->headers[i];
     const struct http_request_spec spec = {.method = "POST",
                                            .url = credentials->next_plan.texts[AWS_PLAN_STS_URL],
@@ -283,6 +283,7 @@ static void ask_web_identity(struct aws_credentials *credentials)
     const struct aws_role role = {texts[AWS_PLAN_TOKEN_ROLE], texts[AWS_PLAN_SESSION_NAME], NULL};
     CLEANUP(aws_secret_buf_done) struct buf file = BUF_INIT(TOKEN_FILE_BYTES_MAX);
     CLEANUP(aws_secret_buf_done) struct buf body = BUF_INIT(AWS_STS_BODY_BYTES_MAX);
+    const struct sigv4_headers unsigned_call = {0}; /* the token is the proof */
     struct str token = STR_NULL;
     credentials->role = AWS_PLAN_TOKEN_ROLE;
     int error = read_token(credentials, texts[AWS_PLAN_TOKEN_FILE], &file, &token);
@@ -291,7 +292,7 @@ static void ask_web_identity(struct aws_credentials *credentials)
     else if (aws_sts_assume_role_with_web_identity(&role, token, &body) != 0)
         place_fails(credentials, -EINVAL, "the token is too long");
     else
-        call_sts(credentials, NULL, buf_view(&body));
+        call_sts(credentials, &unsigned_call, buf_view(&body));
 }
 
 /* The body of a container's endpoint or of instance metadata. */

@@ -43,8 +43,7 @@ void http_call_restart(struct http_call *call)
     buf_reset(&call->head_lines);
 }
 
-/* As one line, so that nothing in it can look like another one. A name is no shorter than what it came as, and the
- * ceiling of all is the headers' own; past it http_call_head_end says no. */
+/* As one line, so that nothing in it can look like another one. Past the ceiling http_call_head_end says no. */
 void http_call_header(struct http_call *call, struct str name, struct str value)
 {
     if (name.len == 0 || str_find(name, '\n') < name.len || str_find(value, '\n') < value.len)

@@ -92,9 +92,9 @@ void http_client_free(struct http_client *client); /* calls in flight end with H
 DEFINE_CLEANUP(struct http_client *, http_client_free)
 
 /* The spec and all it names but the stream are needed during this call only. done is called exactly once, never from
- * inside this call. -EINVAL for a URL that is not http(s) or carries a user, a
- * header with a line break or no timeout; -EAGAIN past calls_max or while the client is being freed. ret_call may be
- * NULL. The call lives until done has returned. */
+ * inside this call. -EINVAL for a URL that is not http(s) or carries a user, a header with a line break or no timeout;
+ * -EAGAIN past calls_max or while the client is being freed. ret_call may be NULL. The call lives until done has
+ * returned. */
 MUST_CHECK int http_client_call(struct http_client *client, const struct http_request_spec *spec, http_done_fn *done,
                                 void *arg, struct http_call **ret_call);
 /* Ends a call: neither done nor its stream are called any more. From inside its own done it does nothing. */

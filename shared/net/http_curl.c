@@ -66,7 +66,7 @@ static enum http_failure failure_of(CURLcode code)
         return HTTP_TLS;
     case CURLE_OPERATION_TIMEDOUT:
         return HTTP_TIMEOUT;
-    case CURLE_FILESIZE_EXCEEDED:
+    case CURLE_FILESIZE_EXCEEDED: /* what the length claims */
         return HTTP_TOO_LARGE;
     default:
         return HTTP_BROKEN;
@@ -140,7 +140,7 @@ static void transfer_ended(struct http_curl *curl, struct http_call *call, CURLc
     else if (call->cut != HTTP_OK || (code == CURLE_OK && !http_call_body_end(call)))
         http_call_end(call, call->cut, call->cut_reason);
     else
-        http_call_end(call, failure_of(code), code == CURLE_OK ? NULL : reason);
+        http_call_end(call, failure_of(code), code == CURLE_OK || code == CURLE_FILESIZE_EXCEEDED ? NULL : reason);
 }
 
 static void collect(struct shard *shard)

@@ -145,6 +145,12 @@ static const struct conf_table kubeconfig_table = {
                                             {0}},
 };
 
+static void hand_over(struct kubeconfig *config, struct kubeconfig *ret_config)
+{
+    *ret_config = *config;
+    *config = (struct kubeconfig){0};
+}
+
 static void wipe(char *text)
 {
     if (text)
@@ -226,7 +232,7 @@ static int read_server(const char *server, char ret_error[static 256], char **re
     struct str rest = str_starts_with(text, STR("https://"))  ? str_of(server + 8, text.len - 8)
                       : str_starts_with(text, STR("http://")) ? str_of(server + 7, text.len - 7)
                                                               : STR_NULL;
-    if (rest.len == 0 || rest.ptr[0] == '/' || strpbrk(server, " \t\r\n?#@"))
+    if (!rest.ptr || rest.len == 0 || rest.ptr[0] == '/' || strpbrk(server, " \t\r\n?#@"))
         return error_text(-EINVAL, ret_error,
                           "server is no https:// or http:// URL of a host, maybe a port and a path, alone");
     while (text.len > 0 && text.ptr[text.len - 1] == '/')
@@ -312,8 +318,7 @@ int kubeconfig_load(struct file_system *fs, const char *path, char ret_error[sta
     wipe_chosen(&chosen);
     if (r < 0)
         return error_text(r, ret_error, "%s: %s", path, reason);
-    *ret_config = config;
-    config = (struct kubeconfig){0};
+    hand_over(&config, ret_config);
     return 0;
 }
 
@@ -344,8 +349,7 @@ int kubeconfig_in_cluster(struct file_system *fs, const char *directory, kubecon
         struct str text = buf_view(&name_space);
         config.name_space = mem_strndup(text.ptr, str_find(text, '\n'));
     }
-    *ret_config = config;
-    config = (struct kubeconfig){0};
+    hand_over(&config, ret_config);
     return 0;
 }
 

@@ -221,6 +221,7 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes,
         return;
     lookup->outcome = bytes && len >= NS_HFIXEDSZ ? read_answer(lookup, bytes, len) : no_answer(lookup, status);
     ASSERT(lookup->outcome != ASKED);
+    loop_timer_stop(&lookup->deadline); /* it may be due by now too */
     loop_timer_start(&lookup->turn, 0, 0);
 }
 
@@ -355,7 +356,6 @@ static void next_server(struct resolver_lookup *lookup)
 
 static void take_outcome(struct resolver_lookup *lookup)
 {
-    loop_timer_stop(&lookup->deadline);
     switch (lookup->outcome) {
     case EXISTS:
         finish(lookup, true);

@@ -2,7 +2,8 @@
 /* DNS look-ups on a real loop, by c-ares. Names are completed as resolv.conf says (search, ndots; a dot at the end: as
  * it stands), tried one after the other: the first that exists is the answer, whether it has such records or not. Each
  * is asked of the servers in their order until one says that it exists or does not. resolv.conf is read anew for each
- * look-up. An answer that does not fit into a datagram is fetched over TCP. */
+ * look-up. An answer that does not fit into a datagram is fetched over TCP: the process must ignore SIGPIPE, which
+ * c-ares does not keep away. */
 #include "net/loop.h"
 
 #define RESOLVER_RECORDS_MAX   4096  /* of one answer: what 64 KiB of A records hold, about */

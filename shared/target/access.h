@@ -40,11 +40,6 @@ extern const struct conf_table access_basic_auth_table, access_authorization_tab
          .offset = offsetof(owner, member.authorization),                                                              \
          .table = &access_authorization_table,                                                                         \
          .help = "Authorization header to send, with a token for instance."},                                          \
-        {.name = "tls_config",                                                                                         \
-         .type = CONF_SECTION,                                                                                         \
-         .offset = offsetof(owner, member.tls),                                                                        \
-         .table = &access_tls_table,                                                                                   \
-         .help = "Certificates for https."},                                                                           \
         {.name = "bearer_token",                                                                                       \
          .type = CONF_REFUSED,                                                                                         \
          .help = "secrets are read from files: use authorization.credentials_file"},                                   \
@@ -54,6 +49,15 @@ extern const struct conf_table access_basic_auth_table, access_authorization_tab
         {.name = "oauth2",                                                                                             \
          .type = CONF_REFUSED,                                                                                         \
          .help = "not in this version; use authorization.credentials_file with a token that is renewed"},              \
+        ACCESS_CONNECTION_OPTIONS(owner, member.tls)
+
+/* Of these, what says how to reach the other end and not who we are: `member` is a struct access_tls. */
+#define ACCESS_CONNECTION_OPTIONS(owner, member)                                                                       \
+    {.name = "tls_config",                                                                                             \
+     .type = CONF_SECTION,                                                                                             \
+     .offset = offsetof(owner, member),                                                                                \
+     .table = &access_tls_table,                                                                                       \
+     .help = "Certificates for https."},                                                                               \
         {.name = "proxy_url",                                                                                          \
          .type = CONF_REFUSED,                                                                                         \
          .help = "there are no proxies: run a secondary where it can be reached"},                                     \

@@ -6,8 +6,9 @@ from harness import wait_until
 
 def add_secondary(federation, scrape_configs, before=()):
     """Not started. The primary it sends to is none. `before`: what stands in front of its command."""
-    secondary = federation.add_secondary(federation.add_primary(), 1, scrape_configs)
-    federation.processes.remove(federation.processes[0])  # the primary: nobody starts it
+    primary = federation.add_primary()
+    secondary = federation.add_secondary(primary, 1, scrape_configs)
+    federation.processes.remove(primary)  # nobody starts it
     secondary.command = [*before, *secondary.command]
     return secondary
 
@@ -22,6 +23,13 @@ def only_section(secondary):
     return section
 
 
+def problem(secondary):
+    """Of the only section; None where it has none."""
+    for section in secondary.status()["discovery"]:
+        return section.get("problem")
+    return None
+
+
 def section_metrics(secondary):
     """{name without its prefix: value} of the only section."""
     found = {}
@@ -32,6 +40,11 @@ def section_metrics(secondary):
     return found
 
 
+def wait_problem(secondary, text):
+    """Until the only section has this problem, or (None) none. The daemon's status follows within a second."""
+    wait_until(lambda: problem(secondary) == text, what=f"the problem {text!r}")
+
+
 def wait_up(secondary, up):
-    """Until the only section is well, or is not. The daemon's metrics follow within a second."""
+    """Until the only section is well, or is not."""
     wait_until(lambda: section_metrics(secondary).get("up") == up, what=f"discovery_up {up}")

@@ -8,11 +8,11 @@ from harness import fetch, program, run, wait_until
 PAGE = "m 1\n"
 
 
-def targets_file(federation, name, addresses):
+def targets_file(federation, name, addresses, fleet="x"):
     """Written aside and renamed, as those who write such files do."""
     path = federation.path(name)
     with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump([{"targets": addresses, "labels": {"fleet": "x"}}], file)
+        json.dump([{"targets": addresses, "labels": {"fleet": fleet}}], file)
     os.rename(path + ".new", path)
     return path
 
@@ -97,6 +97,26 @@ def test_gone_and_dead_differ(federation, exporter):
     assert code == 2 and "takes no matchers" in err
     code, out, err = run([program("tributary"), "targets", "--ended", "--url", secondary.url])
     assert code == 1 and "a global does" in err
+
+
+def test_a_target_that_is_still_listed_is_not_removed(federation, exporter):
+    """It has other labels, or a rule drops it."""
+    changes, dropped = (exporter({"/metrics": PAGE}).target for _ in range(2))
+    first = targets_file(federation, "first.json", [changes])
+    second = targets_file(federation, "second.json", [dropped])
+    jobs = [{"job_name": name, "file_sd_configs": [{"files": [path], "refresh_interval": "1s"}]}
+            for name, path in (("first", first), ("second", second))]
+    federation.add_global()
+    secondary = federation.add_secondary(federation.add_primary(), 1, jobs)
+    federation.start()
+    wait_until(lambda: len(federation.query("up == 1")) == 2, what="both up")
+    targets_file(federation, "first.json", [changes], fleet="y")
+    secondary.config["scrape_configs"][1]["relabel_configs"] = [
+        {"source_labels": ["fleet"], "regex": "x", "action": "drop"}]
+    secondary.write_config()
+    assert secondary.reload()[0] == 200
+    wait_until(lambda: ended(federation) == {changes: "relabeled", dropped: "relabeled"}, what="both told of")
+    wait_until(lambda: federation.by_label("up", "fleet") == {"y": 1}, what="the one of other labels")
 
 
 def test_a_stop_ends_no_target(federation, exporter):

@@ -644,6 +644,49 @@ static void too_many_are_refused(void **state)
     assert_int_equal(last.error, -EAGAIN);
 }
 
+/* ---- Over real connections ---- */
+
+static void hear_and_stop(void *arg, int error, const char *reason, const struct sigv4_credentials *credentials)
+{
+    struct heard *heard = arg;
+    hear(arg, error, reason, credentials);
+    loop_stop(heard->world->loop);
+}
+
+static void real_connections_carry_the_same(void **state)
+{
+    (void)state;
+    static const struct http_route routes[] = {
+        {"PUT", "/latest/api/token", aws_serve_token, 0, 100},
+        {"GET", "/latest/meta-data/iam/security-credentials/", aws_serve_role, 0, 0},
+        {"GET", "/latest/meta-data/iam/security-credentials/node-role", aws_serve_keys, 0, 0},
+        {"POST", "/", aws_serve_sts, 0, 100000},
+        {NULL, NULL, NULL, 0, 0}};
+    const struct http_client_options client = {.name = "test", .shards = 1};
+    struct aws_world world = {.clock = clock_real(), .lives_s = 3600, .loop = loop_new()};
+    const struct aws_environment environment = {aws_world_get, &world};
+    world.fs = file_system_memory_new(0);
+    world.client = http_client_new(world.loop, NULL, &client);
+    world.metadata_server = aws_world_serve(&world, "127.0.0.1:0", routes);
+    world.metadata = aws_metadata_new(world.loop, world.client, &environment);
+    char url[64];
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u", http_server_port(world.metadata_server));
+    aws_world_set(&world, "AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
+    aws_world_set(&world, "AWS_ENDPOINT_URL_STS", url);
+    struct aws_credentials_options options = options_of(&world);
+    options.role_arn = "arn:r";
+    struct heard heard = {.world = &world};
+    struct aws_credentials *credentials = aws_credentials_new(&options);
+    aws_credentials_get(credentials, hear_and_stop, &heard);
+    while (heard.times == 0)
+        loop_run(world.loop);
+    assert_string_equal(heard.reason, "");
+    assert_string_equal(heard.keys, "AK-sts1/secret-sts1/token-of-sts1");
+    assert_string_equal(world.sts.token, "token-of-instance");
+    aws_credentials_free(credentials);
+    aws_world_done(&world);
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -668,6 +711,7 @@ int main(void)
         WITH_WORLD(a_callback_may_ask_cancel_and_forget),
         WITH_WORLD(the_cancelled_hear_nothing),
         WITH_WORLD(too_many_are_refused),
+        cmocka_unit_test(real_connections_carry_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,8 @@
 #define PAGE_BYTES_MAX MIB
 #define END_MARK       "<!-- end -->"
 
-extern const struct discovery_plugin discovery_file, discovery_dns, discovery_ec2;
+extern const struct discovery_plugin discovery_file, discovery_http, discovery_dns, discovery_ec2, discovery_kubernetes,
+    discovery_consul;
 
 static const struct {
     const char *mark;
@@ -28,7 +29,10 @@ static const struct {
     {"<!-- table: secondary -->\n", &secondary_config_table, NULL},
     {"<!-- table: file -->\n", NULL, &discovery_file},
     {"<!-- table: dns -->\n", NULL, &discovery_dns},
+    {"<!-- table: http -->\n", NULL, &discovery_http},
     {"<!-- table: ec2 -->\n", NULL, &discovery_ec2},
+    {"<!-- table: kubernetes -->\n", NULL, &discovery_kubernetes},
+    {"<!-- table: consul -->\n", NULL, &discovery_consul},
     {"<!-- table: primary -->\n", &primary_config_table, NULL},
     {"<!-- table: global -->\n", &global_config_table, NULL},
 };

@@ -164,7 +164,7 @@ static void test_reload(void **state)
     unsigned calls = scene->found.calls;
     world_write(&scene->world, "/sd/a.json", "[{");
     configure(scene, "- job_name: a\n  static_configs: [{targets: [s:1]}]\n"
-                     "  file_sd_configs: [{files: ['/sd/a.json'], refresh_interval: 5m}, {files: ['/sd/new.json']}]\n");
+                     "  file_sd_configs: [{files: ['/sd/a.json']}, {files: ['/sd/new.json']}]\n");
     run(scene, 1000);
     assert_int_equal(scene->found.calls, calls + 1); /* once, with all of it */
     assert_string_equal(scene->found.addresses, "h1:1 s:1 ");

@@ -610,6 +610,8 @@ static void test_refused_sections(void **state)
         {"{region: r, filters: [{values: [a]}]}", "key \"name\" is missing in filter"},
         {"{region: r, role_arn: short}", "role_arn"},
         {"{region: r, basic_auth: {username: a, password_file: /dev/null}}", "basic_auth: requests are signed"},
+        {"{region: r, bearer_token_file: /dev/null}", "bearer_token_file: requests are signed"},
+        {"{region: r, tls_config: {ca_file: /nonexistent}}", "/nonexistent"},
         {"{region: r, authorization: {credentials_file: /dev/null}}", "authorization: requests are signed"},
         {"{region: r, follow_redirects: true}", "follow_redirects: redirects are not followed"},
         {"{region: r, regions: [r]}", "unknown key \"regions\" in ec2_sd_config, did you mean \"region\"?"},

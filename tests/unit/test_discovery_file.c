@@ -25,10 +25,10 @@ static void start(struct plugin_rig *rig, const char *yaml)
 static int tell(struct plugin_rig *rig, const char *path, const char *text)
 {
     struct discovery_call *call = rig->host.calls;
-    size_t len = strlen(text);
-    char *bytes = mem_alloc(len); /* of its own, so that reading past its end is seen */
-    memcpy(bytes, text, len);
-    int r = call->files_reader->file(call->arg, str_from(path), str_of(bytes, len));
+    struct str said = str_from(text);
+    char *bytes = mem_alloc(said.len); /* of its own, so that reading past its end is seen */
+    memcpy(bytes, said.ptr, said.len);
+    int r = call->files_reader->file(call->arg, str_from(path), str_of(bytes, said.len));
     mem_free(bytes);
     return r;
 }

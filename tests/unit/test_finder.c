@@ -357,7 +357,7 @@ static void test_shared_by_jobs(void **state)
 {
     struct scene *scene = *state;
     scene->api.answer = "one h1:1\n";
-    configure(scene, LINES "- job_name: b\n  lines_sd_configs: [{url: 'http://api/lines', refresh_interval: 10s}]\n");
+    configure(scene, LINES "- job_name: b\n  lines_sd_configs: [{url: \"http://api/lines\"}]\n");
     run(scene, 2000);
     assert_int_equal(scene->told, 2);
     assert_int_equal(scene->api.asked, 1);

@@ -65,6 +65,20 @@ static int tear_down_many(void **state)
     return 0;
 }
 
+static void test_a_group_that_shrinks(void **state)
+{
+    char error[256];
+    const struct discovery_target target = {STR("h1:1"), NULL, 0};
+    const struct discovery_group group = {.source = STR("one"), .targets = &target, .target_count = 1};
+    (void)state;
+    assert_int_equal(put("one", "h1:1", "own"), 0);
+    assert_int_equal(groups_targets(groups), 2);
+    assert_int_equal(groups_put(groups, &group, error), 0);
+    assert_int_equal(groups_targets(groups), 1);
+    put_nothing("one");
+    assert_int_equal(groups_targets(groups), 0);
+}
+
 static void test_labels(void **state)
 {
     static struct group_target target;
@@ -197,7 +211,7 @@ static void test_refused(void **state)
 static void test_memory(void **state)
 {
     struct label labels[60];
-    char names[60][40], values[60][64], error[256], source[32], address[32];
+    char names[60][48], values[60][64], error[256], source[32], address[32];
     (void)state;
     for (int i = 0; i < 20000; i++) {
         for (int j = 0; j < 60; j++) {
@@ -218,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_labels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_group_that_shrinks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_listing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_counts_as_not_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_single, set_up, tear_down),

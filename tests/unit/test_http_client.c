@@ -58,9 +58,17 @@ static void broken_answers_fail_as_broken(void **state)
                    HTTP_BROKEN);
 }
 
+/* Whatever is found too large, the claim or what came, is told in the same words. */
 static void large_claims_fail_as_too_large(void **state)
 {
-    expect_failure(*state, "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\nx", HTTP_TOO_LARGE);
+    static const char claim[] = "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\nx";
+    struct liar liar = {.answer = claim, .answer_len = sizeof(claim) - 1};
+    struct http_request_spec spec = world_get("");
+    struct http_reply reply;
+    fetch_from(*state, &liar, &spec, &reply);
+    assert_string_equal(http_failure_name(reply.failure), "too_large");
+    assert_string_equal(reply.reason, "answer larger than allowed");
+    reply_done(&reply);
 }
 
 static void expect_endless(struct http_world *world, const char *start, const char *again, enum http_failure failure)
@@ -230,6 +238,22 @@ static void redirects_are_not_followed(void **state)
     reply_done(&reply);
 }
 
+/* A path may be a key, in which dots and slashes mean themselves; and what is signed must be what is sent. */
+static void a_path_is_sent_as_it_is(void **state)
+{
+    static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    struct liar liar = {.answer = text, .answer_len = sizeof(text) - 1};
+    struct http_world *world = *state;
+    struct http_reply reply;
+    liar_start(&liar);
+    struct http_request_spec spec = world_get(world_url_at(world, liar.port, "/a/../b//./%2e%2E/c+%7e?x=../y"));
+    world_fetch(world, &spec, &reply);
+    liar_stop(&liar);
+    assert_int_equal(reply.status, 200);
+    assert_true(str_starts_with(str_from(liar.request), STR("GET /a/../b//./%2e%2E/c+%7e?x=../y HTTP/1.1\r\n")));
+    reply_done(&reply);
+}
+
 /* ---- gzip by itself ---- */
 
 static void gzip_goes_both_ways_and_says_what_is_wrong(void **state)
@@ -283,6 +307,7 @@ int main(void)
         WITH_WORLD(any_header_is_told_by_its_name),
         WITH_WORLD(retry_after_may_be_a_date),
         WITH_WORLD(redirects_are_not_followed),
+        WITH_WORLD(a_path_is_sent_as_it_is),
         cmocka_unit_test(gzip_goes_both_ways_and_says_what_is_wrong),
         cmocka_unit_test(accept_encoding_is_read_with_its_weights),
     };

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
@@ -172,6 +173,22 @@ static void test_silence_ends(void **state)
     CLEANUP_FREE char *wanted = mem_printf("! silent.test.: %s did not answer within 0.05 s", world->servers);
     assert_string_equal(look_up(world, "silent.test.", RESOLVER_SRV), wanted);
     assert_asked(world, "udp SRV silent.test;udp SRV silent.test;udp SRV silent.test;");
+}
+
+static void test_an_answer_counts_though_the_loop_comes_late(void **state)
+{
+    struct world *world = *state;
+    use(world, &(struct resolver_options){
+                   .resolv_conf = "/dev/null", .servers = world->servers, .timeout_ms = 20, .tries = 1});
+    world->stop_at = 1;
+    assert_non_null(resolver_lookup(world->resolver, "two.test.", RESOLVER_A, on_answer, world));
+    for (bool asked = false; !asked;) {
+        CLEANUP_FREE char *log = dns_server_log(&world->server);
+        asked = log[0] != '\0';
+    }
+    usleep(50000); /* the answer lies there, and its time is over */
+    loop_run(world->loop);
+    assert_string_equal(world->text, "10.0.0.2\n10.0.0.1\n");
 }
 
 static void test_the_next_server_is_asked(void **state)
@@ -379,6 +396,7 @@ int main(void)
         TEST(test_records_of_other_types_are_left_out),
         TEST(test_a_reason_names_the_server_and_what_it_said),
         TEST(test_silence_ends),
+        TEST(test_an_answer_counts_though_the_loop_comes_late),
         TEST(test_the_next_server_is_asked),
         TEST(test_search_domains),
         TEST(test_servers_of_resolv_conf),
@@ -393,5 +411,6 @@ int main(void)
         TEST(test_waiting_has_a_ceiling),
         TEST(test_servers_that_are_none),
     };
+    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* The secondary's configuration: what prometheus.yml allows is understood, what means nothing here is named. */
+#include "base/conf_object.h"
 #include "base/fail.h"
 #include "secondary/config.h"
 
@@ -12,7 +13,8 @@
 #define HEAD "datacenter: dc1\nsecondary: rack-7\ndata_dir: /var/lib/t\nprimary: {urls: [http://127.0.0.1:9411]}\n"
 #define JOB  HEAD "scrape_configs:\n- job_name: a\n"
 
-extern const struct discovery_plugin discovery_file;
+extern const struct discovery_plugin discovery_file, discovery_http, discovery_dns, discovery_ec2, discovery_kubernetes,
+    discovery_consul;
 
 struct reading {
     struct file_system *fs;
@@ -32,7 +34,10 @@ static void reading_done(struct reading *reading)
 static struct reading read_text(const char *text)
 {
     struct reading reading = {.fs = file_system_memory_new(0), .plugins = plugins_new(NULL)};
-    plugins_add(reading.plugins, &discovery_file);
+    const struct discovery_plugin *const plugins[] = {&discovery_file, &discovery_http,       &discovery_dns,
+                                                      &discovery_ec2,  &discovery_kubernetes, &discovery_consul};
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++)
+        plugins_add(reading.plugins, plugins[i]);
     assert_int_equal(file_make_dirs(reading.fs, "/etc/t"), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/secret", "x\n", 2), 0);
     assert_int_equal(file_write_whole(reading.fs, "/etc/t/c.yaml", text, strlen(text)), 0);
@@ -150,7 +155,8 @@ static void a_scrape_config_of_prometheus_is_understood(void **state)
     const struct sd_section *files = job[0].discovery.items;
     assert_int_equal(job[0].discovery.count, 1);
     assert_ptr_equal(files->plugin, &discovery_file);
-    assert_string_equal(files->text, "files: [\"/etc/t/targets/*.json\", \"/abs/one.yml\"]\nrefresh_interval: 30s\n");
+    assert_string_equal(files->text,
+                        "{\"files\": [\"targets/*.json\", \"/abs/one.yml\"], \"refresh_interval\": \"30s\"}");
     assert_int_equal(files->line, 19);
     const struct relabel_config *rules = job[0].relabel_configs.items;
     assert_int_equal(job[0].relabel_configs.count, 2);
@@ -366,6 +372,40 @@ static void what_is_not_here_is_refused_with_its_reason(void **state)
         expect_error(cases[i].text, cases[i].reason);
 }
 
+/* An instance reads its section's text again, for itself. */
+static void sections_are_read_again(void **state)
+{
+    (void)state;
+    READ(reading, JOB
+         "  file_sd_configs: [{files: [a.json]}, {files: [b.yml, c.json], refresh_interval: 10s}]\n"
+         "  http_sd_configs:\n  - url: http://a/b\n  - {url: http://a/b, authorization: {credentials_file: secret}}\n"
+         "  - {url: 'https://a/?b=c', basic_auth: {username: 'u: \"x', password_file: secret}, tls_config: "
+         "{server_name: n}}\n"
+         "  dns_sd_configs: [{names: [a, b.c.]}, {names: [a], type: A, port: 80}]\n"
+         "  ec2_sd_configs: [{region: r}, {region: r, filters: [{name: 'tag:a', values: [b, 'c d']}, {name: x, values: "
+         "[y]}], role_arn: 'arn:aws:iam::123456789012:role/x'}, {}]\n"
+         "  kubernetes_sd_configs: [{role: pod}, {role: node, api_server: 'https://k:6443', authorization: "
+         "{credentials_file: secret}}, {role: endpoints, namespaces: {names: [a, b], own_namespace: true}, selectors: "
+         "[{role: pod, label: 'a=b,c', field: 'd=e'}, {role: endpoints, label: x}], attach_metadata: {node: true}}]\n"
+         "  consul_sd_configs: [{}, {server: 'c:8500', services: [a, b], tags: [x], node_meta: {rack: '7'}, "
+         "token_file: secret, allow_stale: false}]\n");
+    if (reading.errors)
+        fail_msg("%s", reading.errors);
+    const struct scrape_config *job = reading.config->scrape_configs.items;
+    const struct sd_section *sections = job->discovery.items;
+    assert_int_equal(job->discovery.count, 15);
+    for (size_t i = 0; i < job->discovery.count; i++) {
+        const struct conf_table *table = sections[i].plugin->config;
+        CLEANUP_FREE char *errors = NULL;
+        void *object = NULL;
+        const struct conf_source source = {
+            .fs = reading.fs, .text = str_from(sections[i].text), .name = "again", .base_dir = sections[i].base_dir};
+        if (conf_object_load_text(&source, table, &object, &errors) < 0)
+            fail_msg("%s_sd_configs[%zu]: %s%s", sections[i].plugin->name, sections[i].index, errors, sections[i].text);
+        conf_object_unref(object);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +418,7 @@ int main(void)
         cmocka_unit_test(bad_rules_are_told_at_their_place),
         cmocka_unit_test(bad_values_are_told_at_their_place),
         cmocka_unit_test(what_is_not_here_is_refused_with_its_reason),
+        cmocka_unit_test(sections_are_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,7 @@ struct cli_command {
 
 extern const struct cli_command command_query, command_series, command_labels, command_values, command_targets,
     command_status, command_check_config, command_inspect, command_format_query, command_blocks, command_retention,
-    command_delete, command_deletions;
+    command_delete, command_deletions, command_discover;
 
 /* The value of an option by its name, NULL when it was not given. */
 const char *cli_value(const struct cli_arguments *arguments, const char *name);

@@ -7,9 +7,9 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_query,        &command_series,  &command_labels,       &command_values, &command_targets,
-    &command_status,       &command_blocks,  &command_retention,    &command_delete, &command_deletions,
-    &command_check_config, &command_inspect, &command_format_query,
+    &command_query,        &command_series,   &command_labels,    &command_values,       &command_targets,
+    &command_status,       &command_blocks,   &command_retention, &command_delete,       &command_deletions,
+    &command_check_config, &command_discover, &command_inspect,   &command_format_query,
 };
 
 static void print_help(FILE *out)

@@ -36,6 +36,7 @@ ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKE
 ROLE_ARN = "arn:aws:iam::123456789012:role/monitoring"
 INSTANCE_ROLE = "instance-monitoring"
 PAGE_MAX, PAGE_MIN = 1000, 5
+ENDLESS_START = 10 ** 7  # pages of the fault "endless" are numbered from here on, and empty
 SESSION_SECONDS = 3600
 METADATA_TTL_SECONDS_MAX = 21600
 VERSIONS = {"2016-11-15", "2013-10-15"}  # the older one is vmagent's
@@ -86,6 +87,10 @@ class Cloud:
             if faults.get("expired"):
                 self.sessions.clear()
             self.faults.update(faults)
+
+    def set_instances(self, count, seed=1):
+        with self.lock:
+            self.world = ec2_world.World(count, seed)
 
     def take(self, fault):
         """True for as many requests as the fault says."""
@@ -144,7 +149,7 @@ class Cloud:
         if self.faults["circle"]:
             return self._token(0)
         if self.faults["endless"]:
-            return self._token(10 ** 6 + next(self.numbers))
+            return self._token(ENDLESS_START + next(self.numbers))
         return self._token(at) if at < len(self.world.reservations) else ""
 
     def _page_start(self, token):
@@ -154,7 +159,7 @@ class Cloud:
             at = int(base64.b64decode(token, validate=True)[:8])
         except ValueError:
             at = -1
-        if at < 0 or self._token(at) != token:
+        if at < 0 or self._token(at) != token or (at >= ENDLESS_START and not self.faults["endless"]):
             raise ApiError(400, "InvalidNextToken", "The specified NextToken is not valid.")
         return at
 
@@ -268,8 +273,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.cloud.set_faults(data)
             self.answer(200, "{}", "application/json")
         elif path == "/_fake/instances":
-            with self.cloud.lock:
-                self.cloud.world = ec2_world.World(data["count"], data.get("seed", 1))
+            self.cloud.set_instances(**data)
             self.answer(200, "{}", "application/json")
         else:
             self.answer(404, "", "text/plain")

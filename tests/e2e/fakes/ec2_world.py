@@ -89,10 +89,6 @@ class World:
     def instances(self):
         return [(owner, one) for _, owner, instances in self.reservations for one in instances]
 
-    def changed(self):
-        """Instances were changed from outside."""
-        self._xml.clear()
-
     def reservation_xml(self, at, instances):
         """Of the reservation at that place, with those of its instances."""
         reservation, owner, whole = self.reservations[at]
