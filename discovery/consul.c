@@ -138,6 +138,8 @@ static int catalog_item(void *owner, const struct json_node *item, char ret_reas
     struct consul *consul = owner;
     if (item->kind != JSON_LIST)
         return error_text(-EBADMSG, ret_reason, "expected services, each with a list of its tags");
+    if (item->key.len > CONSUL_NAME_BYTES_MAX)
+        return error_text(-EMSGSIZE, ret_reason, "a service's name of more than %d bytes", CONSUL_NAME_BYTES_MAX);
     consul->seen++;
     bool wanted = consul->wanted.count == 0 || map_get(&consul->wanted, str_hash(item->key), text_is, &item->key);
     if (!wanted || item->key.len == 0 || !has_all_tags(consul, item))

@@ -257,6 +257,10 @@ static void refused(const char *yaml, const char *part)
 static void test_configuration_refused(void **state)
 {
     (void)state;
+    CLEANUP_FREE char *tag = mem_printf("tags: [%0200d, %04000d, %04000d]\n", 1, 2, 3);
+    refused(tag, "longer than the 8192 bytes");
+    CLEANUP_FREE char *name = mem_printf("services: [%01025d]\n", 1);
+    refused(name, "services: a name");
     refused("token: secret\n", "token_file");
     refused("username: u\n", "basic_auth");
     refused("password: p\n", "basic_auth.password_file");
@@ -395,7 +399,8 @@ static void test_gone_while_listing(void **state)
 
 static void test_failures_keep_targets(void **state)
 {
-    static const struct {
+    CLEANUP_FREE char *long_name = mem_printf("{\"%01025d\":[]}", 1);
+    const struct {
         const char *url;
         int status;
         const char *body, *problem;
@@ -408,6 +413,7 @@ static void test_failures_keep_targets(void **state)
         {"catalog", 200, "[]", "expected an object"},
         {"catalog", 200, "{\"error\":\"x\"}", "a list of its tags"},
         {"catalog", 200, "{\"c\":[],", "/v1/catalog/services"},
+        {"catalog", 200, long_name, "a service's name of more than 1024 bytes"},
         {"catalog", 200, "", "/v1/catalog/services"},
         {"/service/a", 500, "x", "/v1/health/service/a: answered 500"},
         {"/service/a", 200, "{}", "expected a list"},
