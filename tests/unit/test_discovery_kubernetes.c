@@ -93,7 +93,7 @@ static struct plugin_rig *start_listed(void **state)
 
 static void test_requests(void **state)
 {
-    struct plugin_rig *rig = start(state, PODS "api_server: https://k8s.example:6443\n"
+    struct plugin_rig *rig = start(state, PODS "api_server: https://k8s.example:6443/\n"
                                                "namespaces: {names: [shop]}\n"
                                                "selectors: [{role: pod, label: 'app in (a, b)', field: "
                                                "'spec.nodeName=n1'}]\n");

@@ -210,6 +210,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
             self.server.count("unauthorized")
             self.refuse(401, "Unauthorized", "Unauthorized")
+        elif url.path.startswith("//"):
+            self.refuse(404, "NotFound", "the server could not find the requested resource")
         elif not self.documents(parts):
             self.resources(parts)
 
