@@ -1,6 +1,7 @@
 /* Arbitrary bytes as the answers of an API server. The first byte says the role and in how large pieces they come, then
- * a 0xff ends one answer and the next byte says how: each list and watch that is asked for gets the next. Whatever comes,
- * groups can be printed, and other sections that share the watches, join late or take them over have the same. */
+ * a 0xff ends one answer and the next byte says how: each list and watch that is asked for gets the next. Whatever
+ * comes, groups can be printed, and other sections that share the watches, join late or take them over have the same.
+ */
 #include "plugin_rig.h"
 
 extern const struct discovery_plugin discovery_kubernetes;

@@ -493,14 +493,20 @@ static void files_are_read_and_their_paths_stand_in_errors(void **state)
     assert_int_equal(file_write_whole(fs, "/etc/t/bad.yaml", "pth: here\n", 10), 0);
     void *object = NULL;
     char *errors = NULL;
-    assert_int_equal(conf_object_load(&(struct conf_object_source){fs, "/etc/t/good.yaml", NULL}, &outer_table, &object, &errors), 0);
+    assert_int_equal(
+        conf_object_load(&(struct conf_object_source){fs, "/etc/t/good.yaml", NULL}, &outer_table, &object, &errors),
+        0);
     assert_string_equal(((struct outer *)object)->path, "/etc/t/here");
     conf_object_unref(object);
     object = NULL;
-    assert_int_equal(conf_object_load(&(struct conf_object_source){fs, "/etc/t/bad.yaml", NULL}, &outer_table, &object, &errors), -EINVAL);
+    assert_int_equal(
+        conf_object_load(&(struct conf_object_source){fs, "/etc/t/bad.yaml", NULL}, &outer_table, &object, &errors),
+        -EINVAL);
     assert_string_equal(errors, "/etc/t/bad.yaml:1:1: unknown key \"pth\" in the file, did you mean \"path\"?\n");
     mem_free(errors);
-    assert_int_equal(conf_object_load(&(struct conf_object_source){fs, "/etc/t/gone.yaml", NULL}, &outer_table, &object, &errors), -ENOENT);
+    assert_int_equal(
+        conf_object_load(&(struct conf_object_source){fs, "/etc/t/gone.yaml", NULL}, &outer_table, &object, &errors),
+        -ENOENT);
     assert_string_equal(errors, "/etc/t/gone.yaml: cannot read: No such file or directory\n");
     mem_free(errors);
     assert_null(object);
@@ -518,7 +524,8 @@ static void a_huge_file_is_refused_unread(void **state)
     assert_int_equal(file_write_whole(fs, "/huge.yaml", text, len), 0);
     void *object = NULL;
     char *errors = NULL;
-    assert_int_equal(conf_object_load(&(struct conf_object_source){fs, "/huge.yaml", NULL}, &outer_table, &object, &errors), -EFBIG);
+    assert_int_equal(
+        conf_object_load(&(struct conf_object_source){fs, "/huge.yaml", NULL}, &outer_table, &object, &errors), -EFBIG);
     assert_string_equal(errors, "/huge.yaml: larger than 16 MiB\n");
     mem_free(errors);
     file_system_free(fs);
