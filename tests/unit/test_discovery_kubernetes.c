@@ -423,7 +423,7 @@ static void test_endless_pages(void **state)
     int pages = 0;
     while (kube_answer(rig, PODS_LIST, body) == DISCOVERY_DROP)
         assert_true(++pages < 10000);
-    assert_string_equal(rig->host.problem, "/api/v1/pods: a list of more than 4000 pages");
+    assert_string_equal(rig->host.problem, "/api/v1/pods: a list of more than 2000 pages");
 }
 
 /* ---- sections that share ---- */

@@ -165,6 +165,7 @@ class Gone(Exception):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
+    disable_nagle_algorithm = True  # heads and bodies are written one after the other
 
     def log_message(self, format, *args):
         pass
