@@ -195,7 +195,7 @@ FAULTS = {
     "half": ({"half": True}, ""),
     "short": ({"short": True}, ""),
     "deep": ({"deep": True}, "nested deeper"),
-    "huge": ({"huge_bytes": 100 << 20}, "exceeded"),
+    "huge": ({"huge_bytes": 100 << 20}, "its answer has more than 64MiB"),
 }
 
 
