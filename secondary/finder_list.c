@@ -86,8 +86,8 @@ struct listing *finder_list(const struct finder *finder, const struct listing_op
         making.dropped = 0;
         making.dropped_max = dropped_max(job->config, options);
         list_groups(job, job->statics, &making);
-        for (size_t j = 0; j < job->slot_count; j++)
-            list_groups(job, finder_slot_groups(&job->slots[j]), &making);
+        for (size_t j = 0; j < job->section_count + job->before_count; j++)
+            list_groups(job, finder_job_groups(job, j), &making);
     }
     return listing;
 }
