@@ -38,10 +38,9 @@ static struct made *make(struct finder_job *job, struct group *group)
     made->group = group_ref(group);
     made->targets = mem_array(count, sizeof(struct target *));
     made->listed = mem_array(count, sizeof(uint64_t));
-    for (size_t i = 0; i < count; i++) {
+    for (struct group_cursor at = {0}; group_next_target(group, &at, from);) {
         char error[256];
-        group_target(group, i, from);
-        made->listed[i] = target_found_hash(from->address);
+        made->listed[at.index - 1] = target_found_hash(from->address);
         int r = finder_make_target(job, from, error, &made->targets[made->count], NULL);
         made->count += r > 0;
         made->dropped += r == 0;

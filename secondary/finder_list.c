@@ -61,10 +61,8 @@ static void list_groups(const struct finder_job *job, const struct groups *group
     if (!groups)
         return;
     for (struct group *group; (group = groups_next(groups, &at));) {
-        for (size_t i = 0; i < group_target_count(group); i++) {
-            group_target(group, i, &job->finder->scratch);
+        for (struct group_cursor place = {0}; group_next_target(group, &place, &job->finder->scratch);)
             list_target(job, &job->finder->scratch, making);
-        }
     }
 }
 
