@@ -47,11 +47,13 @@ static void remove_record(struct kubernetes_record *record)
 static int read_object(void *arg, const struct json_node *object, bool removed)
 {
     struct kubernetes_watch *watch = arg;
-    struct kubernetes_record *record = kubernetes_store_find_object(&watch->store, object);
-    if (removed && record)
-        remove_record(record);
-    if (removed)
+    struct kubernetes_record *record = NULL;
+    if (removed) {
+        record = kubernetes_store_find_object(&watch->store, object);
+        if (record)
+            remove_record(record);
         return 0;
+    }
     int changed = kubernetes_store_put(&watch->store, object, &record);
     if (changed < 0 || !record)
         return changed;
@@ -170,11 +172,11 @@ static char *identity_of(const struct kubernetes_config *config, const char *pat
         selector ? selector->label : NULL,
         selector ? selector->field : NULL,
     };
-    struct buf text = BUF_INIT(MIB);
+    struct buf text = BUF_INIT(2 * CONF_FILE_BYTES_MAX);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         (void)buf_printf(&text, "%zu:%s", strlen(text_or_none(parts[i])), text_or_none(parts[i]));
     (void)buf_append_byte(&text, 0);
-    ASSERT(!text.full); /* parts of a configuration have ceilings */
+    ASSERT(!text.full); /* all of it stood in one file */
     return (char *)buf_steal(&text, &(size_t){0});
 }
 
