@@ -86,7 +86,24 @@ static int answer_data(void *arg, struct str bytes)
     return r;
 }
 
-/* A whole list has come: what it does not have is gone, and sections may have all that they wait for. */
+/* Sections that wait for this watch's list have it, or go on without it; with it also those that had gone on. */
+static void list_answered(struct kubernetes_watch *watch, bool listed)
+{
+    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next) {
+        if (sub->listed || (sub->refused && !listed))
+            continue;
+        sub->section->waiting -= !sub->refused;
+        sub->listed = listed;
+        sub->refused = !listed;
+        if (sub->section->waiting == 0)
+            kubernetes_section_listed(sub->section);
+    }
+    kubernetes_say_dirty(watch->hub);
+    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next)
+        kubernetes_section_said(sub->section);
+}
+
+/* A whole list has come: what it does not have is gone. */
 static void list_ends(struct kubernetes_watch *watch)
 {
     size_t at = 0;
@@ -94,16 +111,7 @@ static void list_ends(struct kubernetes_watch *watch)
     for (struct kubernetes_record *record; (record = kubernetes_store_next_unlisted(&watch->store, &at));)
         remove_record(record);
     watch->listed = true;
-    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next) {
-        if (sub->listed)
-            continue;
-        sub->listed = true;
-        if (--sub->section->waiting == 0)
-            kubernetes_section_listed(sub->section);
-    }
-    kubernetes_say_dirty(watch->hub);
-    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next)
-        kubernetes_section_said(sub->section);
+    list_answered(watch, true);
 }
 
 static enum discovery_verdict answer_end(void *arg, const struct discovery_end *end)
@@ -114,7 +122,9 @@ static enum discovery_verdict answer_end(void *arg, const struct discovery_end *
     kubernetes_say_dirty(watch->hub); /* the end of an answer may end an object */
     if (problem[0])
         set_problem(watch, problem);
-    if (outcome == KUBERNETES_RETRY)
+    if (outcome == KUBERNETES_REFUSED)
+        list_answered(watch, false);
+    if (outcome == KUBERNETES_RETRY || outcome == KUBERNETES_REFUSED)
         return DISCOVERY_RETRY;
     if (outcome == KUBERNETES_LISTED)
         list_ends(watch);
