@@ -1,5 +1,7 @@
 #include "discovery/consul_config.h"
 
+#include "base/limits.h"
+
 #define NAME_BYTES_MAX   255
 #define FILTER_BYTES_MAX 4096 /* a filter goes into a URL, and Consul takes 8 KiB of one */
 #define LIST_MAX         100  /* tags, node_meta: they stand in the URL too */
@@ -35,10 +37,33 @@ static bool is_url_text(const char *text, const char *besides)
     return true;
 }
 
+static size_t bytes_of(const char *text)
+{
+    return text ? strlen(text) : 0;
+}
+
+/* All this stands in a URL, of which Consul takes so much. */
+static void check_lengths(struct conf *conf, const struct conf_node *node, const struct consul_config *config)
+{
+    size_t bytes = MAX(bytes_of(config->filter), bytes_of(config->health_filter));
+    for (size_t i = 0; i < config->tags.count; i++)
+        bytes += bytes_of(config->tags.items[i]);
+    for (size_t i = 0; i < config->node_meta.count; i++)
+        bytes += bytes_of(config->node_meta.items[i].name) + bytes_of(config->node_meta.items[i].value);
+    if (bytes > URL_BYTES_MAX)
+        conf_error(conf, node, "tags, node_meta and a filter are longer than the %d bytes that Consul takes of a URL",
+                   URL_BYTES_MAX);
+    for (size_t i = 0; i < config->services.count; i++)
+        if (bytes_of(config->services.items[i]) > CONSUL_NAME_BYTES_MAX)
+            conf_error(conf, conf_child(node, "services"), "services: a name of more than %d bytes",
+                       CONSUL_NAME_BYTES_MAX);
+}
+
 static void check(struct conf *conf, const struct conf_node *node, void *object)
 {
     struct consul_config *config = object;
     access_check(conf, node, &config->access);
+    check_lengths(conf, node, config);
     if (strstr(config->server, "://"))
         conf_error(conf, conf_child(node, "server"),
                    "server: host:port alone; what stands before it belongs to scheme");

@@ -3,6 +3,8 @@
 #include "base/conf.h"
 #include "target/access.h"
 
+#define CONSUL_NAME_BYTES_MAX 1024 /* of a service; Consul's own are DNS labels, mostly */
+
 struct consul_config {
     const char *server;
     const char *path_prefix; /* "" or "/..." without / at its end */

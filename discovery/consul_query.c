@@ -11,12 +11,10 @@
 
 #define WAIT_MS         120000 /* of a blocking query, as Prometheus: what waits longer is cut by many a proxy */
 #define WAIT_SLACK_MS   60000  /* Consul adds up to a sixteenth to the wait; then comes the answer */
-#define QUERY_BYTES_MAX (8 * URL_BYTES_MAX) /* a filter of 4 KiB is three times as long in a URL */
+#define URL_LONGEST     (8 * URL_BYTES_MAX) /* each byte of what configuration and a name may have is three in a URL */
 #define EXCERPT_BYTES   200                 /* shown of an error's body */
 #define PAUSE_MIN_MS    1000                /* between two questions */
-#define SPREAD_OF_DELAY                                                                                                \
-    10 /* a delay gets up to a tenth of it by chance, so that not all who were told of a change ask                    \
-          again at once */
+#define SPREAD_OF_DELAY 10                  /* up to a tenth of a delay is added, for not all to ask again at once */
 
 void consul_query_init(struct consul_query *query, struct consul_asker *asker, const struct consul_question *question,
                        void *owner, const char *name)
@@ -200,8 +198,7 @@ static enum discovery_verdict query_end(void *arg, const struct discovery_end *e
         return DISCOVERY_RETRY;
     query->call = NULL;
     if (r < 0) {
-        /* Asked the same, Consul would keep it waiting after it is well again, or for ever after a restored snapshot.
-         */
+        /* The same question Consul would let wait when it is well again, and longer after a restored snapshot. */
         if (is_refused)
             query->question->refused(query->owner);
         else
@@ -221,9 +218,10 @@ void consul_query_ask(struct consul_query *query, bool waits, int64_t after_ms)
 {
     ASSERT(!query->call && !query->items && after_ms >= 0);
     struct consul_asker *asker = query->asker;
-    CLEANUP(buf_done) struct buf url = BUF_INIT(QUERY_BYTES_MAX);
+    CLEANUP(buf_done) struct buf url = BUF_INIT(URL_LONGEST);
     query->waits = waits && query->index > 0;
     append_url(query, &url);
+    ASSERT(!url.full);
     const struct discovery_request request = {
         .url = buf_view(&url),
         .access = &asker->config->access,

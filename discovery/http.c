@@ -121,7 +121,6 @@ static int read_labels(struct http *http, const struct json_node *map, struct di
 static int http_item(void *arg, const struct json_node *item)
 {
     struct http *http = arg;
-    char source[4096];
     struct discovery_group group = {0};
     arena_reset(&http->arena);
     int r = read_keys(http, item);
@@ -131,8 +130,7 @@ static int http_item(void *arg, const struct json_node *item)
         r = read_labels(http, json_get(item, "labels"), &group);
     if (r < 0)
         return r;
-    int len = snprintf(source, sizeof(source), "%s:%zu", http->config->url, http->group_count++);
-    group.source = str_of(source, MIN((size_t)len, sizeof(source) - 1));
+    group.source = str_from(arena_printf(&http->arena, "%s:%zu", http->config->url, http->group_count++));
     http->api->put(http->host, &group);
     return 0;
 }

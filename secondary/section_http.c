@@ -253,9 +253,9 @@ static void on_done(void *arg, const struct http_result *result)
         call->status = result->status;
     if (call->request.aws && call->status / 100 == 4)
         aws_credentials_forget(call->section->aws); /* maybe expired or revoked: the next try asks for new ones */
-    char too_large[64];
-    snprintf(too_large, sizeof(too_large), "its answer has more than %llu bytes",
-             (unsigned long long)bytes_max_of(&call->request));
+    char ceiling[32], too_large[64];
+    conf_format_bytes(bytes_max_of(&call->request), ceiling);
+    snprintf(too_large, sizeof(too_large), "its answer has more than %s", ceiling);
     call_end(call, &(struct call_end){.failure = failure_of(call, result->failure),
                                       .reason = result->failure == HTTP_TOO_LARGE ? too_large : result->reason,
                                       .retry_after_s = result->retry_after_s});

@@ -106,11 +106,11 @@ def test_a_problem_of_each_section(federation, exporter, discover):
     assert code == 1 and err.splitlines()[-1] == "4 of 5 sections failed", err
     assert "job web: 1 targets" in out and "job nobody: 0 targets" in out
     problems = {line.split(": ")[0] + " " + line.split(": ")[1]: line for line in err.splitlines()[:-1]}
-    assert sorted(problems) == ["job nobody http_sd_configs, section 1",
-                                *(f"job web http_sd_configs, section {i}" for i in (2, 3, 4))]
-    assert "HTML" in problems["job web http_sd_configs, section 2"]
-    assert "404" in problems["job web http_sd_configs, section 3"]
-    assert "in the middle" in problems["job web http_sd_configs, section 4"]
+    assert sorted(problems) == ["job nobody http_sd_configs[0]",
+                                *(f"job web http_sd_configs[{i}]" for i in (1, 2, 3))]
+    assert "HTML" in problems["job web http_sd_configs[1]"]
+    assert "404" in problems["job web http_sd_configs[2]"]
+    assert "in the middle" in problems["job web http_sd_configs[3]"]
     code, _, err = discover([{"job_name": "slow", "http_sd_configs": http("/slow")}], "--timeout", "nonsense")
     assert code == 2 and "--timeout" in err
     code, _, err = discover([{"job_name": "x", "static_configs": [], "basic_auth": {
@@ -130,8 +130,9 @@ def test_no_answer_in_time(exporter, discover):
 def test_plugins(tmp_path):
     code, out, err = run([program("tributary"), "discover", "--plugins"])
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:]] == sorted(
-        f"{name}_sd_configs" for name in ("consul", "dns", "ec2", "file", "http", "kubernetes"))
+    listed = [line.split()[0] for line in out.splitlines()[1:]]
+    assert listed == sorted(listed) and set(listed) - {"example_sd_configs"} == {
+        f"{name}_sd_configs" for name in ("consul", "dns", "ec2", "file", "http", "kubernetes")}
     (tmp_path / "junk.so").write_text("no object")
     built = os.path.join(os.path.dirname(BIN), "lib", "tributary", "discovery", "file.so")
     shutil.copy(built, tmp_path / "other.so")

@@ -195,7 +195,7 @@ FAULTS = {
     "half": ({"half": True}, ""),
     "short": ({"short": True}, ""),
     "deep": ({"deep": True}, "nested deeper"),
-    "huge": ({"huge_bytes": 100 << 20}, "exceeded"),
+    "huge": ({"huge_bytes": 100 << 20}, "its answer has more than 64MiB"),
 }
 
 
@@ -222,6 +222,7 @@ def test_consul_is_away(federation, fake):
     secondary = start_secondary(federation, fake)
     wanted = fake.labels()
     wait_discovered(secondary, wanted)
+    wait_up(secondary, 1)
     fake.close()
     wait_up(secondary, 0)
     assert problem(secondary)
@@ -265,6 +266,7 @@ def test_rights_are_lost(federation, fake):
     secondary = start_secondary(federation, fake, datacenter="dc1")
     wanted = fake.labels()
     wait_discovered(secondary, wanted)
+    wait_up(secondary, 1)
     fake.set_tokens("right")
     for node in range(3):
         fake.change("set_check", f"node-{node}", "serfHealth", "critical")  # whoever waits is answered

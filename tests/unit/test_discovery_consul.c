@@ -228,6 +228,23 @@ static void test_services_given(void **state)
     rig_stop(&rig);
 }
 
+/* More of them than are watched, and no catalog to say which there are. */
+static void test_many_services_given(void **state)
+{
+    CLEANUP(buf_done) struct buf yaml = BUF_INIT(4 * KIB);
+    struct plugin_rig rig;
+    (void)state;
+    buf_append_text(&yaml, DC1 "services: [");
+    for (size_t i = 0; i < WATCHES_MAX + 1; i++)
+        buf_printf(&yaml, "s%zu, ", i);
+    buf_append(&yaml, "]\n", 3);
+    start(&rig, (const char *)yaml.data);
+    assert_null(rig_find(&rig, "catalog"));
+    assert_non_null(rig_find(&rig, "/state/any"));
+    assert_int_equal(rig_call_count(&rig), READS_MAX + 1);
+    rig_stop(&rig);
+}
+
 static void refused(const char *yaml, const char *part)
 {
     struct plugin_rig rig;
@@ -240,6 +257,10 @@ static void refused(const char *yaml, const char *part)
 static void test_configuration_refused(void **state)
 {
     (void)state;
+    CLEANUP_FREE char *tag = mem_printf("tags: [%0200d, %04000d, %04000d]\n", 1, 2, 3);
+    refused(tag, "longer than the 8192 bytes");
+    CLEANUP_FREE char *name = mem_printf("services: [%01025d]\n", 1);
+    refused(name, "services: a name");
     refused("token: secret\n", "token_file");
     refused("username: u\n", "basic_auth");
     refused("password: p\n", "basic_auth.password_file");
@@ -378,7 +399,8 @@ static void test_gone_while_listing(void **state)
 
 static void test_failures_keep_targets(void **state)
 {
-    static const struct {
+    CLEANUP_FREE char *long_name = mem_printf("{\"%01025d\":[]}", 1);
+    const struct {
         const char *url;
         int status;
         const char *body, *problem;
@@ -391,6 +413,7 @@ static void test_failures_keep_targets(void **state)
         {"catalog", 200, "[]", "expected an object"},
         {"catalog", 200, "{\"error\":\"x\"}", "a list of its tags"},
         {"catalog", 200, "{\"c\":[],", "/v1/catalog/services"},
+        {"catalog", 200, long_name, "a service's name of more than 1024 bytes"},
         {"catalog", 200, "", "/v1/catalog/services"},
         {"/service/a", 500, "x", "/v1/health/service/a: answered 500"},
         {"/service/a", 200, "{}", "expected a list"},
@@ -724,8 +747,11 @@ static void test_checks_fail(void **state)
     (void)state;
     start(&rig, DC1);
     catalog_of(&rig, 29, "10", "");
-    assert_int_equal(rig_fail(asked(&rig, "/state/any"), DISCOVERY_TOO_LARGE, "more than 512 MiB"), DISCOVERY_RETRY);
+    assert_int_equal(rig_fail(asked(&rig, "/state/any"), DISCOVERY_BROKEN, "cut"), DISCOVERY_RETRY);
+    expect_problem(&rig, "/v1/health/state/any: cut");
+    assert_int_equal(rig_fail(asked(&rig, "/state/any"), DISCOVERY_TOO_LARGE, "more than 512 MiB"), DISCOVERY_DROP);
     expect_problem(&rig, "/v1/health/state/any: more than 512 MiB");
+    assert_int_equal(asked(&rig, "/state/any")->request.after_ms, 300000);
     assert_int_equal(read_due(&rig, NULL), 30);
     assert_int_equal(rig.host.commits, 1);
     assert_int_equal(answer(&rig, "/state/any", "11", "[{\"Node\":\"n\"}]"), DISCOVERY_RETRY);
@@ -801,6 +827,7 @@ int main(void)
         cmocka_unit_test(test_health),
         cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_services_given),
+        cmocka_unit_test(test_many_services_given),
         cmocka_unit_test(test_configuration_refused),
         cmocka_unit_test(test_index),
         cmocka_unit_test(test_pause),
