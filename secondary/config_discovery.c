@@ -10,13 +10,10 @@ void discovery_config_fill_dir(struct conf *conf, const struct conf_node *node, 
 {
     struct plugins *plugins = conf_context(conf);
     const char *path = conf_text(node), **dir = field;
-    if (!node || !path || !path[0]) {
-        if (node)
-            conf_error(conf, node, "plugin_dir: expected a path");
-        return;
-    }
-    *dir = conf_path(conf, path);
-    if (plugins && *dir)
+    if (node && (!path || !path[0]))
+        conf_error(conf, node, "plugin_dir: expected a path");
+    *dir = path && path[0] ? conf_path(conf, path) : NULL;
+    if (plugins)
         plugins_set_dir(plugins, *dir);
 }
 

@@ -80,8 +80,9 @@ static void add_found(struct look *look, const struct pattern *pattern, char *pa
 {
     uint64_t hash = str_hash(str_from(path));
     struct known_file *file = map_get(&look->known, hash, known_is, path);
-    bool full = look->found_count == look->files_max;
-    if (full && !look->problem && !(file && file->found))
+    /* Those known already come first; one that takes the place of one that is gone comes at the next look. */
+    bool full = !file && look->known.count >= look->files_max;
+    if (full && !look->problem)
         look->problem = mem_printf("%s: more than %zu files", pattern->text, look->files_max);
     if (full || (file && file->found)) {
         mem_free(path);

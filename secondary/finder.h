@@ -53,13 +53,17 @@ struct listing_item {
 struct listing_options {
     const char *job;      /* NULL: all */
     bool without_targets; /* only the dropped and the invalid */
-    size_t dropped_max;   /* of one job; keep_dropped_targets where that is less. SIZE_MAX: all, whatever that says */
+    bool without_dropped; /* neither of these */
+    size_t bytes_max;     /* of its texts; 0: no ceiling */
+    size_t dropped_max;   /* of one job, invalid ones too; keep_dropped_targets where that is less. SIZE_MAX: all,
+                             whatever that says */
 };
 struct listing {
     struct arena arena;
     struct listing_item *items;
     size_t count;
     uint64_t dropped_total; /* listed or not */
+    bool is_cut;            /* at bytes_max: there is more */
 };
 struct listing *finder_list(const struct finder *finder, const struct listing_options *options);
 void listing_free(struct listing *listing); /* NULL allowed; from any thread */

@@ -41,13 +41,16 @@ static void list_target(const struct finder_job *job, const struct group_target 
     struct listing_item item = {.job = job->config->job_name};
     char error[256];
     int r = finder_make_target(job, from, error, &item.target, &item.rule);
+    const struct listing_options *options = making->options;
+    bool wanted =
+        r > 0 ? !options->without_targets : !options->without_dropped && making->dropped++ < making->dropped_max;
     listing->dropped_total += r == 0;
-    if (r > 0 && making->options->without_targets) {
+    listing->is_cut =
+        listing->is_cut || (wanted && options->bytes_max > 0 && listing->arena.used_bytes >= options->bytes_max);
+    if (!wanted || listing->is_cut) {
         target_unref(item.target);
         return;
     }
-    if (r == 0 && making->dropped++ >= making->dropped_max)
-        return;
     item.job = arena_str(&listing->arena, str_from(item.job)).ptr;
     if (r < 0)
         item.error = arena_str(&listing->arena, str_from(error)).ptr;

@@ -285,10 +285,21 @@ static void unsay(struct groups *groups, struct str source, struct group *known)
         known->listing = 0;
 }
 
+/* Those that count now without those of this source. */
+static size_t targets_beside(const struct groups *groups, struct str source, const struct group *known)
+{
+    if (!groups->listing)
+        return groups->targets - (known ? known->target_count : 0);
+    const struct group *staged = map_get(&groups->staged, str_hash(source), source_equal, &source);
+    bool said = known && known->listing == groups->listings; /* as it is */
+    size_t count = staged ? staged->target_count : said ? known->target_count : 0;
+    return groups->staged_targets - MIN(count, groups->staged_targets);
+}
+
 int groups_put(struct groups *groups, const struct discovery_group *from, char ret_error[static 256])
 {
-    size_t targets = groups->listing ? groups->staged_targets : groups->targets;
     struct group *known = map_get(&groups->current, str_hash(from->source), source_equal, &from->source);
+    size_t targets = targets_beside(groups, from->source, known);
     if (known) /* said, be it well or badly: it stays, or is replaced */
         known->listing = groups->listings;
     int r = check_group(from, ret_error);
@@ -304,10 +315,8 @@ int groups_put(struct groups *groups, const struct discovery_group *from, char r
     struct group *group = make_group(groups->pool, from);
     group->listing = groups->listings;
     if (groups->listing) {
-        struct group *before = take_out(&groups->staged, from->source);
-        groups->staged_targets += group->target_count;
-        groups->staged_targets -= before ? before->target_count : 0;
-        group_unref(before);
+        groups->staged_targets = targets + group->target_count;
+        group_unref(take_out(&groups->staged, from->source));
     }
     if (known && same_content(known, group))
         group_unref(group);

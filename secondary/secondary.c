@@ -52,23 +52,41 @@ static void answer_targets(void *arg, struct listing *listing)
 {
     struct targets_answer *answer = arg;
     CLEANUP(buf_done) struct buf out = BUF_INIT(TARGETS_BYTES_MAX);
-    if (listing) /* else the secondary is stopping, and may have gone */
+    if (listing) { /* else the secondary is stopping, and may have gone */
+        answer->secondary->is_listing = false;
         secondary_write_targets(answer->secondary, listing, &out);
+    }
     if (!listing)
         http_exchange_answer_text(answer->exchange, 503, "the secondary is stopping\n");
-    else if (out.full)
-        http_exchange_answer_text(answer->exchange, 500, "too many targets to list\n");
+    else if (out.full || listing->is_cut)
+        http_exchange_answer_text(answer->exchange, 500,
+                                  "too many targets to list at once: ask for one job, ?scrapePool=NAME, or for "
+                                  "?state=active\n");
     else
         http_exchange_answer(answer->exchange, 200, "application/json", &out);
     listing_free(listing);
     mem_free(answer);
 }
 
+/* One at a time: of a fleet it may be large. */
 static void serve_targets(void *context, struct http_exchange *exchange)
 {
+    struct secondary *secondary = context;
+    struct str state = http_exchange_param(exchange, "state", 0), job = http_exchange_param(exchange, "scrapePool", 0);
+    CLEANUP_FREE char *name = job.len > 0 ? mem_strndup(job.ptr, job.len) : NULL;
+    if (secondary->is_listing) {
+        http_exchange_answer_text(exchange, 503, "targets are being listed for somebody else: ask again\n");
+        return;
+    }
     struct targets_answer *answer = mem_alloc(sizeof(*answer));
-    *answer = (struct targets_answer){context, exchange};
-    discover_list(answer->secondary->discover, &(struct listing_options){.dropped_max = DROPPED_TARGETS_MAX},
+    *answer = (struct targets_answer){secondary, exchange};
+    secondary->is_listing = true;
+    discover_list(secondary->discover,
+                  &(struct listing_options){.job = name,
+                                            .without_targets = str_equal(state, STR("dropped")),
+                                            .without_dropped = str_equal(state, STR("active")),
+                                            .bytes_max = TARGETS_BYTES_MAX,
+                                            .dropped_max = DROPPED_TARGETS_MAX},
                   answer_targets, answer);
 }
 

@@ -1,7 +1,6 @@
 /* What AWS asks of a request: credentials to sign it with, or that it goes to the instance's metadata service. */
 #include "section_internal.h"
 
-#include "base/fail.h"
 #include "net/aws_metadata.h"
 
 static void on_credentials(void *arg, int error, const char *reason, const struct sigv4_credentials *credentials)
@@ -34,7 +33,10 @@ void call_ask_credentials(struct discovery_call *call)
         section->aws = aws_credentials_new(&options);
         section->aws_of = aws;
     }
-    ASSERT(section->aws_of == aws); /* a section is one account's */
+    if (section->aws_of != aws) {
+        call_unsent(call, "a section has one set of AWS credentials, and this request names another");
+        return;
+    }
     call->aws_wait = aws_credentials_get(section->aws, on_credentials, call);
 }
 

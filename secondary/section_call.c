@@ -8,7 +8,8 @@
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS   120000
-#define CALL_BYTES_MAX   (16 * MIB) /* of a request's texts and body */
+#define WORD_BYTES_MAX   128 /* of what AWS says; its tokens are longer */
+#define WAIT_MAX_MS      (366 * INT64_C(86400000))
 
 static void on_timer(void *arg);
 
@@ -33,10 +34,10 @@ struct discovery_call *call_new(struct section *section, enum call_kind kind, vo
 void call_start(struct discovery_call *call, int64_t after_ms, int64_t spread_ms)
 {
     struct random *random = call->section->env->seams.random;
-    int64_t spread = spread_ms > 0 ? (int64_t)random_below(random, (uint64_t)spread_ms + 1) : 0;
+    int64_t spread = spread_ms > 0 ? (int64_t)random_below(random, (uint64_t)MIN(spread_ms, WAIT_MAX_MS) + 1) : 0;
     call->state = CALL_WAITING;
     call->timer.fn = on_timer; /* section_http may have lent it */
-    loop_timer_start(&call->timer, MAX(after_ms, 0) + spread, 0);
+    loop_timer_start(&call->timer, MIN(MAX(after_ms, 0), WAIT_MAX_MS) + spread, 0);
 }
 
 static void send(struct discovery_call *call)
@@ -47,6 +48,7 @@ static void send(struct discovery_call *call)
     section->requests_total += call->kind != CALL_FILES;
     call->sent_ms = clock_mono_ms(loop_clock(section->env->seams.loop));
     call->status = 0;
+    call->is_conditional = false;
     call->reader_refused = false;
     call->said = false;
     buf_reset(&call->error_body);
@@ -151,16 +153,30 @@ static void say_problem(struct discovery_call *call, const struct discovery_end 
 {
     char text[512];
     const char *what = call->kind == CALL_DNS ? call->lookup.name : call->request.url.ptr;
+    int url_len = (int)MIN(str_find(str_from(what), '?'), (size_t)200); /* behind it tokens may stand */
     struct str body = end->error_body;
     body.len = MIN(str_find(body, '\n'), (size_t)200);
     if (call->said)
         return;
     if (end->failure != DISCOVERY_OK)
-        snprintf(text, sizeof(text), "%.200s: %s", what, end->reason ? end->reason : "failed");
+        snprintf(text, sizeof(text), "%.*s: %s", url_len, what, end->reason ? end->reason : "failed");
     else
-        snprintf(text, sizeof(text), "%.200s: HTTP %d%s" STR_FMT, what, end->status, body.len > 0 ? ": " : "",
+        snprintf(text, sizeof(text), "%.*s: HTTP %d%s" STR_FMT, url_len, what, end->status, body.len > 0 ? ": " : "",
                  STR_ARG(body));
     section_set_problem(call->section, text);
+}
+
+/* An error of AWS may repeat what was signed, session token and all. */
+static void hide_long_words(struct buf *text)
+{
+    size_t start = 0;
+    for (size_t i = 0; i <= text->len; i++) {
+        if (i < text->len && !strchr(" \t\r\n<>\"'&:,", text->data[i]))
+            continue;
+        if (i - start > WORD_BYTES_MAX)
+            memset(text->data + start, '*', i - start);
+        start = i + 1;
+    }
 }
 
 static enum discovery_verdict tell(struct discovery_call *call, const struct call_end *ended,
@@ -178,10 +194,12 @@ void call_end(struct discovery_call *call, const struct call_end *ended)
                                       .reason = ended->reason,
                                       .status = call->status,
                                       .error_body = buf_view(&call->error_body),
-                                      .not_modified = call->status == 304,
+                                      .not_modified = call->status == 304 && call->is_conditional,
                                       .reader_refused = call->reader_refused,
                                       .took_ms = clock_mono_ms(loop_clock(section->env->seams.loop)) - call->sent_ms};
     ASSERT(call->state == CALL_SENT);
+    if (call->kind == CALL_HTTP && call->request.aws)
+        hide_long_words(&call->error_body);
     section->in_flight--;
     call->state = CALL_TELLING;
     section->telling = call;

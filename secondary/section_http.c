@@ -95,6 +95,8 @@ static int set_kubernetes(struct discovery_call *call, struct sending *sending)
     char error[256] = "";
     CLEANUP_FREE char *token = NULL;
     kubeconfig_done(config);
+    if (!str_starts_with(call->request.url, STR("/"))) /* what stands behind a host must not become part of its name */
+        return error_text(-EINVAL, sending->error, "%.100s does not begin with /", call->request.url.ptr);
     if (access->api_server && !access->kubeconfig_file) {
         sending->url = mem_printf("%s" STR_FMT, access->api_server, STR_ARG(call->request.url));
         return 0;
@@ -107,6 +109,9 @@ static int set_kubernetes(struct discovery_call *call, struct sending *sending)
         return r;
     }
     sending->url = mem_printf("%s" STR_FMT, config->server, STR_ARG(call->request.url));
+    wipe(STEAL(sending->authorization)); /* the file's counts, not that of `access` */
+    wipe(STEAL(sending->password));
+    sending->user = NULL;
     sending->tls = (struct http_tls){.ca_pem = config->ca_pem,
                                      .cert_pem = config->cert_pem,
                                      .key_pem = config->key_pem,
@@ -153,6 +158,7 @@ static int prepare(struct discovery_call *call, struct sending *sending)
     if (request->secret_header)
         add_header(sending, request->secret_header->name, sending->secret);
     const struct validator *validator = request->conditional ? find_validator(call->section, request->url.ptr) : NULL;
+    call->is_conditional = validator;
     if (validator) {
         add_header(sending, "If-None-Match", validator->etag);
         add_header(sending, "If-Modified-Since", validator->last_modified);
@@ -328,7 +334,8 @@ void call_send_signed(struct discovery_call *call, const struct sigv4_credential
     };
     r = http_client_call(call->section->env->http, &spec, on_done, call, &call->http);
     if (r == -EINVAL)
-        snprintf(sending.error, sizeof(sending.error), "%.300s is no URL that can be asked", sending.url);
+        snprintf(sending.error, sizeof(sending.error),
+                 "%.300s is no URL that can be asked, or a header has a line break", sending.url);
     else if (r < 0)
         snprintf(sending.error, sizeof(sending.error), "too many requests at a time");
     if (r < 0)

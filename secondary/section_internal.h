@@ -51,7 +51,7 @@ struct discovery_call {
     struct kubeconfig kubeconfig; /* zeros: none */
     int64_t sent_ms;              /* monotonic */
     int status;
-    bool reader_refused;
+    bool reader_refused, is_conditional;
     struct buf error_body;
     char *etag, *last_modified;
 };

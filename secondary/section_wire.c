@@ -93,8 +93,10 @@ static void on_settled(void *arg)
     section->requests_total++;
     if (call->files_reader->settled)
         call->files_reader->settled(call->arg);
+    bool was_failing = call->failing;
     call_set_failing(call, call->broken_count > 0 || call->watch_problem);
-    section_is_well(section);
+    if (was_failing || section->call_count == 1) /* beside other calls it speaks for itself only */
+        section_is_well(section);
     section_after(section);
 }
 

@@ -133,6 +133,13 @@ static void write_discovered(struct json_writer *json, const struct listing_item
     json_object_end(json);
 }
 
+static void write_duration(struct json_writer *json, const char *key, int64_t ms)
+{
+    char text[64];
+    conf_format_duration(ms, text);
+    json_field_text(json, key, text);
+}
+
 void status_target_json(struct json_writer *json, const struct target *target, const struct listing_item *item)
 {
     json_object(json);
@@ -147,18 +154,21 @@ void status_target_json(struct json_writer *json, const struct target *target, c
                       (double)atomic_load_explicit(&target->last_duration_ns, memory_order_relaxed) / 1e9);
     json_field_uint(json, "lastSamples", atomic_load_explicit(&target->last_samples, memory_order_relaxed));
     json_field_text(json, "health", target_state_names[target->state]);
-    json_field_double(json, "scrapeInterval", (double)target->interval_ms / 1e3);
-    json_field_double(json, "scrapeTimeout", (double)target->timeout_ms / 1e3);
+    write_duration(json, "scrapeInterval", target->interval_ms);
+    write_duration(json, "scrapeTimeout", target->timeout_ms);
     json_object_end(json);
 }
 
-static void write_active(const struct secondary *secondary, const struct listing *listing, struct json_writer *json)
+static void write_active(struct secondary *secondary, const struct listing *listing, struct json_writer *json)
 {
+    uint64_t number = ++secondary->listings;
     for (size_t i = 0; i < listing->count; i++) {
         const struct listing_item *item = &listing->items[i];
-        const struct target *live = item->target ? targets_find(secondary->targets, item->target) : NULL;
-        if (live)
-            status_target_json(json, live, item);
+        struct target *live = item->target ? targets_find(secondary->targets, item->target) : NULL;
+        if (!live || live->listed == number) /* it may be found several times */
+            continue;
+        live->listed = number;
+        status_target_json(json, live, item);
     }
 }
 
@@ -179,7 +189,7 @@ static void write_dropped(const struct listing *listing, struct json_writer *jso
     }
 }
 
-void secondary_write_targets(const struct secondary *secondary, const struct listing *listing, struct buf *out)
+void secondary_write_targets(struct secondary *secondary, const struct listing *listing, struct buf *out)
 {
     struct json_writer json;
     json_begin(&json, out);

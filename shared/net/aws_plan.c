@@ -360,6 +360,15 @@ static int from_default_profile(struct search *search)
 
 /* ---- The search ---- */
 
+/* Where the services of a region are: the suffix of its partition, as discovery/ec2.c has them. */
+static const struct {
+    const char *region_start, *suffix;
+} partitions[] = {
+    {"cn-", "amazonaws.com.cn"}, {"eusc-", "amazonaws.eu"},      {"us-isob-", "sc2s.sgov.gov"},
+    {"us-iso-", "c2s.ic.gov"},   {"us-isof-", "csp.hci.ic.gov"}, {"eu-isoe-", "cloud.adc-e.uk"},
+    {"", "amazonaws.com"}, /* the last fits all */
+};
+
 static void set_sts(struct search *search)
 {
     static const char *const regions[] = {"AWS_REGION", "AWS_DEFAULT_REGION"};
@@ -369,8 +378,10 @@ static void set_sts(struct search *search)
     if (!region)
         region = "us-east-1";
     const char *url = variable(search, "AWS_ENDPOINT_URL_STS");
-    bool china = strncmp(region, "cn-", 3) == 0;
-    CLEANUP_FREE char *own = mem_printf("https://sts.%s.amazonaws.com%s", region, china ? ".cn" : "");
+    size_t partition = 0;
+    while (strncmp(region, partitions[partition].region_start, strlen(partitions[partition].region_start)) != 0)
+        partition++;
+    CLEANUP_FREE char *own = mem_printf("https://sts.%s.%s", region, partitions[partition].suffix);
     set(search, AWS_PLAN_REGION, region);
     set(search, AWS_PLAN_STS_URL, url ? url : own);
 }

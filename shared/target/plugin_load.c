@@ -11,15 +11,23 @@
 #define PLUGINS_MAX 256 /* a configuration that names more than that names nonsense */
 
 struct plugins {
-    char *dir;
+    char *dir, *default_dir; /* NULL: none */
     const struct discovery_plugin *items[PLUGINS_MAX];
     size_t count;
 };
 
+void plugins_set_dir(struct plugins *plugins, const char *dir)
+{
+    const char *wanted = dir ? dir : plugins->default_dir;
+    mem_free(plugins->dir);
+    plugins->dir = wanted ? mem_strdup(wanted) : NULL;
+}
+
 struct plugins *plugins_new(const char *dir)
 {
     struct plugins *plugins = mem_zalloc(sizeof(*plugins));
-    plugins->dir = dir ? mem_strdup(dir) : NULL;
+    plugins->default_dir = dir ? mem_strdup(dir) : NULL;
+    plugins_set_dir(plugins, NULL);
     return plugins;
 }
 
@@ -28,6 +36,7 @@ void plugins_free(struct plugins *plugins)
     if (!plugins)
         return;
     mem_free(plugins->dir);
+    mem_free(plugins->default_dir);
     mem_free(plugins);
 }
 
@@ -40,12 +49,6 @@ char *plugins_default_dir(void)
     if (slash)
         *slash = '\0';
     return mem_printf("%s/../lib/tributary/discovery", slash ? path : ".");
-}
-
-void plugins_set_dir(struct plugins *plugins, const char *dir)
-{
-    mem_free(plugins->dir);
-    plugins->dir = mem_strdup(dir);
 }
 
 void plugins_add(struct plugins *plugins, const struct discovery_plugin *plugin)

@@ -11,7 +11,7 @@ void plugins_free(struct plugins *plugins);
 DEFINE_CLEANUP(struct plugins *, plugins_free)
 /* Where an installation has them: lib/tributary/discovery beside the bin of this program. The caller frees it. */
 char *plugins_default_dir(void);
-/* Where those are looked for that are not loaded yet. */
+/* Where those are looked for that are not loaded yet. NULL: as plugins_new was told. */
 void plugins_set_dir(struct plugins *plugins, const char *dir);
 void plugins_add(struct plugins *plugins, const struct discovery_plugin *plugin);
 /* -ENOENT: there is none of this name; -EINVAL: its file is no plugin, or one of another ABI; with the reason. */
