@@ -36,15 +36,26 @@ const struct kubernetes_selector *kubernetes_config_selector(const struct kubern
 
 static void check_server(struct conf *conf, const struct conf_node *node, const struct kubernetes_config *config)
 {
-    static const char *const keys[] = {"basic_auth", "authorization", "tls_config"};
-    if (config->server.api_server && config->server.kubeconfig_file)
+    const struct access *access = &config->access;
+    const struct access_tls *tls = &access->tls;
+    bool in_file = config->server.kubeconfig_file != NULL;
+    const struct {
+        const char *name;
+        bool given;
+    } keys[] = {
+        {"basic_auth", access->basic_auth.username != NULL},
+        {"authorization", access->authorization.credentials_file != NULL},
+        {"tls_config",
+         tls->ca_file || tls->cert_file || tls->key_file || tls->server_name || tls->insecure_skip_verify},
+    };
+    if (config->server.api_server && in_file)
         conf_error(conf, conf_child(node, "kubeconfig_file"), "api_server and kubeconfig_file exclude each other");
     for (size_t i = 0; i < ARRAY_LEN(keys) && !config->server.api_server; i++)
-        if (conf_child(node, keys[i]))
-            conf_error(conf, conf_child(node, keys[i]), "%s goes with api_server: %s", keys[i],
-                       config->server.kubeconfig_file ? "kubeconfig_file says who we are"
-                                                      : "in the cluster it is the pod's service account that counts");
-    if (config->namespaces.own && (config->server.api_server || config->server.kubeconfig_file))
+        if (keys[i].given)
+            conf_error(conf, conf_child(node, keys[i].name), "%s goes with api_server: %s", keys[i].name,
+                       in_file ? "kubeconfig_file says who we are"
+                               : "in the cluster it is the pod's service account that counts");
+    if (config->namespaces.own && (config->server.api_server || in_file))
         conf_error(conf, conf_child(conf_child(node, "namespaces"), "own_namespace"),
                    "own_namespace is that of the pod this runs in: without api_server and kubeconfig_file only");
 }
@@ -91,11 +102,22 @@ static void check_selectors(struct conf *conf, const struct conf_node *node, con
     }
 }
 
+/* Paths are put behind it. */
+static void trim_server(struct conf *conf, struct kubernetes_config *config)
+{
+    struct str server = str_from(config->server.api_server);
+    while (server.len > 0 && server.ptr[server.len - 1] == '/')
+        server.len--;
+    if (config->server.api_server)
+        config->server.api_server = arena_str(conf_arena(conf), server).ptr;
+}
+
 static void check_config(struct conf *conf, const struct conf_node *node, void *object)
 {
-    const struct kubernetes_config *config = object;
+    struct kubernetes_config *config = object;
     const struct conf_node *attach = conf_child(node, "attach_metadata");
     enum kubernetes_kind role = (enum kubernetes_kind)config->role;
+    trim_server(conf, config);
     access_check(conf, node, &config->access);
     check_server(conf, node, config);
     if (!conf_child(node, "role") || conf_failed(conf_child(node, "role")))

@@ -7,7 +7,7 @@
 #include "target/discovery_plugin.h"
 
 #define KUBERNETES_PAGE_OBJECTS 500  /* asked for at a time: what kubectl asks for */
-#define KUBERNETES_PAGES_MAX    4000 /* of one list: servers may answer with fewer than asked for */
+#define KUBERNETES_PAGES_MAX    2000 /* of one list: servers may answer with fewer than asked for */
 #define KUBERNETES_PAGE_BYTES_MAX                                                                                      \
     (512 * MIB) /* of one page, read object by object: 500 of the largest that etcd keeps */
 #define KUBERNETES_WATCH_BYTES_MAX   (4096 * MIB) /* of one watch, read event by event: 10 minutes of 7 MiB a second */

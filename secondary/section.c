@@ -147,8 +147,11 @@ static void api_problem(struct discovery_host *host, const char *format, ...)
 
 static void api_well(struct discovery_host *host)
 {
-    section_of(host)->problem_said = false;
-    section_is_well(section_of(host));
+    struct section *section = section_of(host);
+    section->problem_said = false;
+    if (section->reading) /* a watch that failed before and is answered now: it will be long before it ends */
+        call_set_failing(section->reading, false);
+    section_is_well(section);
 }
 
 static const struct discovery_api api = {

@@ -195,7 +195,9 @@ void call_read_head(struct discovery_call *call, const struct http_head *head)
         return;
     reading.head = (struct discovery_answer_head){.status = head->status, .header = header_of};
     reading.head.content_type = http_head_get(head, "Content-Type");
+    call->section->reading = call;
     call->reader->head(call->arg, &reading.head);
+    call->section->reading = NULL;
 }
 
 int call_read_data(struct discovery_call *call, struct str bytes)
@@ -209,7 +211,9 @@ int call_read_data(struct discovery_call *call, struct str bytes)
         (void)buf_append(&call->error_body, bytes.ptr, MIN(bytes.len, room));
         return 0;
     }
+    section->reading = call;
     int r = call->reader->data ? call->reader->data(call->arg, bytes) : 0;
+    section->reading = NULL;
     call->reader_refused = r < 0;
     section_after(section);
     return r;

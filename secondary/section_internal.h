@@ -73,6 +73,7 @@ struct section { /* to its plugin a struct discovery_host */
 
     struct discovery_call *calls, *doomed;
     struct discovery_call *queue, **queue_end;
+    struct discovery_call *reading; /* whose head or bytes are being told */
     unsigned in_flight;
     size_t call_count, failing;
     struct loop_timer sweep; /* frees the doomed, tells changes */

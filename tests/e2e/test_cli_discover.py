@@ -130,8 +130,9 @@ def test_no_answer_in_time(exporter, discover):
 def test_plugins(tmp_path):
     code, out, err = run([program("tributary"), "discover", "--plugins"])
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:]] == sorted(
-        f"{name}_sd_configs" for name in ("consul", "dns", "ec2", "file", "http", "kubernetes"))
+    listed = [line.split()[0] for line in out.splitlines()[1:]]
+    assert listed == sorted(listed) and set(listed) - {"example_sd_configs"} == {
+        f"{name}_sd_configs" for name in ("consul", "dns", "ec2", "file", "http", "kubernetes")}
     (tmp_path / "junk.so").write_text("no object")
     built = os.path.join(os.path.dirname(BIN), "lib", "tributary", "discovery", "file.so")
     shutil.copy(built, tmp_path / "other.so")

@@ -343,7 +343,7 @@ def test_gone_in_list(federation, fake):
     ({"forbidden": ["pods"]}, '/api/v1/pods: HTTP 403: pods is forbidden: User "system:serviceaccount:monitoring'),
     ({"deep": FOREVER}, "/api/v1/pods: "),
     ({"large": FOREVER}, "/api/v1/pods: "),
-    ({"endless_pages": True}, "/api/v1/pods: a list of more than 4000 pages"),
+    ({"endless_pages": True}, "/api/v1/pods: a list of more than 2000 pages"),
 ])
 def test_bad_answers(fake, start, fault, problem):
     """Known targets stay, the problem is said, memory is bounded; when it is over all is as before."""

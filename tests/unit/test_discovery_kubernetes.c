@@ -93,7 +93,7 @@ static struct plugin_rig *start_listed(void **state)
 
 static void test_requests(void **state)
 {
-    struct plugin_rig *rig = start(state, PODS "api_server: https://k8s.example:6443\n"
+    struct plugin_rig *rig = start(state, PODS "api_server: https://k8s.example:6443/\n"
                                                "namespaces: {names: [shop]}\n"
                                                "selectors: [{role: pod, label: 'app in (a, b)', field: "
                                                "'spec.nodeName=n1'}]\n");
@@ -423,7 +423,7 @@ static void test_endless_pages(void **state)
     int pages = 0;
     while (kube_answer(rig, PODS_LIST, body) == DISCOVERY_DROP)
         assert_true(++pages < 10000);
-    assert_string_equal(rig->host.problem, "/api/v1/pods: a list of more than 4000 pages");
+    assert_string_equal(rig->host.problem, "/api/v1/pods: a list of more than 2000 pages");
 }
 
 /* ---- sections that share ---- */

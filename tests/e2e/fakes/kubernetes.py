@@ -165,6 +165,7 @@ class Gone(Exception):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
+    disable_nagle_algorithm = True  # heads and bodies are written one after the other
 
     def log_message(self, format, *args):
         pass
@@ -210,6 +211,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
             self.server.count("unauthorized")
             self.refuse(401, "Unauthorized", "Unauthorized")
+        elif url.path.startswith("//"):
+            self.refuse(404, "NotFound", "the server could not find the requested resource")
         elif not self.documents(parts):
             self.resources(parts)
 

@@ -180,7 +180,7 @@ def application(number, count, node_count):
     pods = []
     for i in range(count):
         at = number * PODS_PER_SERVICE + i
-        pods.append(pod(at, f"{name}-{uid(name)[:9]}-{uid(name, i)[:5]}", space, name, at % node_count,
+        pods.append(pod(at, f"{name}-{uid(name)[:8]}-{uid(name, i)[:3]}{i:02d}", space, name, at % node_count,
                         ready=i % 10 != 9))
     yield from pods
     yield service(name, space, number, SERVICE_KINDS[number % len(SERVICE_KINDS)])
