@@ -23,12 +23,12 @@ static void watch(struct instance *instance, const char *own_namespace)
     const struct conf_strings *names = &instance->config->namespaces.names;
     const char **namespaces = mem_array(names->count + 1, sizeof(*namespaces));
     size_t count = 0;
-    bool named = !own_namespace;
+    bool is_named = false;
     for (size_t i = 0; i < names->count; i++) {
         namespaces[count++] = names->items[i];
-        named = named || strcmp(names->items[i], own_namespace) == 0;
+        is_named = is_named || (own_namespace && strcmp(names->items[i], own_namespace) == 0);
     }
-    if (!named)
+    if (own_namespace && !is_named)
         namespaces[count++] = own_namespace;
     instance->watching = true;
     kubernetes_section_watch(instance->section, namespaces, count);

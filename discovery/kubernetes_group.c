@@ -96,8 +96,8 @@ struct str kubernetes_group_address(struct kubernetes_group *group, struct str h
     return str_from(arena_printf(&group->arena, is_v6 ? "[%.*s]:%.*s" : "%.*s:%.*s", STR_ARG(host), STR_ARG(port)));
 }
 
-void kubernetes_group_say(const struct kubernetes_group *group, const struct discovery_api *api,
-                          struct discovery_host *host, struct str source)
+void kubernetes_group_say(struct kubernetes_group *group, const struct discovery_api *api, struct discovery_host *host,
+                          struct str source)
 {
     for (size_t i = 0; i < group->target_count; i++) {
         size_t end = i + 1 < group->target_count ? group->firsts[i + 1] : group->label_count;

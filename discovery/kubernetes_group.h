@@ -34,5 +34,5 @@ void kubernetes_group_map(struct kubernetes_group *group, struct kubernetes_pref
 struct str kubernetes_group_address(struct kubernetes_group *group, struct str host, struct str port);
 
 /* Says it under this name. */
-void kubernetes_group_say(const struct kubernetes_group *group, const struct discovery_api *api,
-                          struct discovery_host *host, struct str source);
+void kubernetes_group_say(struct kubernetes_group *group, const struct discovery_api *api, struct discovery_host *host,
+                          struct str source);

@@ -45,21 +45,49 @@ void kubernetes_section_free(struct kubernetes_section *section)
     mem_free(section);
 }
 
+static bool is_own(const struct kubernetes_section *section, const struct kubernetes_watch *watch)
+{
+    return watch->kind == (enum kubernetes_kind)section->config->role;
+}
+
+bool kubernetes_section_sees(const struct kubernetes_section *section, const char *name_space)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct kubernetes_watch *watch = section->subscriptions[i].watch;
+        bool concerned = !watch->name_space || !name_space || strcmp(watch->name_space, name_space) == 0;
+        if (concerned && !section->subscriptions[i].listed)
+            return false;
+    }
+    return true;
+}
+
+/* Of a namespace at least. Where all are refused there is nothing to say: what was known before stays. */
+static bool sees_any(const struct kubernetes_section *section)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct kubernetes_watch *watch = section->subscriptions[i].watch;
+        if (is_own(section, watch) && kubernetes_section_sees(section, watch->name_space))
+            return true;
+    }
+    return false;
+}
+
 void kubernetes_section_listed(struct kubernetes_section *section)
 {
-    if (section->state == KUBERNETES_WAITING)
+    if (!sees_any(section))
+        return;
+    if (section->state == KUBERNETES_WAITING) {
         section->hub->api->begin(section->host);
-    section->state = KUBERNETES_LISTING;
-    for (size_t i = 0; i < section->count; i++) {
-        struct kubernetes_watch *watch = section->subscriptions[i].watch;
-        if (watch->keeps && watch->kind == (enum kubernetes_kind)section->config->role)
-            kubernetes_dirty_all(watch);
+        section->state = KUBERNETES_LISTING;
     }
+    for (size_t i = 0; i < section->count; i++)
+        if (section->subscriptions[i].watch->keeps && is_own(section, section->subscriptions[i].watch))
+            kubernetes_dirty_all(section->subscriptions[i].watch);
 }
 
 void kubernetes_section_said(struct kubernetes_section *section)
 {
-    if (section->state != KUBERNETES_LISTING || section->waiting > 0)
+    if (section->state != KUBERNETES_LISTING || section->waiting > 0 || !sees_any(section))
         return;
     section->hub->api->commit(section->host);
     section->state = KUBERNETES_LIVE;

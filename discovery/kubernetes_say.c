@@ -224,12 +224,20 @@ static void say(struct kubernetes_section *section, const struct kubernetes_reco
     kubernetes_group_say(group, hub->api, section->host, str_from(source));
 }
 
+/* Not with a part of what its groups are made of. A role of one kind says what comes as it comes. */
+static bool may_say(const struct kubernetes_section *section, const struct kubernetes_watch *watch)
+{
+    unsigned kinds = kubernetes_config_kinds(section->config);
+    bool joins = (kinds & (kinds - 1)) != 0;
+    return section->state != KUBERNETES_WAITING && (!joins || kubernetes_section_sees(section, watch->name_space));
+}
+
 static void say_to_all(struct kubernetes_record *record)
 {
     struct kubernetes_watch *watch = record->watch;
     watch->hub->looked_for_count = 0;
     for (struct kubernetes_subscription *at = watch->subscriptions; at; at = at->next)
-        if (at->section->config->role == (int)watch->kind && at->section->state != KUBERNETES_WAITING)
+        if (at->section->config->role == (int)watch->kind && may_say(at->section, watch))
             say(at->section, record);
     set_dependencies(record, watch->hub->looked_for, watch->hub->looked_for_count);
 }

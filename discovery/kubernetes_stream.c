@@ -272,8 +272,10 @@ static enum kubernetes_outcome end_list(struct kubernetes_stream *stream, const 
                                         char ret_problem[static KUBERNETES_PROBLEM_BYTES_MAX])
 {
     const struct json_node *rest = NULL;
-    if (!is_good(stream, end, ret_problem))
-        return stream->gone ? list_again(stream) : KUBERNETES_RETRY;
+    if (!is_good(stream, end, ret_problem) && stream->gone)
+        return list_again(stream);
+    if (ret_problem[0])
+        return end->status == 403 || end->status == 404 ? KUBERNETES_REFUSED : KUBERNETES_RETRY;
     int r = json_items_end(stream->list_items, &rest);
     struct str token = json_get_text(json_get(rest, "metadata"), "continue");
     struct str version = json_get_text(json_get(rest, "metadata"), "resourceVersion");

@@ -32,7 +32,8 @@ enum kubernetes_outcome {
     KUBERNETES_NEXT,   /* a good answer */
     KUBERNETES_LISTED, /* a good answer that was the last page of a list */
     KUBERNETES_BROKEN, /* it ended early; the next request goes on from what came, or lists again */
-    KUBERNETES_RETRY   /* nothing came of it: the same request again, after a back-off */
+    KUBERNETES_RETRY,  /* nothing came of it: the same request again, after a back-off */
+    KUBERNETES_REFUSED /* the same, of a list: we may not see it, or there is no such thing (403, 404) */
 };
 
 struct kubernetes_stream;

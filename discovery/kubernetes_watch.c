@@ -47,11 +47,13 @@ static void remove_record(struct kubernetes_record *record)
 static int read_object(void *arg, const struct json_node *object, bool removed)
 {
     struct kubernetes_watch *watch = arg;
-    struct kubernetes_record *record = kubernetes_store_find_object(&watch->store, object);
-    if (removed && record)
-        remove_record(record);
-    if (removed)
+    struct kubernetes_record *record = NULL;
+    if (removed) {
+        record = kubernetes_store_find_object(&watch->store, object);
+        if (record)
+            remove_record(record);
         return 0;
+    }
     int changed = kubernetes_store_put(&watch->store, object, &record);
     if (changed < 0 || !record)
         return changed;
@@ -84,7 +86,24 @@ static int answer_data(void *arg, struct str bytes)
     return r;
 }
 
-/* A whole list has come: what it does not have is gone, and sections may have all that they wait for. */
+/* Sections that wait for this watch's list have it, or go on without it; with it also those that had gone on. */
+static void list_answered(struct kubernetes_watch *watch, bool listed)
+{
+    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next) {
+        if (sub->listed || (sub->refused && !listed))
+            continue;
+        sub->section->waiting -= !sub->refused;
+        sub->listed = listed;
+        sub->refused = !listed;
+        if (sub->section->waiting == 0)
+            kubernetes_section_listed(sub->section);
+    }
+    kubernetes_say_dirty(watch->hub);
+    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next)
+        kubernetes_section_said(sub->section);
+}
+
+/* A whole list has come: what it does not have is gone. */
 static void list_ends(struct kubernetes_watch *watch)
 {
     size_t at = 0;
@@ -92,16 +111,7 @@ static void list_ends(struct kubernetes_watch *watch)
     for (struct kubernetes_record *record; (record = kubernetes_store_next_unlisted(&watch->store, &at));)
         remove_record(record);
     watch->listed = true;
-    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next) {
-        if (sub->listed)
-            continue;
-        sub->listed = true;
-        if (--sub->section->waiting == 0)
-            kubernetes_section_listed(sub->section);
-    }
-    kubernetes_say_dirty(watch->hub);
-    for (struct kubernetes_subscription *sub = watch->subscriptions; sub; sub = sub->next)
-        kubernetes_section_said(sub->section);
+    list_answered(watch, true);
 }
 
 static enum discovery_verdict answer_end(void *arg, const struct discovery_end *end)
@@ -112,7 +122,9 @@ static enum discovery_verdict answer_end(void *arg, const struct discovery_end *
     kubernetes_say_dirty(watch->hub); /* the end of an answer may end an object */
     if (problem[0])
         set_problem(watch, problem);
-    if (outcome == KUBERNETES_RETRY)
+    if (outcome == KUBERNETES_REFUSED)
+        list_answered(watch, false);
+    if (outcome == KUBERNETES_RETRY || outcome == KUBERNETES_REFUSED)
         return DISCOVERY_RETRY;
     if (outcome == KUBERNETES_LISTED)
         list_ends(watch);
@@ -170,11 +182,11 @@ static char *identity_of(const struct kubernetes_config *config, const char *pat
         selector ? selector->label : NULL,
         selector ? selector->field : NULL,
     };
-    struct buf text = BUF_INIT(MIB);
+    struct buf text = BUF_INIT(2 * CONF_FILE_BYTES_MAX);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         (void)buf_printf(&text, "%zu:%s", strlen(text_or_none(parts[i])), text_or_none(parts[i]));
     (void)buf_append_byte(&text, 0);
-    ASSERT(!text.full); /* parts of a configuration have ceilings */
+    ASSERT(!text.full); /* all of it stood in one file */
     return (char *)buf_steal(&text, &(size_t){0});
 }
 

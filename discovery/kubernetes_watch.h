@@ -12,6 +12,7 @@ struct kubernetes_subscription {
     struct kubernetes_watch *watch;
     struct kubernetes_subscription *next; /* of the watch */
     bool listed;                          /* a whole list has come since it is there */
+    bool refused;                         /* until then: the API server does not give it */
 };
 
 struct kubernetes_watch {
@@ -45,7 +46,7 @@ struct kubernetes_section {
     const struct kubernetes_config *config;
     enum kubernetes_section_state state;
     struct kubernetes_subscription *subscriptions;
-    size_t count, waiting; /* waiting: those that are not listed */
+    size_t count, waiting; /* waiting: those that are neither listed nor refused */
 };
 
 struct kubernetes_hub {
@@ -78,6 +79,8 @@ void kubernetes_say_dirty(struct kubernetes_hub *hub);
 /* Nothing depends on the watch, and none of its records on another, any more. */
 void kubernetes_forget_dependents(struct kubernetes_watch *watch);
 
-/* The section's lists are whole: what it has to say is dirty; and has been said. */
+/* All is listed that groups of this namespace (NULL: all of them) are made with. */
+bool kubernetes_section_sees(const struct kubernetes_section *section, const char *name_space);
+/* It waits for no list any more: what it has to say is dirty; and has been said. */
 void kubernetes_section_listed(struct kubernetes_section *section);
 void kubernetes_section_said(struct kubernetes_section *section);

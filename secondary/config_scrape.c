@@ -33,10 +33,15 @@ static void check_static(struct conf *conf, const struct conf_node *node, void *
     const struct conf_node *labels = conf_child(node, "labels");
     for (size_t i = 0; i < config->labels.count; i++) {
         const char *name = config->labels.items[i].name;
-        if (!label_name_is_valid(str_from(name)))
+        if (!label_name_is_valid(str_from(name)) || strlen(name) > LABEL_NAME_BYTES_MAX)
             conf_error(conf, conf_child_at(labels, i), "labels: \"%.64s\" is not a label name ([a-zA-Z_][a-zA-Z0-9_]*)",
                        name);
+        if (strlen(config->labels.items[i].value) > LABEL_VALUE_BYTES_MAX)
+            conf_error(conf, conf_child_at(labels, i), "labels: a value of more than %zu KiB",
+                       LABEL_VALUE_BYTES_MAX / KIB);
     }
+    if (config->labels.count > DISCOVERY_LABELS_MAX)
+        conf_error(conf, labels, "labels: more than %d", DISCOVERY_LABELS_MAX);
 }
 
 static const struct conf_table static_config_table = {

@@ -24,14 +24,21 @@ static struct plugin_state *state_of(struct finder *finder, const struct discove
     return &finder->plugins[finder->plugin_count++];
 }
 
+static bool has_section(const struct finder_job *job, const struct shared_section *shared, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (job->sections[i] == shared)
+            return true;
+    return false;
+}
+
 static void on_section(void *arg)
 {
     struct shared_section *shared = arg;
     struct finder *finder = shared->finder;
     for (size_t i = 0; i < finder->job_count; i++)
-        for (size_t j = 0; j < finder->jobs[i].slot_count; j++)
-            if (finder->jobs[i].slots[j].now == shared || finder->jobs[i].slots[j].before == shared)
-                finder_job_changed(&finder->jobs[i]);
+        if (has_section(&finder->jobs[i], shared, finder->jobs[i].section_count + finder->jobs[i].before_count))
+            finder_job_changed(&finder->jobs[i]);
 }
 
 static struct shared_section *section_for(struct finder *finder, const struct scrape_config *job,
@@ -87,33 +94,44 @@ static struct finder_job *find_job(struct finder_job *jobs, size_t count, const 
     return NULL;
 }
 
-/* What the same place of the job before said, until the new section says something. */
-static struct shared_section *section_before(const struct finder_job *old, const struct sd_section *config)
-{
-    const struct sd_section *configs = old->config->discovery.items;
-    for (size_t i = 0; i < old->slot_count; i++) {
-        if (configs[i].plugin != config->plugin || configs[i].index != config->index)
-            continue;
-        struct shared_section *before = old->slots[i].before ? old->slots[i].before : old->slots[i].now;
-        before->references++;
-        return before;
-    }
-    return NULL;
-}
-
 static void set_job(struct finder *finder, struct finder_job *job, const struct finder_job *old)
 {
     const struct sd_section *sections = job->config->discovery.items;
-    job->slot_count = job->config->discovery.count;
-    job->slots = mem_array(job->slot_count, sizeof(*job->slots));
-    for (size_t i = 0; i < job->slot_count; i++) {
-        job->slots[i].now = section_for(finder, job->config, &sections[i]);
-        if (old && !section_is_complete(job->slots[i].now->section))
-            job->slots[i].before = section_before(old, &sections[i]);
-        if (job->slots[i].before == job->slots[i].now)
-            finder_release(STEAL(job->slots[i].before));
+    size_t old_count = old ? old->section_count + old->before_count : 0;
+    job->section_count = job->config->discovery.count;
+    job->sections = mem_array(job->section_count + old_count, sizeof(struct shared_section *));
+    for (size_t i = 0; i < job->section_count; i++)
+        job->sections[i] = section_for(finder, job->config, &sections[i]);
+    for (size_t i = 0; i < old_count; i++) {
+        if (has_section(job, old->sections[i], job->section_count))
+            continue;
+        old->sections[i]->references++;
+        job->sections[job->section_count + job->before_count++] = old->sections[i];
     }
+    job->since_ms = clock_mono_ms(loop_clock(finder->env.seams.loop));
+    if (old && !old->told)
+        job->since_ms = old->since_ms;
+    job->is_known = old && old->is_known;
     finder_job_start(job);
+}
+
+/* Where its first user has it: reloads move sections, and end jobs. */
+static void name_sections(struct finder *finder)
+{
+    size_t order = 0;
+    for (struct shared_section *shared = finder->sections; shared; shared = shared->next)
+        shared->order = SIZE_MAX;
+    for (size_t i = 0; i < finder->job_count; i++) {
+        const struct sd_section *configs = finder->jobs[i].config->discovery.items;
+        for (size_t j = 0; j < finder->jobs[i].section_count; j++) {
+            struct shared_section *shared = finder->jobs[i].sections[j];
+            if (shared->order != SIZE_MAX)
+                continue;
+            shared->order = order++;
+            section_set_place(shared->section, finder->jobs[i].config->job_name, configs[j].index);
+        }
+    }
+    finder->named_count = order;
 }
 
 void finder_set(struct finder *finder, struct secondary_config *config, struct job *const *jobs)
@@ -133,12 +151,13 @@ void finder_set(struct finder *finder, struct secondary_config *config, struct j
         finder_job_done(&old[i]);
     mem_free(old);
     secondary_config_unref(old_config);
+    name_sections(finder);
 }
 
 bool finder_is_ready(const struct finder *finder)
 {
     for (size_t i = 0; i < finder->job_count; i++)
-        if (!finder->jobs[i].told)
+        if (!finder->jobs[i].is_known)
             return false;
     return true;
 }
@@ -180,18 +199,15 @@ void finder_free(struct finder *finder)
 
 bool finder_next_report(const struct finder *finder, size_t *at, struct section_report *ret_report)
 {
-    size_t count = 0, wanted = *at;
-    for (const struct shared_section *shared = finder->sections; shared; shared = shared->next)
-        count++;
-    if (wanted >= count)
-        return false;
-    /* The newest stands first in the list. */
-    const struct shared_section *shared = finder->sections;
-    for (size_t i = count - 1; i > wanted; i--)
-        shared = shared->next;
-    section_report(shared->section, ret_report);
-    *at = wanted + 1;
-    return true;
+    for (const struct shared_section *shared = finder->sections; shared && *at < finder->named_count;
+         shared = shared->next) {
+        if (shared->order != *at)
+            continue;
+        section_report(shared->section, ret_report);
+        ++*at;
+        return true;
+    }
+    return false;
 }
 
 size_t finder_text_bytes(const struct finder *finder)

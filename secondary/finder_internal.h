@@ -9,11 +9,7 @@ struct shared_section { /* jobs with equal sections have it together */
     struct shared_section *next;
     struct section *section;
     unsigned references;
-};
-
-struct slot { /* one section of a job */
-    struct shared_section *now;
-    struct shared_section *before; /* of the configuration before, until `now` has said something; or NULL */
+    size_t order; /* in the configuration; SIZE_MAX: it is of one before */
 };
 
 struct made { /* of one group, by the rules of a job */
@@ -31,13 +27,17 @@ struct finder_job {
     struct job *job;
     struct relabel *relabel;
     struct groups *statics;
-    struct slot *slots;
-    size_t slot_count;
+    /* Of the configuration, in its order; then those of the configuration before that are not in this one, until all
+     * of this one's have said something. */
+    struct shared_section **sections;
+    size_t section_count, before_count;
     struct map made; /* struct made by its group */
     uint64_t round;
     struct loop_timer tell;
-    bool told;
-    int64_t told_ms, set_ms; /* monotonic */
+    bool told;        /* since it was set */
+    bool is_known;    /* was told by this configuration or one before */
+    int64_t told_ms;  /* monotonic, as that below */
+    int64_t since_ms; /* when it was set, or the first of the configurations before by which it was not told */
 };
 
 struct plugin_state {
@@ -54,16 +54,18 @@ struct finder {
     struct finder_job *jobs;
     size_t job_count;
     struct shared_section *sections;
+    size_t named_count; /* of them: in the configuration */
     struct plugin_state *plugins;
     size_t plugin_count;
     struct group_target scratch;
 };
 
 /* ---- finder_job.c ---- */
-void finder_job_start(struct finder_job *job);   /* its slots are set */
+void finder_job_start(struct finder_job *job);   /* its sections are set */
 void finder_job_changed(struct finder_job *job); /* a section of it has said something */
 void finder_job_done(struct finder_job *job);
-struct groups *finder_slot_groups(const struct slot *slot); /* what counts of it now; NULL: nothing yet */
+/* What its section `index` says, those of before too; NULL: nothing yet. */
+const struct groups *finder_job_groups(const struct finder_job *job, size_t index);
 /* As target_make, of a target as its group says it. */
 int finder_make_target(const struct finder_job *job, const struct group_target *from, char ret_error[static 256],
                        struct target **ret_target, size_t *ret_rule);

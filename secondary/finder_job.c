@@ -38,10 +38,9 @@ static struct made *make(struct finder_job *job, struct group *group)
     made->group = group_ref(group);
     made->targets = mem_array(count, sizeof(struct target *));
     made->listed = mem_array(count, sizeof(uint64_t));
-    for (size_t i = 0; i < count; i++) {
+    for (struct group_cursor at = {0}; group_next_target(group, &at, from);) {
         char error[256];
-        group_target(group, i, from);
-        made->listed[i] = target_found_hash(from->address);
+        made->listed[at.index - 1] = target_found_hash(from->address);
         int r = finder_make_target(job, from, error, &made->targets[made->count], NULL);
         made->count += r > 0;
         made->dropped += r == 0;
@@ -58,10 +57,10 @@ static uint64_t key_of(const struct group *group)
     return (uint64_t)(uintptr_t)group;
 }
 
-struct groups *finder_slot_groups(const struct slot *slot)
+const struct groups *finder_job_groups(const struct finder_job *job, size_t index)
 {
-    const struct shared_section *from = slot->before ? slot->before : slot->now;
-    return section_is_complete(from->section) ? (struct groups *)section_groups(from->section) : NULL;
+    const struct section *section = job->sections[index]->section;
+    return section_is_complete(section) ? section_groups(section) : NULL;
 }
 
 static void add_made(struct finding *finding, struct made *made, size_t *capacity)
@@ -125,12 +124,12 @@ static void tell(struct finder_job *job)
     finding->job = job_ref(job->job);
     job->round++;
     add_groups(job, job->statics, finding, &capacity);
-    for (size_t i = 0; i < job->slot_count; i++)
-        add_groups(job, finder_slot_groups(&job->slots[i]), finding, &capacity);
+    for (size_t i = 0; i < job->section_count + job->before_count; i++)
+        add_groups(job, finder_job_groups(job, i), finding, &capacity);
     drop_gone(job);
     if (finding->listed_count > 0)
         qsort(finding->listed, finding->listed_count, sizeof(uint64_t), compare_hashes);
-    job->told = true;
+    job->told = job->is_known = true;
     job->told_ms = clock_mono_ms(loop_clock(job->finder->env.seams.loop));
     job->finder->fn(job->finder->arg, finding);
 }
@@ -149,26 +148,24 @@ void finding_free(struct finding *finding)
 
 /* ---- when ---- */
 
-/* A section that has taken the place of another counts as soon as it knows what there is. */
-static bool settle_slots(struct finder_job *job)
+/* Whether there is enough to tell. When all sections have said something, those of the configuration before go. */
+static bool settle(struct finder_job *job)
 {
     bool complete = true;
-    for (size_t i = 0; i < job->slot_count; i++) {
-        struct slot *slot = &job->slots[i];
-        if (section_is_complete(slot->now->section))
-            finder_release(STEAL(slot->before));
-        complete = complete && finder_slot_groups(slot);
-    }
-    return complete;
+    for (size_t i = 0; i < job->section_count; i++)
+        complete = complete && finder_job_groups(job, i);
+    while (complete && job->before_count > 0)
+        finder_release(job->sections[job->section_count + --job->before_count]);
+    return complete || job->before_count > 0;
 }
 
 static void on_tell(void *arg)
 {
     struct finder_job *job = arg;
     int64_t now_ms = clock_mono_ms(loop_clock(job->finder->env.seams.loop));
-    int64_t patience_ms = job->set_ms + FINDER_PATIENCE_MS - now_ms;
+    int64_t patience_ms = job->since_ms + FINDER_PATIENCE_MS - now_ms;
     /* Half of the truth would end the targets of the other half. */
-    if (!settle_slots(job) && !job->told && patience_ms > 0)
+    if (!settle(job) && !job->told && patience_ms > 0)
         loop_timer_start(&job->tell, patience_ms, 0);
     else
         tell(job);
@@ -215,7 +212,6 @@ void finder_job_start(struct finder_job *job)
     if (rules->count > 0 && relabel_new(rules->items, rules->count, error, &rule, &job->relabel) < 0)
         fatal("relabel_configs were checked with the configuration, and now: %s", error);
     fill_statics(job);
-    job->set_ms = clock_mono_ms(loop_clock(job->finder->env.seams.loop));
     loop_timer_init(&job->tell, job->finder->env.seams.loop, on_tell, job);
     loop_timer_start(&job->tell, 0, 0);
 }
@@ -228,11 +224,9 @@ void finder_job_done(struct finder_job *job)
         made_free(made);
     map_done(&job->made);
     groups_free(job->statics);
-    for (size_t i = 0; i < job->slot_count; i++) {
-        finder_release(job->slots[i].before);
-        finder_release(job->slots[i].now);
-    }
-    mem_free(job->slots);
+    for (size_t i = 0; i < job->section_count + job->before_count; i++)
+        finder_release(job->sections[i]);
+    mem_free(job->sections);
     relabel_free(job->relabel);
     job_unref(job->job);
 }

@@ -61,10 +61,8 @@ static void list_groups(const struct finder_job *job, const struct groups *group
     if (!groups)
         return;
     for (struct group *group; (group = groups_next(groups, &at));) {
-        for (size_t i = 0; i < group_target_count(group); i++) {
-            group_target(group, i, &job->finder->scratch);
+        for (struct group_cursor place = {0}; group_next_target(group, &place, &job->finder->scratch);)
             list_target(job, &job->finder->scratch, making);
-        }
     }
 }
 
@@ -86,8 +84,8 @@ struct listing *finder_list(const struct finder *finder, const struct listing_op
         making.dropped = 0;
         making.dropped_max = dropped_max(job->config, options);
         list_groups(job, job->statics, &making);
-        for (size_t j = 0; j < job->slot_count; j++)
-            list_groups(job, finder_slot_groups(&job->slots[j]), &making);
+        for (size_t j = 0; j < job->section_count + job->before_count; j++)
+            list_groups(job, finder_job_groups(job, j), &making);
     }
     return listing;
 }

@@ -73,13 +73,15 @@ static struct label label_at(const struct group *group, const uint32_t *pair)
     return (struct label){text_pool_at(group->pool, pair[0]), text_pool_at(group->pool, pair[1])};
 }
 
-void group_target(const struct group *group, size_t index, struct group_target *ret_target)
+bool group_next_target(const struct group *group, struct group_cursor *at, struct group_target *ret_target)
 {
-    const uint32_t *own = group->texts + 2 * (size_t)group->label_count, *shared = group->texts;
-    ASSERT(index < group->target_count);
-    for (size_t i = 0; i < index; i++)
-        own += 2 + 2 * (size_t)own[1];
+    if (at->index == group->target_count)
+        return false;
+    if (at->index++ == 0)
+        at->place = 2 * (size_t)group->label_count;
+    const uint32_t *own = group->texts + at->place, *shared = group->texts;
     const uint32_t *shared_end = shared + 2 * (size_t)group->label_count, *own_end = own + 2 + 2 * (size_t)own[1];
+    at->place = (size_t)(own_end - group->texts);
     ret_target->address = text_pool_at(group->pool, own[0]);
     ret_target->label_count = 0;
     own += 2;
@@ -91,6 +93,7 @@ void group_target(const struct group *group, size_t index, struct group_target *
         shared += order <= 0 ? 2 : 0;
         own += order >= 0 ? 2 : 0;
     }
+    return true;
 }
 
 /* ---- making one ---- */

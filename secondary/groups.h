@@ -21,8 +21,13 @@ struct group_target {
     struct label labels[DISCOVERY_LABELS_MAX]; /* the group's and its own, sorted by name */
     size_t label_count;
 };
-/* Views into the pool. */
-void group_target(const struct group *group, size_t index, struct group_target *ret_target);
+/* One after the other: struct group_cursor at = {0}; while (group_next_target(group, &at, &target)). Views into the
+ * pool.
+ */
+struct group_cursor {
+    size_t index, place;
+};
+bool group_next_target(const struct group *group, struct group_cursor *at, struct group_target *ret_target);
 
 struct groups;
 struct groups *groups_new(struct text_pool *pool);

@@ -31,7 +31,6 @@ void section_set_problem(struct section *section, const char *text)
         section->problem_since_ms = now_ms;
     snprintf(section->problem, sizeof(section->problem), "%s", has ? text : "");
     make_printable(section->problem);
-    section->problem_said = section->problem_said || has;
     section->problems_total += has;
     if (has && (!had || (other && now_ms - section->logged_ms >= LOG_EVERY_MS))) {
         section->logged_ms = now_ms;
@@ -45,8 +44,14 @@ void section_is_well(struct section *section)
     if (section->failing > 0)
         return;
     section->last_good_ms = clock_wall_ms(loop_clock(section->env->seams.loop));
-    if (!section->problem_said)
-        section_set_problem(section, NULL);
+    section_set_problem(section, NULL);
+}
+
+void section_say_problem(struct section *section, const char *text)
+{
+    if (section->telling)
+        section->telling->said = true;
+    section_set_problem(section, text);
 }
 
 /* ---- what a plugin may do ---- */
@@ -114,7 +119,9 @@ static void api_put(struct discovery_host *host, const struct discovery_group *g
     }
     snprintf(text, sizeof(text), "group %.*s is left as it was: %s", (int)MIN(group->source.len, (size_t)100),
              group->source.ptr ? group->source.ptr : "", error);
-    section_set_problem(section, text);
+    if (section->telling)
+        section->telling->refused = true;
+    section_say_problem(section, text);
 }
 
 static void api_remove(struct discovery_host *host, struct str source)
@@ -142,15 +149,16 @@ static void api_problem(struct discovery_host *host, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    section_set_problem(section_of(host), text);
+    section_say_problem(section_of(host), text);
 }
 
 static void api_well(struct discovery_host *host)
 {
     struct section *section = section_of(host);
-    section->problem_said = false;
-    if (section->reading) /* a watch that failed before and is answered now: it will be long before it ends */
-        call_set_failing(section->reading, false);
+    if (section->telling) {
+        section->telling->said = false;
+        call_set_failing(section->telling, false);
+    }
     section_is_well(section);
 }
 
@@ -209,16 +217,22 @@ static int read_config(struct section *section, const char *base_dir, char ret_e
     return r;
 }
 
+void section_set_place(struct section *section, const char *job, size_t index)
+{
+    char *old = section->job;
+    section->job = mem_strdup(job);
+    section->index = index;
+    snprintf(section->name, sizeof(section->name), "job %.64s: %s_sd_configs[%zu]", job, section->plugin->name, index);
+    mem_free(old);
+}
+
 struct section *section_new(const struct section_options *options)
 {
     struct section *section = mem_zalloc(sizeof(*section));
     char error[256] = "it does not start";
     section->env = options->env;
     section->plugin = options->plugin;
-    section->job = mem_strdup(options->job);
-    section->index = options->index;
-    snprintf(section->name, sizeof(section->name), "job %.64s: %s_sd_configs[%zu]", options->job, options->plugin->name,
-             options->index);
+    section_set_place(section, options->job, options->index);
     section->text = mem_strdup(options->text);
     section->changed = options->changed;
     section->arg = options->arg;
@@ -261,7 +275,7 @@ void section_free(struct section *section)
 
 bool section_is_of(const struct section *section, const struct discovery_plugin *plugin, const char *text)
 {
-    return section->plugin == plugin && strcmp(section->text, text) == 0;
+    return section->instance && section->plugin == plugin && strcmp(section->text, text) == 0;
 }
 
 const struct discovery_plugin *section_plugin(const struct section *section)

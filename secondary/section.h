@@ -35,6 +35,9 @@ const struct discovery_api *section_api(void);
 struct section *section_new(const struct section_options *options);
 void section_free(struct section *section);
 DEFINE_CLEANUP(struct section *, section_free)
+/* Whose it is called, from now on. */
+void section_set_place(struct section *section, const char *job, size_t index);
+/* One that did not start is like none: it is worth another try. */
 bool section_is_of(const struct section *section, const struct discovery_plugin *plugin, const char *text);
 const struct discovery_plugin *section_plugin(const struct section *section);
 const struct groups *section_groups(const struct section *section);

@@ -48,6 +48,7 @@ static void send(struct discovery_call *call)
     call->sent_ms = clock_mono_ms(loop_clock(section->env->seams.loop));
     call->status = 0;
     call->reader_refused = false;
+    call->said = false;
     buf_reset(&call->error_body);
     if (call->kind == CALL_HTTP)
         call_send_http(call);
@@ -152,7 +153,7 @@ static void say_problem(struct discovery_call *call, const struct discovery_end 
     const char *what = call->kind == CALL_DNS ? call->lookup.name : call->request.url.ptr;
     struct str body = end->error_body;
     body.len = MIN(str_find(body, '\n'), (size_t)200);
-    if (call->section->problem_said)
+    if (call->said)
         return;
     if (end->failure != DISCOVERY_OK)
         snprintf(text, sizeof(text), "%.200s: %s", what, end->reason ? end->reason : "failed");
@@ -183,13 +184,15 @@ void call_end(struct discovery_call *call, const struct call_end *ended)
     ASSERT(call->state == CALL_SENT);
     section->in_flight--;
     call->state = CALL_TELLING;
-    section->problem_said = false;
+    section->telling = call;
     enum discovery_verdict verdict = tell(call, ended, &end);
+    section->telling = NULL;
     section->failures_total += verdict == DISCOVERY_RETRY;
     if (verdict == DISCOVERY_DONE) {
         call_keep_validators(call);
         call_set_failing(call, false);
-        section_is_well(section);
+        if (!call->said)
+            section_is_well(section);
     }
     if (verdict == DISCOVERY_RETRY) {
         call_set_failing(call, true);

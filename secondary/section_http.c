@@ -195,9 +195,9 @@ void call_read_head(struct discovery_call *call, const struct http_head *head)
         return;
     reading.head = (struct discovery_answer_head){.status = head->status, .header = header_of};
     reading.head.content_type = http_head_get(head, "Content-Type");
-    call->section->reading = call;
+    call->section->telling = call;
     call->reader->head(call->arg, &reading.head);
-    call->section->reading = NULL;
+    call->section->telling = NULL;
 }
 
 int call_read_data(struct discovery_call *call, struct str bytes)
@@ -211,9 +211,9 @@ int call_read_data(struct discovery_call *call, struct str bytes)
         (void)buf_append(&call->error_body, bytes.ptr, MIN(bytes.len, room));
         return 0;
     }
-    section->reading = call;
+    section->telling = call;
     int r = call->reader->data ? call->reader->data(call->arg, bytes) : 0;
-    section->reading = NULL;
+    section->telling = NULL;
     call->reader_refused = r < 0;
     section_after(section);
     return r;
@@ -253,9 +253,9 @@ static void on_done(void *arg, const struct http_result *result)
         call->status = result->status;
     if (call->request.aws && call->status / 100 == 4)
         aws_credentials_forget(call->section->aws); /* maybe expired or revoked: the next try asks for new ones */
-    char too_large[64];
-    snprintf(too_large, sizeof(too_large), "its answer has more than %llu bytes",
-             (unsigned long long)bytes_max_of(&call->request));
+    char ceiling[32], too_large[64];
+    conf_format_bytes(bytes_max_of(&call->request), ceiling);
+    snprintf(too_large, sizeof(too_large), "its answer has more than %s", ceiling);
     call_end(call, &(struct call_end){.failure = failure_of(call, result->failure),
                                       .reason = result->failure == HTTP_TOO_LARGE ? too_large : result->reason,
                                       .retry_after_s = result->retry_after_s});

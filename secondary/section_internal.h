@@ -25,6 +25,8 @@ struct discovery_call {
     enum call_kind kind;
     enum call_state state;
     bool failing; /* its last end was no good */
+    bool said;    /* its reader has said a problem since it was sent */
+    bool refused; /* a group of its reader was refused; of files: of the one being told */
     struct loop_timer timer;
     struct backoff backoff;
     struct arena arena; /* of what was asked for */
@@ -73,7 +75,6 @@ struct section { /* to its plugin a struct discovery_host */
 
     struct discovery_call *calls, *doomed;
     struct discovery_call *queue, **queue_end;
-    struct discovery_call *reading; /* whose head or bytes are being told */
     unsigned in_flight;
     size_t call_count, failing;
     struct loop_timer sweep; /* frees the doomed, tells changes */
@@ -82,8 +83,8 @@ struct section { /* to its plugin a struct discovery_host */
     struct aws_credentials *aws; /* made for the first request that needs them */
     const struct discovery_aws *aws_of;
 
-    bool problem_said; /* since the call that is telling began */
-    char problem[512]; /* "": none */
+    struct discovery_call *telling; /* whose reader is at work; NULL: none */
+    char problem[512];              /* "": none */
     int64_t problem_since_ms, last_good_ms, logged_ms;
     uint64_t requests_total, failures_total, problems_total, bytes_total;
 };
@@ -95,7 +96,9 @@ static inline struct section *section_of(struct discovery_host *host)
 
 /* ---- section.c ---- */
 void section_set_problem(struct section *section, const char *text); /* NULL or "": it is over */
-/* A good answer came: the problem is over, unless another call has one, or one was said just now. */
+/* As what a plugin says itself: of the call whose reader is at work, if one is. */
+void section_say_problem(struct section *section, const char *text);
+/* A good answer came: the problem is over, unless another call has one. */
 void section_is_well(struct section *section);
 void section_after(struct section *section); /* the plugin has been called: changes will be told soon */
 

@@ -64,9 +64,12 @@ static int on_file(void *arg, struct str path, struct str text)
     if (call->state == CALL_DOOMED)
         return 0;
     section->bytes_total += text.len;
+    call->refused = false;
+    section->telling = call;
     int r = call->files_reader->file(call->arg, path, text);
+    section->telling = NULL;
     section->failures_total += r < 0;
-    note_file(call, path, r < 0);
+    note_file(call, path, r < 0 || call->refused);
     section_after(section);
     return r;
 }
@@ -88,7 +91,6 @@ static void on_settled(void *arg)
     if (call->state == CALL_DOOMED)
         return;
     section->requests_total++;
-    section->problem_said = false;
     if (call->files_reader->settled)
         call->files_reader->settled(call->arg);
     call_set_failing(call, call->broken_count > 0 || call->watch_problem);

@@ -106,11 +106,11 @@ def test_a_problem_of_each_section(federation, exporter, discover):
     assert code == 1 and err.splitlines()[-1] == "4 of 5 sections failed", err
     assert "job web: 1 targets" in out and "job nobody: 0 targets" in out
     problems = {line.split(": ")[0] + " " + line.split(": ")[1]: line for line in err.splitlines()[:-1]}
-    assert sorted(problems) == ["job nobody http_sd_configs, section 1",
-                                *(f"job web http_sd_configs, section {i}" for i in (2, 3, 4))]
-    assert "HTML" in problems["job web http_sd_configs, section 2"]
-    assert "404" in problems["job web http_sd_configs, section 3"]
-    assert "in the middle" in problems["job web http_sd_configs, section 4"]
+    assert sorted(problems) == ["job nobody http_sd_configs[0]",
+                                *(f"job web http_sd_configs[{i}]" for i in (1, 2, 3))]
+    assert "HTML" in problems["job web http_sd_configs[1]"]
+    assert "404" in problems["job web http_sd_configs[2]"]
+    assert "in the middle" in problems["job web http_sd_configs[3]"]
     code, _, err = discover([{"job_name": "slow", "http_sd_configs": http("/slow")}], "--timeout", "nonsense")
     assert code == 2 and "--timeout" in err
     code, _, err = discover([{"job_name": "x", "static_configs": [], "basic_auth": {

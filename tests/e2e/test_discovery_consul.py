@@ -189,7 +189,7 @@ FAULTS = {
     "half": ({"half": True}, ""),
     "short": ({"short": True}, ""),
     "deep": ({"deep": True}, "nested deeper"),
-    "huge": ({"huge_bytes": 100 << 20}, "has more than 67108864 bytes"),
+    "huge": ({"huge_bytes": 100 << 20}, "its answer has more than 64MiB"),
 }
 
 

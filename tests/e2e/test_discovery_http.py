@@ -109,7 +109,7 @@ FAULTS = {
     "label value": ({"body": '[{"targets":["x:1"],"labels":{"a":1}}]'}, "label a: expected a text", True),
     "target": ({"body": '[{"targets":[1]}]'}, "target 0: expected host:port", True),
     "deep": ({"body": "[" * 100000}, "nested deeper", True),
-    "huge": ({"huge_bytes": 100 << 20}, "has more than 67108864 bytes", False),
+    "huge": ({"huge_bytes": 100 << 20}, "its answer has more than 64MiB", False),
 }
 
 

@@ -557,6 +557,68 @@ static void test_namespaces(void **state)
     expect_names(rig, "a t");
 }
 
+#define FORBIDDEN "{'message':'forbidden'}"
+
+/* One namespace that may not be read does not hold up the others, and comes when it may; where none may be read nothing
+ * is said, as if there were no targets. */
+static void test_refused_namespace(void **state)
+{
+    struct plugin_rig *rig = start(state, PODS "namespaces: {names: [shop, till]}\n");
+    CLEANUP_FREE char *a = kube_pod("a", "10.0.0.1", "90");
+    assert_int_equal(kube_refuse(rig, "/shop/pods", 403, FORBIDDEN), DISCOVERY_RETRY);
+    assert_int_equal(kube_refuse(rig, "/till/pods", 404, FORBIDDEN), DISCOVERY_RETRY);
+    assert_int_equal(kube_refuse(rig, "/till/pods", 403, FORBIDDEN), DISCOVERY_RETRY);
+    assert_int_equal(rig->host.commits, 0);
+    kube_list(rig, "/shop/pods", "100", a);
+    assert_int_equal(rig->host.commits, 1);
+    expect_names(rig, "a");
+    assert_string_equal(rig->host.problem, "/api/v1/namespaces/till/pods: HTTP 403: forbidden");
+    kube_list(rig, "/till/pods", "100",
+              "{'metadata':{'name':'t','namespace':'till'},'spec':{'containers':[{'name':'c'}]},'status':{'podIP':"
+              "'10.1.1.1'}}");
+    assert_int_equal(rig->host.commits, 1);
+    expect_names(rig, "a t");
+    assert_string_equal(rig->host.problem, "");
+}
+
+/* A server that does not answer well is no refusal. */
+static void test_refused_is_not_broken(void **state)
+{
+    struct plugin_rig *rig = start(state, PODS "namespaces: {names: [shop, till]}\n");
+    CLEANUP_FREE char *a = kube_pod("a", "10.0.0.1", "90");
+    kube_list(rig, "/shop/pods", "100", a);
+    assert_int_equal(kube_refuse(rig, "/till/pods", 500, FORBIDDEN), DISCOVERY_RETRY);
+    assert_int_equal(kube_refuse(rig, "/till/pods", 401, FORBIDDEN), DISCOVERY_RETRY);
+    assert_int_equal(rig->host.commits, 0);
+}
+
+/* Groups of a namespace are not said without the services or pods that belong to them. */
+static void test_refused_join(void **state)
+{
+    struct plugin_rig *rig = start(state, "role: endpoints\nnamespaces: {names: [shop, till]}\n");
+    const char *of_shop = "{'metadata':{'name':'e','namespace':'shop'},'subsets':[{'addresses':[{'ip':'10.0.0.1'}],"
+                          "'ports':[{'port':80}]}]}";
+    const char *of_till = "{'metadata':{'name':'t','namespace':'till'},'subsets':[{'addresses':[{'ip':'10.0.0.2'}],"
+                          "'ports':[{'port':80}]}]}";
+    kube_list(rig, "/shop/endpoints", "1", of_shop);
+    kube_list(rig, "/till/endpoints", "1", of_till);
+    kube_list(rig, "/shop/services", "1", "");
+    kube_list(rig, "/till/pods", "1", "");
+    kube_refuse(rig, "/till/services", 403, FORBIDDEN);
+    assert_int_equal(rig->host.commits, 0);
+    kube_list(rig, "/shop/pods", "1", "");
+    assert_int_equal(rig->host.commits, 1);
+    expect_names(rig, "e");
+    kube_open(rig, "/till/endpoints?watch");
+    kube_event(rig, "/till/endpoints?watch", "MODIFIED", of_till);
+    expect_names(rig, "e");
+    kube_list(rig, "/till/services", "1", "{'metadata':{'name':'t','namespace':'till'}}");
+    assert_int_equal(rig->host.commits, 1);
+    expect_names(rig, "e t");
+    CLEANUP_FREE char *printed = rig_print(rig);
+    assert_non_null(strstr(printed, "__meta_kubernetes_service_name=\"t\""));
+}
+
 static void test_own_namespace(void **state)
 {
     struct plugin_rig *rig = start(state, PODS "namespaces: {own_namespace: true, names: [till]}\n");
@@ -652,6 +714,9 @@ int main(void)
         TEST(test_late_to_kept),
         TEST(test_identities),
         TEST(test_namespaces),
+        TEST(test_refused_namespace),
+        TEST(test_refused_is_not_broken),
+        TEST(test_refused_join),
         TEST(test_own_namespace),
         TEST(test_own_namespace_is_named),
         TEST(test_configuration),

@@ -14,6 +14,7 @@ struct lines_config {
     int64_t refresh_ms;
     int64_t many; /* asks so many times at once */
     bool single;  /* says groups outside of a listing after the first */
+    bool remarks; /* says a problem while it reads */
 };
 
 struct lines {
@@ -26,12 +27,15 @@ struct lines {
 };
 
 static unsigned instances, plugin_states;
+static bool refuse_starts;
 
 static void ask(struct lines *lines, int64_t after_ms);
 
 static int lines_data(void *arg, struct str bytes)
 {
     struct lines *lines = arg;
+    if (lines->config->remarks && !str_starts_with(bytes, STR("fine")))
+        lines->api->problem(lines->host, "a remark");
     return buf_append(&lines->text, bytes.ptr, bytes.len);
 }
 
@@ -100,7 +104,7 @@ static void *lines_start(void *plugin, const struct discovery_api *api, struct d
     struct lines *lines = mem_zalloc(sizeof(*lines));
     assert_non_null(plugin);
     *lines = (struct lines){.api = api, .host = host, .config = config, .text = BUF_INIT(64 * KIB)};
-    if (strcmp(lines->config->url, "http://never/") == 0) {
+    if (refuse_starts) {
         mem_free(lines);
         error_text(-EINVAL, ret_error, "it never starts");
         return NULL;
@@ -158,6 +162,7 @@ static const struct conf_table lines_table = {
              .max = 100000,
              .help = ""},
             {.name = "single", .type = CONF_BOOL, .offset = offsetof(struct lines_config, single), .help = ""},
+            {.name = "remarks", .type = CONF_BOOL, .offset = offsetof(struct lines_config, remarks), .help = ""},
             {0},
         },
 };
@@ -471,12 +476,82 @@ static void test_refused_group(void **state)
     assert_null(report_of(scene, 0).problem);
 }
 
+/* It is tried again by the next reload, though nothing of it changed. */
 static void test_does_not_start(void **state)
 {
     struct scene *scene = *state;
-    configure(scene, "- job_name: a\n  lines_sd_configs: [{url: 'http://never/'}]\n");
+    scene->api.answer = "one h1:1\n";
+    refuse_starts = true;
+    configure(scene, LINES);
     run(scene, 1000);
     assert_string_equal(report_of(scene, 0).problem, "it never starts");
+    refuse_starts = false;
+    configure(scene, LINES);
+    run(scene, 1000);
+    assert_null(report_of(scene, 0).problem);
+    assert_string_equal(scene->addresses, "h1:1 ");
+}
+
+/* What was said while reading is not over with the same answer. */
+static void test_remarks(void **state)
+{
+    struct scene *scene = *state;
+    scene->api.answer = "one h1:1\n";
+    configure(scene, "- job_name: a\n  lines_sd_configs: [{url: 'http://api/lines', remarks: true}]\n");
+    run(scene, 1000);
+    assert_string_equal(report_of(scene, 0).problem, "a remark");
+    assert_string_equal(scene->addresses, "h1:1 ");
+    scene->api.answer = "fine h2:1\n";
+    run(scene, 11000);
+    assert_null(report_of(scene, 0).problem);
+}
+
+#define SECTION(refresh) "{url: 'http://api/lines', refresh_interval: " refresh "}"
+
+/* One of two sections goes, the other changes: what both knew stays until the new one says what there is. */
+static void test_reload_of_several(void **state)
+{
+    struct scene *scene = *state;
+    scene->api.answer = "one h1:1\n";
+    configure(scene, "- job_name: a\n  lines_sd_configs: [" SECTION("10s") "]\n");
+    run(scene, 2000);
+    scene->api.answer = "two h2:1\n";
+    configure(scene, "- job_name: a\n  lines_sd_configs: [" SECTION("1h") ", " SECTION("20s") "]\n");
+    run(scene, 2000);
+    assert_string_equal(scene->addresses, "h2:1 h2:1 ");
+    scene->api.answer = NULL;
+    configure(scene, "- job_name: a\n  lines_sd_configs: [" SECTION("30s") "]\n");
+    run(scene, 60000);
+    assert_string_equal(scene->addresses, "h2:1 h2:1 ");
+    assert_int_equal(report_of(scene, 0).index, 0);
+    size_t at = 1;
+    assert_false(
+        finder_next_report(scene->finder, &at, &(struct section_report){0})); /* those of before are not told */
+    assert_true(finder_is_ready(scene->finder));
+    scene->api.answer = "three h3:1\n";
+    run(scene, 130000);
+    assert_string_equal(scene->addresses, "h3:1 ");
+    assert_int_equal(instances, 1);
+    configure(scene, "- job_name: b\n  lines_sd_configs: [" SECTION("1h") ", " SECTION("30s") "]\n");
+    run(scene, 2000);
+    assert_string_equal(report_of(scene, 0).job, "b"); /* sections are called as they stand now */
+    assert_string_equal(report_of(scene, 1).job, "b");
+    assert_int_equal(report_of(scene, 1).index, 1);
+}
+
+/* Reloads that come more often than patience lasts do not keep a job from being told. */
+static void test_many_reloads(void **state)
+{
+    struct scene *scene = *state;
+    for (int i = 0; i < 8; i++) {
+        configure(scene, LINES "  static_configs: [{targets: [s:1]}]\n");
+        run(scene, FINDER_PATIENCE_MS / 4);
+    }
+    assert_string_equal(scene->addresses, "s:1 ");
+    assert_true(finder_is_ready(scene->finder));
+    configure(scene, LINES "  static_configs: [{targets: [s:2]}]\n"); /* who was ready stays so */
+    run(scene, 1000);
+    assert_true(finder_is_ready(scene->finder));
 }
 
 static void test_listing(void **state)
@@ -528,6 +603,9 @@ int main(void)
         SCENE_TEST(test_refused_group),
         SCENE_TEST(test_does_not_start),
         SCENE_TEST(test_listing),
+        SCENE_TEST(test_remarks),
+        SCENE_TEST(test_reload_of_several),
+        SCENE_TEST(test_many_reloads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

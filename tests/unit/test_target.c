@@ -293,11 +293,12 @@ static struct targets_outcome sync(struct targets *targets, struct made *made, s
 static void test_sync(void **state)
 {
     (void)state;
-    struct made made, other;
+    struct made made, other, again;
     struct events events = {0};
     load("- {job_name: node}\n- {job_name: other}");
     make(0, &made);
     make(1, &other);
+    make(0, &again); /* the same job, as a reload makes it */
     CLEANUP(targets_freep) struct targets *targets = targets_new(on_event, &events);
     struct targets_outcome outcome = sync(targets, &made, 10, LIST("a:1", "b:1", "a:1"));
     assert_int_equal(outcome.added, 2);
@@ -309,6 +310,10 @@ static void test_sync(void **state)
     assert_int_equal(outcome.added + outcome.removed, 0);
     assert_int_equal(outcome.repeated, 1);
     assert_int_equal(events.added, 3);
+    assert_int_equal(events.job, 0);
+    sync(targets, &again, 10, LIST("b:1", "a:1"));
+    assert_int_equal(events.job, 2);
+    sync(targets, &again, 10, LIST("b:1", "a:1"));
     assert_int_equal(events.job, 2);
     outcome = sync(targets, &made, 10, LIST("b:1", "c:1"));
     assert_int_equal(outcome.added, 1);
@@ -322,6 +327,7 @@ static void test_sync(void **state)
     assert_int_equal(events.ends[TARGET_END_JOB], 2);
     unmake(&made);
     unmake(&other);
+    unmake(&again);
 }
 
 static int compare_hashes(const void *a, const void *b)

@@ -47,7 +47,7 @@ static enum cli_exit complain(const struct finder *finder)
         if (report.complete && !report.problem)
             continue;
         failed++;
-        fprintf(stderr, "job %s: %s_sd_configs, section %zu: %s\n", report.job, report.plugin, report.index + 1,
+        fprintf(stderr, "job %s: %s_sd_configs[%zu]: %s\n", report.job, report.plugin, report.index,
                 report.problem ? report.problem : "no answer in time; a longer --timeout waits longer");
     }
     if (failed > 0)
