@@ -111,6 +111,7 @@ static uint64_t index_of(const struct discovery_answer_head *head)
 static int query_item(void *arg, const struct json_node *item)
 {
     struct consul_query *query = arg;
+    query->empty = false;
     return query->question->item(query->owner, item, query->reason);
 }
 
@@ -122,6 +123,7 @@ static void query_head(void *arg, const struct discovery_answer_head *head)
     query->distrust =
         query->answer_index < query->index && str_equal(head->header(head, "X-Consul-KnownLeader"), STR("false"));
     query->filtered = str_equal(head->header(head, "X-Consul-Results-Filtered-By-ACLs"), STR("true"));
+    query->empty = true;
     query->reason[0] = '\0';
     json_items_free(STEAL(query->items));
     if (query->same || query->distrust)
@@ -205,8 +207,10 @@ static enum discovery_verdict query_end(void *arg, const struct discovery_end *e
             consul_query_ask(query, false, PAUSE_MIN_MS);
         return DISCOVERY_DROP;
     }
-    /* Going backwards, as after a restored snapshot, it says nothing any more: the next question does not wait. */
-    query->index = query->answer_index < query->index ? 0 : query->answer_index;
+    /* Going backwards, as after a restored snapshot, it says nothing any more: the next question does not wait. Nor
+     * does one that was answered with nothing for want of rights: getting them moves no index. */
+    bool says_nothing = query->answer_index < query->index || (query->filtered && query->empty && !query->same);
+    query->index = says_nothing ? 0 : query->answer_index;
     query->pause_ms = MAX(query->asker->config->refresh_interval_ms - end->took_ms, PAUSE_MIN_MS);
     query->question->answered(query->owner, !query->same);
     return query->asker->failing > 0 ? DISCOVERY_DROP : DISCOVERY_DONE;

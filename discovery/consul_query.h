@@ -50,6 +50,7 @@ struct consul_query {
     bool same;     /* it has not */
     bool distrust; /* an older state, told by a server that knows no leader */
     bool filtered; /* by the token's policy */
+    bool empty;    /* no item has come */
     uint64_t answer_index;
     struct json_items *items;
     char reason[256]; /* why item or whole refused */

@@ -48,3 +48,9 @@ def wait_problem(secondary, text):
 def wait_up(secondary, up):
     """Until the only section is well, or is not."""
     wait_until(lambda: section_metrics(secondary).get("up") == up, what=f"discovery_up {up}")
+
+
+def peak_mib(secondary):
+    """The most memory that its process had so far."""
+    with open(f"/proc/{secondary.process.pid}/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:"))

@@ -538,6 +538,7 @@ static void test_filtered(void **state)
     expect_targets(&rig, PRINTED("a", "n1", "1", "passing"));
     /* Of a service, too, that had instances; one that never had may have none to be seen. */
     assert_int_equal(rig_answer_with(&rig, asked(&rig, "/service/c"), 200, headers, STR("[]")), DISCOVERY_DONE);
+    assert_null(strstr(asked(&rig, "/service/c")->url, "wait=")); /* who gets rights is told of no change */
     assert_int_equal(rig_answer_with(&rig, asked(&rig, "/service/a"), 200, headers, STR("[]")), DISCOVERY_DROP);
     expect_problem(&rig, "policy hides");
     expect_targets(&rig, PRINTED("a", "n1", "1", "passing"));
