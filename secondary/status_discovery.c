@@ -83,6 +83,15 @@ void status_discovery_metrics(const struct secondary *secondary, struct buf *out
 
 /* ---- /api/v1/status ---- */
 
+/* "" where there was none. */
+static void write_time(struct json_writer *json, const char *key, int64_t wall_ms)
+{
+    if (wall_ms > 0)
+        status_time_json(json, key, wall_ms);
+    else
+        json_field_text(json, key, "");
+}
+
 void status_discovery_json(const struct secondary *secondary, struct json_writer *json)
 {
     CLEANUP(discover_report_freep) struct discover_report *report = discover_report(secondary->discover);
@@ -99,11 +108,9 @@ void status_discovery_json(const struct secondary *secondary, struct json_writer
         json_field_uint(json, "groups", section->groups);
         json_field_uint(json, "requests", section->requests_total);
         json_field_uint(json, "failures", section->failures_total);
-        status_time_json(json, "last_success", section->last_good_ms);
-        if (section->problem) {
-            json_field_text(json, "problem", section->problem);
-            status_time_json(json, "problem_since", section->problem_since_ms);
-        }
+        write_time(json, "last_success", section->last_good_ms);
+        write_time(json, "problem_since", section->problem ? section->problem_since_ms : 0);
+        json_field_text(json, "problem", section->problem ? section->problem : "");
         json_object_end(json);
     }
     json_array_end(json);

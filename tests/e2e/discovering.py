@@ -26,7 +26,7 @@ def only_section(secondary):
 def problem(secondary):
     """Of the only section; None where it has none."""
     for section in secondary.status()["discovery"]:
-        return section.get("problem")
+        return section["problem"] or None
     return None
 
 
