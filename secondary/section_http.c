@@ -372,7 +372,9 @@ void call_keep_validators(struct discovery_call *call)
     if (!at)
         return;
     validator_done(at);
-    *at = (struct validator){mem_strdup(call->request.url.ptr), STEAL(call->etag), STEAL(call->last_modified)};
+    at->url = mem_strdup(call->request.url.ptr);
+    at->etag = STEAL(call->etag);
+    at->last_modified = STEAL(call->last_modified);
 }
 
 void section_let_go(struct section *section)

@@ -83,8 +83,9 @@ uint32_t text_pool_take(struct text_pool *pool, struct str text)
 
 void text_pool_give(struct text_pool *pool, uint32_t number)
 {
+    ASSERT(number < pool->count && pool->items[number]);
     struct pooled_text *text = pool->items[number];
-    ASSERT(text && text->references > 0);
+    ASSERT(text->references > 0);
     if (--text->references > 0)
         return;
     struct str key = view(text);
