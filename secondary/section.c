@@ -253,14 +253,12 @@ void section_free(struct section *section)
 {
     if (!section)
         return;
-    while (section->calls) {
-        if (section->calls->state == CALL_QUEUED)
-            section->queue = NULL; /* nobody is sent any more */
-        section->calls->state = section->calls->state == CALL_QUEUED ? CALL_WAITING : section->calls->state;
-        call_doom(section->calls);
-    }
+    for (struct discovery_call *call = section->queue; call; call = call->queue_next)
+        call->state = CALL_WAITING; /* nobody's turn comes any more */
     section->queue = NULL;
     section->queue_end = &section->queue;
+    while (section->calls)
+        call_doom(section->calls);
     call_free_doomed(section);
     if (section->instance)
         section->plugin->stop(section->instance);
