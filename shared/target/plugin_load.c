@@ -122,6 +122,7 @@ int plugins_find(struct plugins *plugins, struct str name, char ret_error[static
     int r = load(plugins, name, ret_error, &plugin);
     if (r < 0)
         return r;
+    ASSERT(plugin);
     plugins_add(plugins, plugin);
     *ret_plugin = plugin;
     return 0;
