@@ -55,7 +55,7 @@ struct listing_options {
     bool without_targets; /* only the dropped and the invalid */
     bool without_dropped; /* neither of these */
     size_t bytes_max;     /* of its texts; 0: no ceiling */
-    size_t dropped_max;   /* of one job, invalid ones too; keep_dropped_targets where that is less. SIZE_MAX: all,
+    size_t dropped_max;   /* of one job; keep_dropped_targets where that is less. SIZE_MAX: all,
                              whatever that says */
 };
 struct listing {

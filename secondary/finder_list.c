@@ -2,11 +2,14 @@
 #include "base/fail.h"
 #include "finder_internal.h"
 
+#define INVALID_MIN 1000 /* of a job, listed at least: each is somebody's mistake */
+
 struct list_making {
     struct listing *listing;
     const struct listing_options *options;
     size_t capacity;
     size_t dropped, dropped_max; /* of the job, listed */
+    size_t invalid, invalid_max; /* likewise */
 };
 
 static void add_item(struct list_making *making, const struct listing_item *item)
@@ -42,8 +45,9 @@ static void list_target(const struct finder_job *job, const struct group_target 
     char error[256];
     int r = finder_make_target(job, from, error, &item.target, &item.rule);
     const struct listing_options *options = making->options;
-    bool wanted =
-        r > 0 ? !options->without_targets : !options->without_dropped && making->dropped++ < making->dropped_max;
+    bool wanted = r > 0    ? !options->without_targets
+                  : r == 0 ? !options->without_dropped && making->dropped++ < making->dropped_max
+                           : !options->without_dropped && making->invalid++ < making->invalid_max;
     listing->dropped_total += r == 0;
     listing->is_cut =
         listing->is_cut || (wanted && options->bytes_max > 0 && listing->arena.used_bytes >= options->bytes_max);
@@ -79,12 +83,14 @@ struct listing *finder_list(const struct finder *finder, const struct listing_op
 {
     struct listing *listing = mem_zalloc(sizeof(*listing));
     struct list_making making = {.listing = listing, .options = options};
+    making.invalid_max = MAX(options->dropped_max, (size_t)INVALID_MIN);
     arena_init(&listing->arena, 0);
     for (size_t i = 0; i < finder->job_count; i++) {
         const struct finder_job *job = &finder->jobs[i];
         if (options->job && strcmp(job->config->job_name, options->job) != 0)
             continue;
         making.dropped = 0;
+        making.invalid = 0;
         making.dropped_max = dropped_max(job->config, options);
         list_groups(job, job->statics, &making);
         for (size_t j = 0; j < job->section_count + job->before_count; j++)

@@ -31,8 +31,7 @@ struct secondary {
     struct batcher *batcher;
     struct upstream *upstream;
     struct http_server *server;
-    bool is_listing;   /* targets, for somebody who asks */
-    uint64_t listings; /* so far */
+    bool is_listing; /* targets, for somebody who asks */
     int64_t started_ms;
 
     /* Stopping. */

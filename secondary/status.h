@@ -7,4 +7,4 @@
 void secondary_write_metrics(const struct secondary *secondary, struct buf *out);
 void secondary_write_status(const struct secondary *secondary, struct buf *out);
 /* As Prometheus' API has it: activeTargets and droppedTargets with what discovery says of them. */
-void secondary_write_targets(struct secondary *secondary, const struct listing *listing, struct buf *out);
+void secondary_write_targets(const struct secondary *secondary, const struct listing *listing, struct buf *out);

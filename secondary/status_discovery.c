@@ -166,16 +166,14 @@ void status_target_json(struct json_writer *json, const struct target *target, c
     json_object_end(json);
 }
 
-static void write_active(struct secondary *secondary, const struct listing *listing, struct json_writer *json)
+static void write_active(const struct secondary *secondary, const struct listing *listing, struct json_writer *json)
 {
-    uint64_t number = ++secondary->listings;
     for (size_t i = 0; i < listing->count; i++) {
         const struct listing_item *item = &listing->items[i];
-        struct target *live = item->target ? targets_find(secondary->targets, item->target) : NULL;
-        if (!live || live->listed == number) /* it may be found several times */
-            continue;
-        live->listed = number;
-        status_target_json(json, live, item);
+        /* One that is found several times is listed so: each time with what was discovered. */
+        const struct target *live = item->target ? targets_find(secondary->targets, item->target) : NULL;
+        if (live)
+            status_target_json(json, live, item);
     }
 }
 
@@ -196,7 +194,7 @@ static void write_dropped(const struct listing *listing, struct json_writer *jso
     }
 }
 
-void secondary_write_targets(struct secondary *secondary, const struct listing *listing, struct buf *out)
+void secondary_write_targets(const struct secondary *secondary, const struct listing *listing, struct buf *out)
 {
     struct json_writer json;
     json_begin(&json, out);

@@ -30,7 +30,6 @@ struct target {
     char *last_error;     /* of its last scrape; NULL: none */
     uint64_t found_hash;  /* target_found_hash of the address that discovery found, before any rule */
     uint64_t round;       /* of targets_sync, to find who is gone */
-    uint64_t listed;      /* the last listing of status pages that had it */
     uint64_t limit_round; /* the round that had no room for it */
     enum target_end end;  /* TARGET_ENDED: why */
     unsigned worker;

@@ -63,20 +63,26 @@ static void write_ends(struct answer *answer, const struct targets *targets, str
     json_array_end(&answer->json);
 }
 
-/* active: those that are scraped are asked for. pool: of all where it is empty. */
-static void write_targets(struct answer *answer, const struct targets *targets, bool active, struct str pool)
+struct wanted {
+    bool active;     /* those that are scraped are asked for */
+    bool ends;       /* those that ended are, by name */
+    struct str pool; /* of all where it is empty */
+};
+
+static void write_targets(struct answer *answer, const struct targets *targets, struct wanted wanted)
 {
     json_object(&answer->json);
     json_key(&answer->json, "activeTargets");
     json_array(&answer->json);
-    for (size_t i = 0; active && i < targets->count && !answer->body.full; i++)
-        if (is_of_pool(targets->items[i].labels, pool))
+    for (size_t i = 0; wanted.active && i < targets->count && !answer->body.full; i++)
+        if (is_of_pool(targets->items[i].labels, wanted.pool))
             write_target(answer, &targets->items[i]);
     json_array_end(&answer->json);
     json_key(&answer->json, "droppedTargets"); /* secondaries tell of none */
     json_array(&answer->json);
     json_array_end(&answer->json);
-    write_ends(answer, targets, pool);
+    if (wanted.ends || targets->end_count > 0) /* else it is what Prometheus answers, to the key */
+        write_ends(answer, targets, wanted.pool);
     json_object_end(&answer->json);
 }
 
@@ -94,7 +100,7 @@ void api_serve_targets(void *context, struct http_exchange *exchange)
         return;
     CLEANUP(answer_done) struct answer answer;
     answer_begin(&answer, &request);
-    write_targets(&answer, &targets, active, request_text(&request, "scrapePool"));
+    write_targets(&answer, &targets, (struct wanted){active, ended && !active, request_text(&request, "scrapePool")});
     answer_cover(&answer, &request, &(struct coverage_range){.start_ms = range.start_ms, .end_ms = range.end_ms});
     answer_send(&answer, &request);
 }

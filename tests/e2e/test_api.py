@@ -183,7 +183,7 @@ def test_targets_agree_with_queries_and_the_cli(world):
 
     assert [target["scrapePool"] for target in world.data("targets", scrapePool="dead")["activeTargets"]] == ["dead"]
     for state in ("dropped", "nonsense"):
-        assert world.data("targets", state=state) == {"activeTargets": [], "droppedTargets": [], "endedTargets": []}
+        assert world.data("targets", state=state) == {"activeTargets": [], "droppedTargets": []}
 
 
 @needs_prometheus

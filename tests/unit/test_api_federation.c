@@ -194,7 +194,7 @@ static void errors_of_federation_are_plain_text(void **state)
     "\",\"scrapeInterval\":\"\",\"scrapeTimeout\":\"\"}"
 #define TARGETS_AND(active, ended)                                                                                     \
     SUCCESS("{\"activeTargets\":[" active "],\"droppedTargets\":[],\"endedTargets\":[" ended "]}")
-#define TARGETS(active) TARGETS_AND(active, "")
+#define TARGETS(active) SUCCESS("{\"activeTargets\":[" active "],\"droppedTargets\":[]}")
 #define GOOD            TARGET("\"instance\":\"a\",\"job\":\"j\"", "j", "", "0.25", ",\"lastSamples\":12", "up")
 #define BAD             TARGET("\"instance\":\"b\",\"job\":\"k\"", "k", "body_limit", "0", "", "down")
 #define LONE            TARGET("\"instance\":\"c\"", "", "", "0", "", "down")
