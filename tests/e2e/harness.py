@@ -170,22 +170,25 @@ class Federation:
         self.directory = tempfile.mkdtemp(prefix=f"tributary-{name}-")
         self.processes = []
         self.exporters = []
-        self.net = self._free_net()
+        self.net, self._claim = self._free_net()
         self._last_host = 100
 
     @staticmethod
     def _free_net():
-        """127.77.X where nobody has the default ports, from the process id on."""
+        """127.77.X that no other federation of this machine's tests has and where nobody has the default ports, from the
+        process id on; and the claim on it, which ends with this process at the latest."""
         for i in range(254):
-            net = f"127.77.{(os.getpid() + i) % 254 + 1}"
+            net = f"127.77.{(os.getpid() * 7 + i) % 254 + 1}"
+            claim = socket.socket(socket.AF_UNIX)
             try:
+                claim.bind(f"\0tributary-tests-{net}")
                 for port in PORTS.values():
                     with socket.socket() as probe:
                         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                         probe.bind((f"{net}.1", port))
-                return net
+                return net, claim
             except OSError:
-                continue
+                claim.close()
         raise AssertionError("all of 127.77.* is in use")
 
     def address(self):
@@ -249,6 +252,7 @@ class Federation:
         for process in self.processes:
             process.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+        self._claim.close()
 
     def tails(self):
         """The ends of all logs, for a failed test's report."""
