@@ -43,22 +43,13 @@ void consul_query_stop(struct consul_query *query)
 
 /* ---- the URL ---- */
 
-static void append_escaped(struct buf *url, const char *text)
-{
-    for (; *text; text++) {
-        char lower = (char)(*text | 0x20);
-        bool plain = (lower >= 'a' && lower <= 'z') || (*text >= '0' && *text <= '9') || strchr("-._~", *text);
-        buf_printf(url, plain ? "%c" : "%%%02X", (uint8_t)*text);
-    }
-}
-
 /* Each ends with & for the next: Consul, as all of Go, takes one that nothing follows. */
 static void append_parameter(struct buf *url, const char *name, const char *value)
 {
     if (!value)
         return;
     buf_printf(url, "%s=", name);
-    append_escaped(url, value);
+    buf_append_escaped(url, str_from(value), false);
     buf_append_byte(url, '&');
 }
 
@@ -69,9 +60,9 @@ static void append_selection(struct buf *url, const struct consul_config *config
     append_parameter(url, "partition", config->partition);
     for (size_t i = 0; i < config->node_meta.count; i++) {
         buf_append_text(url, "node-meta=");
-        append_escaped(url, config->node_meta.items[i].name);
+        buf_append_escaped(url, str_from(config->node_meta.items[i].name), false);
         buf_append_byte(url, ':');
-        append_escaped(url, config->node_meta.items[i].value);
+        buf_append_escaped(url, str_from(config->node_meta.items[i].value), false);
         buf_append_byte(url, '&');
     }
     if (config->allow_stale)
@@ -83,7 +74,7 @@ static void append_url(const struct consul_query *query, struct buf *url)
     const struct consul_config *config = query->asker->config;
     const struct consul_question *question = query->question;
     buf_printf(url, "%s://%s%s%s", consul_schemes[config->scheme], config->server, config->path_prefix, question->path);
-    append_escaped(url, query->name);
+    buf_append_escaped(url, str_from(query->name), false);
     buf_append_byte(url, '?');
     if (question->selects)
         append_selection(url, config);

@@ -44,14 +44,7 @@ struct ec2 {
 static void form_add(struct buf *form, const char *name, struct str value)
 {
     buf_printf(form, "%s%s=", form->len > 0 ? "&" : "", name);
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char byte = (unsigned char)value.ptr[i], lower = byte | 0x20;
-        bool plain = (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9') || strchr("-_.~", byte);
-        if (plain && byte)
-            buf_append_byte(form, byte);
-        else
-            buf_printf(form, "%%%02X", byte);
-    }
+    buf_append_escaped(form, value, false);
 }
 
 static void form_start(struct buf *form, const char *action)

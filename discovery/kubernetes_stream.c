@@ -141,11 +141,7 @@ static void append_query(struct buf *url, const char *key, struct str value)
     if (value.len == 0)
         return;
     (void)buf_printf(url, "&%s=", key);
-    for (size_t i = 0; i < value.len; i++) {
-        char byte = value.ptr[i], lower = (char)(byte | 0x20);
-        bool plain = (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9') || (byte && strchr("-._~", byte));
-        (void)buf_printf(url, plain ? "%c" : "%%%02X", (uint8_t)byte);
-    }
+    (void)buf_append_escaped(url, value, false);
 }
 
 void kubernetes_stream_request(struct kubernetes_stream *stream, struct discovery_request *ret_request)

@@ -47,7 +47,8 @@ void section_is_well(struct section *section)
     section_set_problem(section, NULL);
 }
 
-void section_say_problem(struct section *section, const char *text)
+/* As what a plugin says itself: of the call whose reader is at work, if one is. */
+static void say_problem(struct section *section, const char *text)
 {
     if (section->telling)
         section->telling->said = true;
@@ -121,7 +122,7 @@ static void api_put(struct discovery_host *host, const struct discovery_group *g
              group->source.ptr ? group->source.ptr : "", error);
     if (section->telling)
         section->telling->refused = true;
-    section_say_problem(section, text);
+    say_problem(section, text);
 }
 
 static void api_remove(struct discovery_host *host, struct str source)
@@ -149,7 +150,7 @@ static void api_problem(struct discovery_host *host, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    section_say_problem(section_of(host), text);
+    say_problem(section_of(host), text);
 }
 
 static void api_well(struct discovery_host *host)

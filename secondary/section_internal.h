@@ -96,8 +96,6 @@ static inline struct section *section_of(struct discovery_host *host)
 
 /* ---- section.c ---- */
 void section_set_problem(struct section *section, const char *text); /* NULL or "": it is over */
-/* As what a plugin says itself: of the call whose reader is at work, if one is. */
-void section_say_problem(struct section *section, const char *text);
 /* A good answer came: the problem is over, unless another call has one. */
 void section_is_well(struct section *section);
 void section_after(struct section *section); /* the plugin has been called: changes will be told soon */

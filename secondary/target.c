@@ -145,23 +145,12 @@ static int settle_times(struct target *target, const struct labels_builder *buil
 
 /* ---- URL ---- */
 
-static void append_escaped(struct buf *url, struct str text)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] && strchr(plain, text.ptr[i]))
-            buf_append_byte(url, (uint8_t)text.ptr[i]);
-        else
-            buf_printf(url, "%%%02X", (uint8_t)text.ptr[i]);
-    }
-}
-
 static void append_param(struct buf *url, bool *any, struct str name, struct str value)
 {
     buf_append_byte(url, *any ? '&' : '?');
-    append_escaped(url, name);
+    buf_append_escaped(url, name, false);
     buf_append_byte(url, '=');
-    append_escaped(url, value);
+    buf_append_escaped(url, value, false);
     *any = true;
 }
 

@@ -120,3 +120,19 @@ static inline void world_fetch(struct http_world *world, const struct http_reque
     while (!ret_reply->done)
         loop_run(world->loop);
 }
+
+/* A world without servers of ours around one test. */
+static inline int world_setup(void **state)
+{
+    struct http_world *world = mem_zalloc(sizeof(*world));
+    world_init(world, NULL, NULL, NULL);
+    *state = world;
+    return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+    world_done(*state);
+    mem_free(*state);
+    return 0;
+}

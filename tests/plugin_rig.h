@@ -307,6 +307,17 @@ static UNUSED void rig_stop(struct plugin_rig *rig)
     arena_done(&rig->config_arena);
 }
 
+/* Whether the section is refused by words with `part` in them; if not, ret_error is what was said, "" for nothing. */
+static UNUSED bool rig_refuses(const struct discovery_plugin *plugin, const char *yaml, const char *part,
+                               char ret_error[static 256])
+{
+    struct plugin_rig rig;
+    bool refused = rig_start(&rig, plugin, yaml) < 0;
+    snprintf(ret_error, 256, "%s", rig.error);
+    rig_stop(&rig);
+    return refused && strstr(ret_error, part);
+}
+
 /* The oldest call whose URL (name, pattern) holds the text; NULL: none. */
 static UNUSED struct discovery_call *rig_find(struct plugin_rig *rig, const char *text)
 {

@@ -115,6 +115,25 @@ int buf_append_le64(struct buf *buf, uint64_t value)
     return buf_append(buf, bytes, sizeof(bytes));
 }
 
+static bool is_unreserved(uint8_t byte)
+{
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
+           byte == '-' || byte == '.' || byte == '_' || byte == '~';
+}
+
+int buf_append_escaped(struct buf *buf, struct str text, bool keep_slashes)
+{
+    int r = buf->full ? -EMSGSIZE : 0;
+    for (size_t i = 0; i < text.len && r == 0; i++) {
+        uint8_t byte = (uint8_t)text.ptr[i];
+        if (is_unreserved(byte) || (keep_slashes && byte == '/'))
+            r = buf_append_byte(buf, byte);
+        else
+            r = buf_printf(buf, "%%%02X", byte);
+    }
+    return r;
+}
+
 int buf_printf(struct buf *buf, const char *format, ...)
 {
     int error = ensure(buf, 0);

@@ -25,6 +25,9 @@ int buf_append_byte(struct buf *buf, uint8_t byte);
 int buf_append_uvarint(struct buf *buf, uint64_t value); /* LEB128 */
 int buf_append_le32(struct buf *buf, uint32_t value);
 int buf_append_le64(struct buf *buf, uint64_t value);
+/* As texts stand in a URL's query, in a form and, with slashes kept, in a path: all but A-Z a-z 0-9 - . _ ~ as %XX (RFC
+ * 3986, unreserved). */
+int buf_append_escaped(struct buf *buf, struct str text, bool keep_slashes);
 int buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Room for len more bytes at data + len, to be followed by buf_added. NULL past the ceiling. */
 uint8_t *buf_reserve(struct buf *buf, size_t len);

@@ -11,7 +11,7 @@
 static void add_field(struct buf *body, const char *name, struct str value)
 {
     buf_printf(body, "&%s=", name);
-    sigv4_encode(value, false, body);
+    buf_append_escaped(body, value, false);
 }
 
 static int begin(const char *action, const struct aws_role *role, struct buf *body)

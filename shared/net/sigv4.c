@@ -37,23 +37,6 @@ void sigv4_hash(struct str payload, char ret_hash[static SIGV4_HASH_BYTES])
     to_hex(hash, sizeof(hash), ret_hash);
 }
 
-static bool is_unreserved(uint8_t byte)
-{
-    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
-           (byte && strchr("-._~", byte));
-}
-
-void sigv4_encode(struct str text, bool keep_slashes, struct buf *out)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t byte = (uint8_t)text.ptr[i];
-        if (is_unreserved(byte) || (keep_slashes && byte == '/'))
-            buf_append_byte(out, byte);
-        else
-            buf_printf(out, "%%%02X", byte);
-    }
-}
-
 /* Undoes %XX; a percent sign that begins none stays. In a query a plus sign is a space. */
 static struct str decode(struct arena *arena, struct str text, bool query)
 {
@@ -151,7 +134,7 @@ static void add_plain_path(struct arena *arena, struct str path, struct buf *out
     }
     for (size_t i = 0; i < count; i++) {
         buf_append_byte(out, '/');
-        sigv4_encode(segments[i], false, out);
+        buf_append_escaped(out, segments[i], false);
     }
     if (ends_open)
         buf_append_byte(out, '/');
@@ -162,7 +145,7 @@ static void add_path(struct arena *arena, struct str path, bool s3, struct buf *
     if (path.len == 0)
         buf_append_byte(out, '/');
     else if (s3)
-        sigv4_encode(decode(arena, path, false), true, out);
+        buf_append_escaped(out, decode(arena, path, false), true);
     else
         add_plain_path(arena, path, out);
     buf_append_byte(out, '\n');
@@ -183,7 +166,7 @@ static int compare_parameters(const void *a, const void *b)
 static struct str encoded(struct arena *arena, struct str text)
 {
     CLEANUP(buf_done) struct buf out = BUF_INIT(CANONICAL_BYTES_MAX);
-    sigv4_encode(text, false, &out);
+    buf_append_escaped(&out, text, false);
     return arena_str(arena, buf_view(&out));
 }
 

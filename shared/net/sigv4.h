@@ -47,7 +47,3 @@ MUST_CHECK int sigv4_sign(const struct sigv4_request *request, const struct sigv
 void sigv4_headers_done(struct sigv4_headers *headers); /* wipes; zeroed ones allowed */
 
 void sigv4_hash(struct str payload, char ret_hash[static SIGV4_HASH_BYTES]);
-
-/* Appends text as AWS encodes parameters: all but A-Z a-z 0-9 - . _ ~ as %XX. For queries, forms and, with slashes
- * kept, keys in paths. */
-void sigv4_encode(struct str text, bool keep_slashes, struct buf *out);

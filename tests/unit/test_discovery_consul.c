@@ -247,11 +247,9 @@ static void test_many_services_given(void **state)
 
 static void refused(const char *yaml, const char *part)
 {
-    struct plugin_rig rig;
-    assert_int_equal(rig_start(&rig, &discovery_consul, yaml), -1);
-    if (!strstr(rig.error, part))
-        fail_msg("'%s' does not speak of '%s'", rig.error, part);
-    rig_stop(&rig);
+    char error[256];
+    if (!rig_refuses(&discovery_consul, yaml, part, error))
+        fail_msg("'%s' does not speak of '%s'", error, part);
 }
 
 static void test_configuration_refused(void **state)

@@ -261,11 +261,9 @@ static void test_again_from_the_beginning(void **state)
 
 static void refused(const char *yaml, const char *part)
 {
-    struct plugin_rig rig;
-    assert_int_equal(rig_start(&rig, &discovery_http, yaml), -1);
-    if (!strstr(rig.error, part))
-        fail_msg("'%s' does not speak of '%s'", rig.error, part);
-    rig_stop(&rig);
+    char error[256];
+    if (!rig_refuses(&discovery_http, yaml, part, error))
+        fail_msg("'%s' does not speak of '%s'", error, part);
 }
 
 static void test_configuration_refused(void **state)

@@ -7,21 +7,6 @@
 #include <errno.h>
 #include <signal.h>
 
-static int setup(void **state)
-{
-    struct http_world *world = mem_zalloc(sizeof(*world));
-    world_init(world, NULL, NULL, NULL);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_done(*state);
-    mem_free(*state);
-    return 0;
-}
-
 /* Fetches from a liar; the spec's url is filled in. */
 static void fetch_from(struct http_world *world, struct liar *liar, struct http_request_spec *spec,
                        struct http_reply *reply)
@@ -294,7 +279,7 @@ static void accept_encoding_is_read_with_its_weights(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* as every daemon does: TLS has no MSG_NOSIGNAL */
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(broken_answers_fail_as_broken),
         WITH_WORLD(large_claims_fail_as_too_large),

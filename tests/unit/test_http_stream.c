@@ -65,21 +65,6 @@ static void on_done(void *arg, const struct http_result *result)
     loop_stop(told->world->loop);
 }
 
-static int setup(void **state)
-{
-    struct http_world *world = mem_zalloc(sizeof(*world));
-    world_init(world, NULL, NULL, NULL);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_done(*state);
-    mem_free(*state);
-    return 0;
-}
-
 static void stream_from(struct http_world *world, struct liar *liar, struct http_request_spec *spec, struct told *told)
 {
     liar_start(liar);
@@ -338,7 +323,7 @@ static void a_simulated_network_streams_too(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(each_piece_is_told_when_it_comes),
         WITH_WORLD(the_head_is_told_once_whatever_the_status),
